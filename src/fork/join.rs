@@ -1,0 +1,184 @@
+//! `join`: two closures, possibly at the same time.
+//!
+//! The second closure is put into the calling thread's ring, where idle threads find it; the first runs; the second is
+//! taken back and runs too, unless it was stolen: then its result is waited for. When nobody steals, nothing is
+//! allocated, no lock and no atomic read-modify-write is executed: the cost is a few stores and two compares.
+
+use crate::job::{ForkHeader, ForkJob};
+use crate::pool::worker::{self, Attended};
+use crate::pool::{ThreadPool, context, global};
+use crate::ring::{Popped, Ring};
+use crate::unwind;
+use std::mem::{self, ManuallyDrop};
+
+/// Runs both closures, `b` possibly on another thread at the same time, and returns both results.
+///
+/// On a thread that takes part in a pool it uses that pool, elsewhere the [`global`] one. `a` runs first, on the calling thread; then `b`,
+/// if no other thread has taken it meanwhile. So let `a` be the part whose data is at hand (on a tree that was
+/// built depth first, often the child that lies next in memory) and `b` the part that is worth taking away.
+///
+/// The cost is near that of two plain calls; recursion needs no cut-off. No depth is too great for the pool; the stack is
+/// the caller's.
+///
+/// # Panics
+/// When either closure panics, the panic goes on here, after the other one has finished or was dropped unrun; when both do, it is
+/// `a`'s payload.
+///
+/// # Blocking
+/// While it waits for a stolen `b`, the thread helps with what `b` has forked, and with nothing else.
+///
+/// ```
+/// fn fib(n: u32) -> u64 {
+///     if n < 2 {
+///         return n.into();
+///     }
+///     let (a, b) = heist::join(|| fib(n - 1), || fib(n - 2));
+///     a + b
+/// }
+/// assert_eq!(fib(20), 6765);
+/// ```
+#[inline(always)]
+pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    match context::ring() {
+        Some(ring) => join_on(ring, a, b),
+        None => join_as_guest(a, b),
+    }
+}
+
+impl ThreadPool {
+    /// [`join`], on this pool.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let words = ["alpha", "beta"];
+    /// let (a, b) = pool.join(|| words[0].len(), || words[1].len());
+    /// assert_eq!(a + b, 9);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce() -> RA,
+        B: FnOnce() -> RB + Send,
+        RB: Send,
+    {
+        worker::as_part(self.registry(), |slot| join_on(&slot.ring, a, b))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn join_as_guest<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    global().join(a, b)
+}
+
+/// The ring is full: goes on in another one, which thieves see just as well.
+#[cold]
+#[inline(never)]
+fn join_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    worker::on_fresh_ring(|| join(a, b))
+}
+
+#[inline(always)]
+fn join_on<A, B, RA, RB>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    let b = ManuallyDrop::new(b);
+    // SAFETY: the ring decides which copy is used: `Popped::Ours` means that no thief has or will run the job, and then it is
+    // never looked at again; `Stolen` means that `b` here is left alone.
+    let job = unsafe { ForkJob::copy_of(&*b) };
+    let index = ring.push(job.as_ptr());
+    if ring.attention_due(index) && worker::attend_push(index) == Attended::Full {
+        return join_deeper(a, ManuallyDrop::into_inner(b));
+    }
+    // From here on the ring points into this frame: neither return nor unwinding may pass before the place is empty.
+    let forked = Forked {
+        ring,
+        job: &job,
+        index,
+    };
+    let ra = a();
+    mem::forget(forked);
+    match ring.pop(index) {
+        Popped::Ours => (ra, ManuallyDrop::into_inner(b)()),
+        Popped::Stolen => (ra, stolen(&job, index)),
+    }
+}
+
+/// The result of a job that a thief has.
+#[cold]
+#[inline(never)]
+fn stolen<B, RB>(job: &ForkJob<B, RB>, index: usize) -> RB
+where
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    worker::wait_stolen(job.header(), index);
+    // SAFETY: the wait is over, so the outcome is there; taken once.
+    match unsafe { job.take_outcome() } {
+        Ok(result) => result,
+        Err(payload) => unwind::resume(payload),
+    }
+}
+
+/// A fork whose first half runs. Dropped only when that half panics.
+struct Forked<'a, B, RB>
+where
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    ring: &'a Ring<ForkHeader>,
+    job: &'a ForkJob<B, RB>,
+    index: usize,
+}
+
+impl<B, RB> Drop for Forked<'_, B, RB>
+where
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    #[inline(always)]
+    fn drop(&mut self) {
+        abandon(self.ring, self.job, self.index);
+    }
+}
+
+/// `a` panics: drops `b` if nobody has begun it, else waits for its end and drops the outcome.
+#[cold]
+#[inline(never)]
+fn abandon<B, RB>(ring: &Ring<ForkHeader>, job: &ForkJob<B, RB>, index: usize)
+where
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    match ring.pop(index) {
+        // SAFETY: no thief has it, and the panic passes over the other copy without a drop.
+        Popped::Ours => unwind::drop_quietly(unsafe { job.take_closure() }),
+        Popped::Stolen => {
+            worker::wait_stolen(job.header(), index);
+            // SAFETY: the wait is over, so the outcome is there; taken once.
+            match unsafe { job.take_outcome() } {
+                Ok(result) => unwind::drop_quietly(result),
+                Err(payload) => unwind::drop_quietly(payload),
+            }
+        }
+    }
+}

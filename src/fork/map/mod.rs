@@ -1,0 +1,199 @@
+//! Data-parallel maps over borrowed data.
+
+mod drive;
+mod plans;
+mod source;
+
+pub use source::{IntoSource, Limited, Owned, OwnedIter, Source};
+
+use crate::pool::{ThreadPool, worker};
+use crate::sync::Mutex;
+use drive::{Plan, drive};
+use plans::{Buffer, FindAny, ForEach, Map, MapInit, MapReduce, States, TryMap};
+use std::sync::atomic::AtomicBool;
+
+/// # Maps
+///
+/// The input is anything that is [`IntoSource`]: integer ranges, slices, vectors and arrays, by value or by reference. Nothing needs
+/// to be `'static`. No chunk size has to be chosen: items are cut in halves as long as a half is worth a
+/// fork, by what items were measured to cost. The calling thread takes part.
+///
+/// All of these return or unwind only after every closure has ended. A panic in a closure goes on in the caller; results made so far are
+/// dropped.
+impl ThreadPool {
+    /// `f` of each item, in the order of the input.
+    ///
+    /// # Panics
+    /// With the panic of a closure; or if a [`Source`] yields fewer items than it promised.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let names = ["one", "two", "three"];
+    /// assert_eq!(pool.map(&names, |name| name.len()), [3, 3, 5]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn map<I, R, F>(&self, input: I, f: F) -> Vec<R>
+    where
+        I: IntoSource,
+        R: Send,
+        F: Fn(I::Item) -> R + Sync,
+    {
+        self.collect(input.into_source(), |buffer| Map { buffer, f: &f })
+    }
+
+    /// [`map`](Self::map) with a state that each participating thread makes once a call: a buffer, a random number generator, a connection.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let lengths = pool.map_init(0..100_u32, String::new, |text, n| {
+    ///     text.clear();
+    ///     text.push_str(&n.to_string());
+    ///     text.len()
+    /// });
+    /// assert_eq!(lengths.iter().sum::<usize>(), 190);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn map_init<I, T, R, N, F>(&self, input: I, init: N, f: F) -> Vec<R>
+    where
+        I: IntoSource,
+        T: Send,
+        R: Send,
+        N: Fn() -> T + Sync,
+        F: Fn(&mut T, I::Item) -> R + Sync,
+    {
+        self.collect(input.into_source(), |buffer| MapInit {
+            buffer,
+            states: States::new(),
+            init: &init,
+            f: &f,
+        })
+    }
+
+    /// `f` of each item, for its effect.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let mut numbers = vec![1, 2, 3];
+    /// pool.for_each(&mut numbers, |n| *n *= 10);
+    /// assert_eq!(numbers, [10, 20, 30]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn for_each<I, F>(&self, input: I, f: F)
+    where
+        I: IntoSource,
+        F: Fn(I::Item) + Sync,
+    {
+        self.drive(input.into_source(), &ForEach(&f));
+    }
+
+    /// Maps each item and puts the results together with `reduce`, an associative operation: its operands come in the order of the
+    /// input, grouped as it happens. `identity` is the result for no items.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let longest = pool.map_reduce(&["a", "ccc", "bb"], |word| word.len(), || 0, usize::max);
+    /// assert_eq!(longest, 3);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn map_reduce<I, R, M, N, D>(&self, input: I, map: M, identity: N, reduce: D) -> R
+    where
+        I: IntoSource,
+        R: Send,
+        M: Fn(I::Item) -> R + Sync,
+        N: Fn() -> R + Sync,
+        D: Fn(R, R) -> R + Sync,
+    {
+        let plan = MapReduce {
+            map: &map,
+            identity: &identity,
+            reduce: &reduce,
+        };
+        self.drive(input.into_source(), &plan)
+    }
+
+    /// [`map`](Self::map) with a closure that can fail. After an error no further piece is begun.
+    ///
+    /// # Errors
+    /// That of the smallest index among the items that ran.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let numbers = pool.try_map(&["1", "2", "x"], |text| text.parse::<i32>());
+    /// assert!(numbers.is_err());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn try_map<I, R, E, F>(&self, input: I, f: F) -> Result<Vec<R>, E>
+    where
+        I: IntoSource,
+        R: Send,
+        E: Send,
+        F: Fn(I::Item) -> Result<R, E> + Sync,
+    {
+        let source = input.into_source();
+        let mut results = Vec::with_capacity(source.len());
+        let plan = TryMap {
+            buffer: Buffer::of(&mut results, source.len()),
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+            f: &f,
+        };
+        let filled = self.drive(source, &plan);
+        let error = plan
+            .error
+            .into_inner()
+            .unwrap_or_else(|poison| poison.into_inner());
+        match error {
+            Some((_, error)) => Err(error),
+            None => {
+                let len = filled.release();
+                // SAFETY: so many results are written, from the first place on, and given up to us.
+                unsafe { results.set_len(len) };
+                Ok(results)
+            }
+        }
+    }
+
+    /// Some item for which `predicate` holds. When one is found, no further piece is begun.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// assert_eq!(pool.find_any(0..1_000_000, |n| n * n == 144), Some(12));
+    /// assert_eq!(pool.find_any(0..1000, |&n| n > 1000), None);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn find_any<I, F>(&self, input: I, predicate: F) -> Option<I::Item>
+    where
+        I: IntoSource,
+        I::Item: Send,
+        F: Fn(&I::Item) -> bool + Sync,
+    {
+        let plan = FindAny {
+            hit: AtomicBool::new(false),
+            found: Mutex::new(None),
+            predicate: &predicate,
+        };
+        self.drive(input.into_source(), &plan);
+        plan.found
+            .into_inner()
+            .unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    fn drive<S: Source, P: Plan<S>>(&self, source: S, plan: &P) -> P::Out {
+        worker::as_part(self.registry(), |_| drive(source, plan))
+    }
+
+    fn collect<S, R, P>(&self, source: S, plan: impl FnOnce(Buffer<R>) -> P) -> Vec<R>
+    where
+        S: Source,
+        R: Send,
+        P: Plan<S, Out = plans::Filled<R>>,
+    {
+        let len = source.len();
+        let mut results = Vec::with_capacity(len);
+        let plan = plan(Buffer::of(&mut results, len));
+        let len = self.drive(source, &plan).release();
+        // SAFETY: so many results are written, from the first place on, and given up to us.
+        unsafe { results.set_len(len) };
+        results
+    }
+}

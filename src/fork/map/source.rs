@@ -1,0 +1,414 @@
+//! What a map can run over: anything of a known length that can be cut in two.
+
+use std::iter::FusedIterator;
+use std::mem::ManuallyDrop;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+use std::{fmt, ptr, slice};
+
+/// Items with a known count that can be cut in two: the input of [`map`](crate::ThreadPool::map) and its kin.
+///
+/// Implement it for your own collections. All methods are safe: a wrong length leads to a panic or to missing items, not to undefined
+/// behaviour.
+///
+/// ```
+/// use heist::Source;
+///
+/// /// Every `step`-th number.
+/// struct Steps { start: u64, step: u64, count: usize }
+///
+/// impl Source for Steps {
+///     type Item = u64;
+///     type Iter = std::iter::Take<std::iter::StepBy<std::ops::RangeFrom<u64>>>;
+///     fn len(&self) -> usize { self.count }
+///     fn split_at(self, index: usize) -> (Self, Self) {
+///         let Steps { start, step, count } = self;
+///         let right = start + index as u64 * step;
+///         (Steps { start, step, count: index }, Steps { start: right, step, count: count - index })
+///     }
+///     fn into_seq(self) -> Self::Iter { (self.start..).step_by(self.step as usize).take(self.count) }
+/// }
+///
+/// let pool = heist::ThreadPool::new()?;
+/// let doubled = pool.map(Steps { start: 1, step: 3, count: 4 }, |n| n * 2);
+/// assert_eq!(doubled, [2, 8, 14, 20]);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+#[allow(clippy::len_without_is_empty, reason = "a cut asks for the length only")]
+pub trait Source: Sized + Send {
+    /// What the closure gets.
+    type Item;
+    /// The items in order, one after the other.
+    type Iter: Iterator<Item = Self::Item>;
+
+    /// How many items there are.
+    fn len(&self) -> usize;
+
+    /// Cuts in front of the item at `index`, which is at most the length.
+    fn split_at(self, index: usize) -> (Self, Self);
+
+    /// Goes through the items.
+    fn into_seq(self) -> Self::Iter;
+
+    /// Pieces are not cut if a half would have fewer items. 1 unless limited.
+    fn min_len(&self) -> usize {
+        1
+    }
+
+    /// Pieces with more items are always cut. Unbounded unless limited.
+    fn max_len(&self) -> usize {
+        usize::MAX
+    }
+}
+
+/// What can be turned into a [`Source`]: each source itself, `Vec<T>`, `[T; N]`, and references to them.
+pub trait IntoSource: Sized {
+    /// What it is turned into.
+    type Source: Source<Item = Self::Item>;
+    /// What the closure gets.
+    type Item;
+
+    /// Turns it.
+    fn into_source(self) -> Self::Source;
+
+    /// Gives no thread fewer than `count` items at a time, but for the last ones. Rarely needed: pieces adapt to what items cost.
+    ///
+    /// ```
+    /// use heist::IntoSource;
+    /// let pool = heist::ThreadPool::new()?;
+    /// let sum: u64 = pool.map((0..100_u64).with_min_len(50), |n| n).iter().sum();
+    /// assert_eq!(sum, 4950);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    fn with_min_len(self, count: usize) -> Limited<Self::Source> {
+        Limited {
+            min: count.max(1),
+            ..Limited::new(self.into_source())
+        }
+    }
+
+    /// Gives a thread at most `count` items at a time: 1 where some items may cost many times what others cost.
+    ///
+    /// ```
+    /// use heist::IntoSource;
+    /// let pool = heist::ThreadPool::new()?;
+    /// pool.for_each([30, 1, 2].with_max_len(1), |millis| assert!(millis < 100));
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    fn with_max_len(self, count: usize) -> Limited<Self::Source> {
+        Limited {
+            max: count.max(1),
+            ..Limited::new(self.into_source())
+        }
+    }
+}
+
+impl<S: Source> IntoSource for S {
+    type Source = S;
+    type Item = S::Item;
+
+    fn into_source(self) -> S {
+        self
+    }
+}
+
+/// A source with bounds on its pieces. See [`IntoSource::with_min_len`] and [`IntoSource::with_max_len`].
+#[derive(Clone, Copy, Debug)]
+pub struct Limited<S> {
+    source: S,
+    min: usize,
+    max: usize,
+}
+
+impl<S: Source> Limited<S> {
+    fn new(source: S) -> Self {
+        Limited {
+            min: source.min_len(),
+            max: source.max_len(),
+            source,
+        }
+    }
+}
+
+impl<S: Source> Source for Limited<S> {
+    type Item = S::Item;
+    type Iter = S::Iter;
+
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn split_at(self, index: usize) -> (Self, Self) {
+        let Limited { source, min, max } = self;
+        let (left, right) = source.split_at(index);
+        let limited = |source| Limited { source, min, max };
+        (limited(left), limited(right))
+    }
+
+    fn into_seq(self) -> S::Iter {
+        self.source.into_seq()
+    }
+
+    fn min_len(&self) -> usize {
+        self.min
+    }
+
+    fn max_len(&self) -> usize {
+        self.max
+    }
+}
+
+macro_rules! integer_ranges {
+    ($($int:ty),*) => { $(
+        /// # Panics
+        /// [`len`](Source::len), if the range has more than `usize::MAX` items.
+        impl Source for Range<$int> {
+            type Item = $int;
+            type Iter = Range<$int>;
+
+            fn len(&self) -> usize {
+                if self.start >= self.end {
+                    return 0;
+                }
+                // Wide enough for every difference; a range of i128 may overflow it, and is then too long anyway.
+                self.end
+                    .checked_sub(self.start)
+                    .map_or_else(
+                        || usize::try_from(self.end as i128 - self.start as i128).ok(),
+                        |length| usize::try_from(length).ok(),
+                    )
+                    .expect("heist: the range has more items than fit into memory")
+            }
+
+            fn split_at(self, index: usize) -> (Self, Self) {
+                // Wrapping: a distance beyond the type's maximum still ends at the right number.
+                let middle = self.start.wrapping_add(index as $int);
+                (self.start..middle, middle..self.end)
+            }
+
+            fn into_seq(self) -> Self {
+                self
+            }
+        }
+
+        /// # Panics
+        /// If the range ends at the type's maximum: write it half open, or over a wider type.
+        impl IntoSource for RangeInclusive<$int> {
+            type Source = Range<$int>;
+            type Item = $int;
+
+            fn into_source(self) -> Range<$int> {
+                let (start, end) = self.into_inner();
+                if start > end {
+                    return start..start;
+                }
+                let end = end
+                    .checked_add(1)
+                    .expect("heist: an inclusive range must end below its type's maximum");
+                start..end
+            }
+        }
+    )* };
+}
+
+integer_ranges!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+
+impl<'a, T: Sync> Source for &'a [T] {
+    type Item = &'a T;
+    type Iter = slice::Iter<'a, T>;
+
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+
+    fn split_at(self, index: usize) -> (Self, Self) {
+        <[T]>::split_at(self, index)
+    }
+
+    fn into_seq(self) -> Self::Iter {
+        self.iter()
+    }
+}
+
+impl<'a, T: Send> Source for &'a mut [T] {
+    type Item = &'a mut T;
+    type Iter = slice::IterMut<'a, T>;
+
+    fn len(&self) -> usize {
+        <[T]>::len(self)
+    }
+
+    fn split_at(self, index: usize) -> (Self, Self) {
+        self.split_at_mut(index)
+    }
+
+    fn into_seq(self) -> Self::Iter {
+        self.iter_mut()
+    }
+}
+
+impl<'a, T: Sync> IntoSource for &'a Vec<T> {
+    type Source = &'a [T];
+    type Item = &'a T;
+
+    fn into_source(self) -> &'a [T] {
+        self
+    }
+}
+
+impl<'a, T: Send> IntoSource for &'a mut Vec<T> {
+    type Source = &'a mut [T];
+    type Item = &'a mut T;
+
+    fn into_source(self) -> &'a mut [T] {
+        self
+    }
+}
+
+impl<'a, T: Sync, const N: usize> IntoSource for &'a [T; N] {
+    type Source = &'a [T];
+    type Item = &'a T;
+
+    fn into_source(self) -> &'a [T] {
+        self
+    }
+}
+
+impl<'a, T: Send, const N: usize> IntoSource for &'a mut [T; N] {
+    type Source = &'a mut [T];
+    type Item = &'a mut T;
+
+    fn into_source(self) -> &'a mut [T] {
+        self
+    }
+}
+
+impl<T: Send> IntoSource for Vec<T> {
+    type Source = Owned<T>;
+    type Item = T;
+
+    fn into_source(self) -> Owned<T> {
+        Owned::new(self)
+    }
+}
+
+impl<T: Send, const N: usize> IntoSource for [T; N] {
+    type Source = Owned<T>;
+    type Item = T;
+
+    fn into_source(self) -> Owned<T> {
+        Owned::new(self.into())
+    }
+}
+
+/// The items of a vector, a part of them: owned, in the vector's memory, which is freed after the last part.
+pub struct Owned<T> {
+    memory: Arc<Memory<T>>,
+    range: Range<usize>,
+}
+
+/// A vector's memory without its items.
+struct Memory<T> {
+    items: *mut T,
+    capacity: usize,
+}
+
+// SAFETY: nothing is shared but the address; each item is reached through the one part that has its index.
+unsafe impl<T: Send> Sync for Memory<T> {}
+// SAFETY: the items are `Send`, and so is memory.
+unsafe impl<T: Send> Send for Memory<T> {}
+
+impl<T> Drop for Memory<T> {
+    fn drop(&mut self) {
+        // SAFETY: taken from a vector of this capacity; with length 0 only the memory is freed.
+        drop(unsafe { Vec::from_raw_parts(self.items, 0, self.capacity) });
+    }
+}
+
+impl<T: Send> Owned<T> {
+    fn new(items: Vec<T>) -> Self {
+        let mut items = ManuallyDrop::new(items);
+        Owned {
+            range: 0..items.len(),
+            memory: Arc::new(Memory {
+                items: items.as_mut_ptr(),
+                capacity: items.capacity(),
+            }),
+        }
+    }
+}
+
+impl<T> Owned<T> {
+    fn left(&self) -> usize {
+        self.range.end - self.range.start
+    }
+
+    fn next_item(&mut self) -> Option<T> {
+        let index = self.range.next()?;
+        // SAFETY: below the vector's length.
+        let item = unsafe { self.memory.items.add(index) };
+        // SAFETY: the index was this part's, and has just ceased to be: read once.
+        Some(unsafe { item.read() })
+    }
+}
+
+impl<T: Send> Source for Owned<T> {
+    type Item = T;
+    type Iter = OwnedIter<T>;
+
+    fn len(&self) -> usize {
+        self.left()
+    }
+
+    fn split_at(mut self, index: usize) -> (Self, Self) {
+        assert!(index <= self.left(), "heist: a cut beyond the end");
+        let middle = self.range.start + index;
+        let right = Owned {
+            memory: Arc::clone(&self.memory),
+            range: middle..self.range.end,
+        };
+        self.range.end = middle;
+        (self, right)
+    }
+
+    fn into_seq(self) -> OwnedIter<T> {
+        OwnedIter(self)
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        let rest = std::mem::take(&mut self.range);
+        // SAFETY: below the vector's length.
+        let first = unsafe { self.memory.items.add(rest.start) };
+        let rest = ptr::slice_from_raw_parts_mut(first, rest.end - rest.start);
+        // SAFETY: these items are this part's and were not read.
+        unsafe { ptr::drop_in_place(rest) };
+    }
+}
+
+impl<T> fmt::Debug for Owned<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owned").field(&self.range).finish()
+    }
+}
+
+/// Goes through the items of an [`Owned`] part.
+#[derive(Debug)]
+pub struct OwnedIter<T>(Owned<T>);
+
+impl<T> Iterator for OwnedIter<T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.0.next_item()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.left(), Some(self.0.left()))
+    }
+}
+
+impl<T> ExactSizeIterator for OwnedIter<T> {}
+impl<T> FusedIterator for OwnedIter<T> {}

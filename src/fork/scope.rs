@@ -1,0 +1,279 @@
+//! `scope`: any number of tasks that borrow from the caller's frame, waited for at its end.
+//!
+//! One allocation per task. The scope's word counts the tasks that have not ended, and says whether the owner is parked:
+//!
+//! - **spawn**: count up; push; light fence; if the owner is parked, wake it: it may run what it waits for.
+//! - **end of a task**: count down; the last one wakes the owner if it is parked, and touches the scope no more.
+//! - **wait** (owner): run own tasks from the own deque, above where it stood when the scope began; take them from other
+//!   deques and from the queue; then set the parked bit, heavy fence, look for tasks once more, park.
+//!
+//! So a scope's owner is parked only while each of its tasks has been begun by somebody (or its spawner is about to wake the owner).
+//! Without the second look a task pushed just before the bit was set could lie unseen, and where every
+//! worker is blocked on a lock that the owner holds, for ever.
+
+use crate::barrier;
+use crate::job::{Fate, Group, Task};
+use crate::pool::worker::{self, Awaited};
+use crate::pool::{Registry, Slot, ThreadPool, context, global};
+use crate::sleep::Need;
+use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::unwind::{self, Payload};
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
+
+/// The owner is parked, or about to look once more and park.
+const PARKED: usize = 1 << (usize::BITS - 1);
+
+/// Where tasks that borrow for `'scope` are spawned. See [`scope`].
+pub struct Scope<'scope> {
+    group: Group,
+    /// Tasks not ended, and [`PARKED`].
+    word: AtomicUsize,
+    /// The first panic of a task.
+    panic: Mutex<Option<Payload>>,
+    registry: *const Registry,
+    /// The slot whose thread waits.
+    owner: usize,
+    /// Where the owner's deque stood when the scope began.
+    base: usize,
+    /// Invariant in `'scope`: a scope for longer data is none for shorter, nor the other way round.
+    marker: PhantomData<fn(&'scope ()) -> &'scope ()>,
+}
+
+// SAFETY: the registry outlives the scope and is `Sync`; the rest is too.
+unsafe impl Sync for Scope<'_> {}
+// SAFETY: likewise.
+unsafe impl Send for Scope<'_> {}
+
+/// Runs `body`, which may spawn tasks that borrow what outlives this call, and waits for them all.
+///
+/// The body runs on the calling thread. Tasks get the scope too and may spawn further ones. On a thread that takes part in
+/// a pool it uses that pool, elsewhere the [`global`] one.
+///
+/// # Panics
+/// With the body's panic, else with the first task's, after all tasks have ended.
+///
+/// # Blocking
+/// While it waits, the thread runs tasks of this scope and of scopes within it, and nothing else.
+///
+/// ```
+/// let mut left = 0;
+/// let mut right = 0;
+/// heist::scope(|s| {
+///     s.spawn(|_| left = 1);
+///     s.spawn(|_| right = 2);
+/// });
+/// assert_eq!(left + right, 3);
+/// ```
+pub fn scope<'scope, R>(body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    match context::slot() {
+        Some(slot) => scope_on(slot, body),
+        None => global().scope(body),
+    }
+}
+
+impl ThreadPool {
+    /// [`scope`](crate::scope()), on this pool.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let mut counts = [0; 3];
+    /// pool.scope(|s| {
+    ///     for (n, count) in counts.iter_mut().enumerate() {
+    ///         s.spawn(move |_| *count = n);
+    ///     }
+    /// });
+    /// assert_eq!(counts, [0, 1, 2]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn scope<'scope, R>(&self, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+        worker::as_part(self.registry(), |slot| scope_on(slot, body))
+    }
+}
+
+fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    let scope = Scope {
+        group: Group::new(slot.group()),
+        word: AtomicUsize::new(0),
+        panic: Mutex::new(None),
+        registry: slot.registry(),
+        owner: slot.id,
+        base: slot.position(),
+        marker: PhantomData,
+    };
+    let result = {
+        let _group = slot.enter_group(&scope.group);
+        unwind::catch(|| body(&scope))
+    };
+    if !scope.is_done() {
+        worker::wait(slot, &scope, true);
+    }
+    match (result, lock(&scope.panic).take()) {
+        (Ok(result), None) => result,
+        (Ok(result), Some(payload)) => {
+            unwind::drop_quietly(result);
+            unwind::resume(payload)
+        }
+        (Err(payload), second) => {
+            unwind::drop_quietly(second);
+            unwind::resume(payload)
+        }
+    }
+}
+
+impl<'scope> Scope<'scope> {
+    /// Spawns a task. It runs on any thread of the pool, or on the scope's own while that waits.
+    ///
+    /// The scope's [`scope`] returns only after the task has ended and dropped what it had captured.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// let count = AtomicUsize::new(0);
+    /// heist::scope(|s| {
+    ///     s.spawn(|s| {
+    ///         count.fetch_add(1, Ordering::Relaxed);
+    ///         s.spawn(|_| { count.fetch_add(1, Ordering::Relaxed); });
+    ///     });
+    /// });
+    /// assert_eq!(count.into_inner(), 2);
+    /// ```
+    pub fn spawn<F>(&self, f: F)
+    where
+        F: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
+        let scope = ScopePtr(self);
+        let task = move |fate| {
+            let scope = scope;
+            // SAFETY: the scope waits until `end`, below.
+            let scope = unsafe { scope.get() };
+            match fate {
+                Fate::Run => scope.ended(unwind::catch(|| f(scope))),
+                Fate::Drop => {
+                    unwind::drop_quietly(f);
+                    scope.dropped();
+                }
+            }
+        };
+        // ORDERING: Relaxed: the count is above zero here by the body or by the task that spawns.
+        self.word.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
+        let task = unsafe { Task::new(&self.group, task) };
+        let registry = self.registry();
+        match context::slot() {
+            Some(slot) if ptr::eq(slot.registry(), registry) => {
+                slot.counters.submitted.add(1);
+                slot.push_task(task);
+            }
+            _ => {
+                registry.outside.submitted.add_shared(1);
+                registry.inject(task, Need::Worker);
+            }
+        }
+        // Dekker: {push; light (in `push_task`, or the fence in `inject`); word} here, {word; heavy; look} in `announce`.
+        if self.word.load(Ordering::Relaxed) & PARKED != 0 {
+            registry.wake(self.owner);
+        }
+    }
+
+    fn registry(&self) -> &Registry {
+        // SAFETY: the owner takes part in the pool while the scope lives.
+        unsafe { &*self.registry }
+    }
+
+    fn ended(&self, outcome: Result<(), Payload>) {
+        match outcome {
+            Ok(()) => self.registry().count(|counters| &counters.completed, 1),
+            Err(payload) => {
+                self.registry().count(|counters| &counters.failed, 1);
+                let second = {
+                    let mut first = lock(&self.panic);
+                    match &*first {
+                        None => first.replace(payload),
+                        Some(_) => Some(payload),
+                    }
+                };
+                unwind::drop_quietly(second);
+            }
+        }
+        self.count_down();
+    }
+
+    fn dropped(&self) {
+        self.registry().count(|counters| &counters.cancelled, 1);
+        self.count_down();
+    }
+
+    /// A task has ended. The last thing that it does with the scope.
+    fn count_down(&self) {
+        let (registry, owner) = (self.registry, self.owner);
+        // ORDERING: AcqRel: Release publishes the task's effects to the Acquire in `is_done`.
+        if self.word.fetch_sub(1, Ordering::AcqRel) == PARKED | 1 {
+            // The scope may be gone. SAFETY: the registry is not: this thread takes part in it.
+            unsafe { &*registry }.wake(owner);
+        }
+    }
+}
+
+impl Awaited for Scope<'_> {
+    fn is_done(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `count_down`.
+        self.word.load(Ordering::Acquire) & !PARKED == 0
+    }
+
+    fn help(&self, slot: &Slot, _: u32) -> bool {
+        while slot.position() > self.base {
+            let Some(task) = slot.pop_task() else { break };
+            if task.belongs_to(&self.group) {
+                worker::run_task(slot, task);
+                return true;
+            }
+            // Spawned here, but nobody's descendant of ours.
+            self.registry().inject(task, Need::Worker);
+        }
+        let task = worker::find_task(slot, &self.group);
+        task.map(|task| worker::run_task(slot, task)).is_some()
+    }
+
+    fn announce(&self, slot: &Slot) -> bool {
+        // ORDERING: AcqRel: a count that ends later reads the bit.
+        if self.word.fetch_or(PARKED, Ordering::AcqRel) == 0 {
+            return false;
+        }
+        let ordered = barrier::heavy();
+        // One task that lay unseen is enough to stay awake for.
+        let Some(task) = worker::find_task(slot, &self.group) else {
+            return ordered;
+        };
+        self.withdraw(slot);
+        worker::run_task(slot, task);
+        false
+    }
+
+    fn withdraw(&self, _: &Slot) {
+        self.word.fetch_and(!PARKED, Ordering::AcqRel);
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("pending", &(self.word.load(Ordering::Relaxed) & !PARKED))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Moves the scope's address into its tasks.
+struct ScopePtr<'scope>(*const Scope<'scope>);
+
+// SAFETY: a scope is `Sync`.
+unsafe impl Send for ScopePtr<'_> {}
+
+impl<'scope> ScopePtr<'scope> {
+    /// # Safety
+    /// The scope has not counted the caller's task down.
+    unsafe fn get<'a>(&self) -> &'a Scope<'scope> {
+        // SAFETY: forwarded.
+        unsafe { &*self.0 }
+    }
+}

@@ -1,0 +1,315 @@
+//! How a pool is made.
+
+use super::ThreadPool;
+use super::registry::Registry;
+use super::slot::Seat;
+use crate::sleep::MAX_THREADS;
+use crate::sync::OnceLock;
+use crate::unwind::Payload;
+use std::fmt;
+
+pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
+type Name = Box<dyn Fn(usize) -> String + Send + Sync>;
+type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
+
+/// What a pool is told at its birth, checked.
+pub(crate) struct Config {
+    pub(super) num_threads: usize,
+    pub(super) spare_threads: usize,
+    pub(super) waits_any: bool,
+    pub(super) thread_name: Option<Name>,
+    pub(super) stack_size: Option<usize>,
+    pub(super) on_thread_start: Option<Hook>,
+    pub(super) on_thread_exit: Option<Hook>,
+    pub(super) panic_handler: Option<PanicHandler>,
+}
+
+/// When a pool's threads start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// Each when work first needs it. A pool that never gets work costs no thread.
+    #[default]
+    Lazy,
+    /// All before `build` returns; one that cannot be started is an error.
+    Eager,
+}
+
+/// What a thread may run while it waits for a fork, a scope or a map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Waits {
+    /// What it waits for and what that has forked or spawned, nothing else. A lock held across the wait is as safe as in a serial
+    /// program.
+    #[default]
+    Own,
+    /// Anything of the pool, as rayon does. A lock held across the wait may deadlock: an unrelated task that takes it can end
+    /// up on top of its holder.
+    Any,
+}
+
+/// Settings of a new [`ThreadPool`].
+///
+/// ```
+/// let pool = heist::ThreadPool::builder()
+///     .num_threads(2)
+///     .thread_name(|index| format!("crunch-{index}"))
+///     .build()?;
+/// assert_eq!(pool.num_threads(), 2);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+#[derive(Default)]
+#[must_use = "a builder does nothing until `build` or `build_global`"]
+pub struct ThreadPoolBuilder {
+    num_threads: usize,
+    spare_threads: Option<usize>,
+    start: Start,
+    waits: Waits,
+    thread_name: Option<Name>,
+    stack_size: Option<usize>,
+    on_thread_start: Option<Hook>,
+    on_thread_exit: Option<Hook>,
+    panic_handler: Option<PanicHandler>,
+}
+
+impl ThreadPoolBuilder {
+    /// The defaults: automatic size, lazy start, waits that run only their own work.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many workers. 0, the default: the environment variable `HEIST_NUM_THREADS` if it is a positive number, else as
+    /// many as this process may use, by its affinity and its cgroup's quota.
+    pub fn num_threads(mut self, count: usize) -> Self {
+        self.num_threads = count;
+        self
+    }
+
+    /// The most threads that stand in for blocked workers, by default as many as there are workers; 0: none.
+    ///
+    /// A spare runs while a worker waits in a `join`, `scope` or `map` with nothing left that it may run.
+    pub fn spare_threads(mut self, count: usize) -> Self {
+        self.spare_threads = Some(count);
+        self
+    }
+
+    /// When the threads start.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// What a waiting thread may run.
+    pub fn waits(mut self, waits: Waits) -> Self {
+        self.waits = waits;
+        self
+    }
+
+    /// Names the workers' threads by their index; otherwise they are `heist-0`, `heist-1`, ...
+    pub fn thread_name<F>(mut self, name: F) -> Self
+    where
+        F: Fn(usize) -> String + Send + Sync + 'static,
+    {
+        self.thread_name = Some(Box::new(name));
+        self
+    }
+
+    /// Stack size of the pool's threads, in bytes; by default std's. It says nothing about threads from outside, which run
+    /// parts of what they call on their own stacks: see [`ThreadPool::run`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Called on each worker thread before its first work. A panic in it goes to the panic handler; the thread works on.
+    pub fn on_thread_start<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(usize) + Send + Sync + 'static,
+    {
+        self.on_thread_start = Some(Box::new(hook));
+        self
+    }
+
+    /// Called on each worker thread after its last work. A panic in it goes to the panic handler.
+    pub fn on_thread_exit<F>(mut self, hook: F) -> Self
+    where
+        F: Fn(usize) + Send + Sync + 'static,
+    {
+        self.on_thread_exit = Some(Box::new(hook));
+        self
+    }
+
+    /// Gets the panics that no scope and no handle will see: those of [`ThreadPool::spawn`] and of the thread hooks. By default they are
+    /// counted (std's panic hook has printed them). Panics of the handler itself are dropped.
+    pub fn panic_handler<F>(mut self, handler: F) -> Self
+    where
+        F: Fn(Payload) + Send + Sync + 'static,
+    {
+        self.panic_handler = Some(Box::new(handler));
+        self
+    }
+
+    /// Makes the pool.
+    ///
+    /// # Errors
+    /// More than 4,096 workers and spares together; with [`Start::Eager`], a thread that cannot be started: then those that could
+    /// have ended again when this returns.
+    pub fn build(self) -> Result<ThreadPool, BuildError> {
+        let start = self.start;
+        let pool = ThreadPool::from_new_registry(Registry::new(self.config()?));
+        if start == Start::Eager {
+            pool.start_all()?;
+        }
+        Ok(pool)
+    }
+
+    /// Makes the pool that [`global`] and the free functions use.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), or when there is a global pool already, made by an earlier call or by the first use.
+    pub fn build_global(self) -> Result<(), BuildError> {
+        if GLOBAL.get().is_some() {
+            return Err(BuildError::new(Kind::GlobalExists));
+        }
+        GLOBAL
+            .set(self.build()?)
+            .map_err(|_| BuildError::new(Kind::GlobalExists))
+    }
+
+    fn config(self) -> Result<Config, BuildError> {
+        let num_threads = match self.num_threads {
+            0 => automatic_size(),
+            count => count,
+        };
+        // An explicit sum that does not fit is an error; the default number of spares just makes room.
+        let spare_threads = match self.spare_threads {
+            Some(count) => count,
+            None => num_threads.min(MAX_THREADS.saturating_sub(num_threads)),
+        };
+        if num_threads.saturating_add(spare_threads) > MAX_THREADS {
+            return Err(BuildError::new(Kind::TooManyThreads {
+                num_threads,
+                spare_threads,
+            }));
+        }
+        Ok(Config {
+            num_threads,
+            spare_threads,
+            waits_any: self.waits == Waits::Any,
+            thread_name: self.thread_name,
+            stack_size: self.stack_size,
+            on_thread_start: self.on_thread_start,
+            on_thread_exit: self.on_thread_exit,
+            panic_handler: self.panic_handler,
+        })
+    }
+}
+
+impl fmt::Debug for ThreadPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolBuilder")
+            .field("num_threads", &self.num_threads)
+            .field("spare_threads", &self.spare_threads)
+            .field("start", &self.start)
+            .field("waits", &self.waits)
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
+    }
+}
+
+fn automatic_size() -> usize {
+    std::env::var("HEIST_NUM_THREADS")
+        .ok()
+        .and_then(|value| value.trim().parse().ok())
+        .filter(|&count| count > 0)
+        .unwrap_or_else(num_cpus::get)
+        .clamp(1, MAX_THREADS)
+}
+
+static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
+
+/// The pool of the free functions. Made on first use, with the defaults, unless
+/// [`build_global`](ThreadPoolBuilder::build_global) came first; it lasts as long as the process.
+///
+/// ```
+/// assert!(heist::global().num_threads() >= 1);
+/// ```
+pub fn global() -> &'static ThreadPool {
+    GLOBAL.get_or_init(|| {
+        ThreadPoolBuilder::new()
+            .build()
+            .expect("heist: the defaults make a valid pool and start no thread")
+    })
+}
+
+impl ThreadPool {
+    fn start_all(&self) -> Result<(), BuildError> {
+        let registry = self.registry();
+        for index in 0..registry.config.num_threads {
+            if registry.sleep.claim_worker(index) {
+                registry
+                    .start(Seat::Worker(index))
+                    .map_err(|source| BuildError::new(Kind::ThreadStart { index, source }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a pool could not be made.
+#[derive(Debug)]
+pub struct BuildError {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    TooManyThreads {
+        num_threads: usize,
+        spare_threads: usize,
+    },
+    ThreadStart {
+        index: usize,
+        source: std::io::Error,
+    },
+    GlobalExists,
+}
+
+impl BuildError {
+    fn new(kind: Kind) -> Self {
+        BuildError { kind }
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            Kind::TooManyThreads {
+                num_threads,
+                spare_threads,
+            } => write!(
+                f,
+                "{num_threads} workers and {spare_threads} spares are more than {MAX_THREADS} threads: ask for fewer \
+                 (a pool needs about as many as there are cores)"
+            ),
+            Kind::ThreadStart { index, source } => write!(
+                f,
+                "thread {index} could not be started: {source}; ask for fewer threads or smaller stacks, or use \
+                 Start::Lazy, which makes do with the threads it gets"
+            ),
+            Kind::GlobalExists => write!(
+                f,
+                "the global pool exists already: call build_global once, before the first use of a free function"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.kind {
+            Kind::ThreadStart { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Which slot the current thread acts from.
+
+use super::slot::Slot;
+use crate::job::ForkHeader;
+use crate::ring::Ring;
+use std::cell::Cell;
+use std::ptr;
+
+/// The current thread's slot, and its ring once more, which is all that an undisturbed `join` reads.
+#[derive(Clone, Copy)]
+struct Context {
+    ring: *const Ring<ForkHeader>,
+    slot: *const Slot,
+}
+
+const NOWHERE: Context = Context {
+    ring: ptr::null(),
+    slot: ptr::null(),
+};
+
+#[cfg(not(loom))]
+thread_local! {
+    static RING: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
+    static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
+}
+
+#[cfg(loom)]
+loom::thread_local! {
+    static RING: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
+    static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
+}
+
+/// The ring that this thread owns, if it takes part in a pool.
+#[inline(always)]
+pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
+    let ring = RING.with(Cell::get);
+    // SAFETY: set by `enter` from a reference that outlives its guard. The lifetime is the caller's to
+    // keep: no caller stores the reference or returns it from a call during which the context could change.
+    unsafe { ring.as_ref() }
+}
+
+/// The slot that this thread owns, if it takes part in a pool.
+#[inline]
+pub(crate) fn slot<'a>() -> Option<&'a Slot> {
+    let slot = SLOT.with(Cell::get);
+    // SAFETY: as in `ring`.
+    unsafe { slot.as_ref() }
+}
+
+/// The thread acts from `slot` until the guard is dropped, then from where it acted before.
+pub(crate) fn enter(slot: &Slot) -> Entered {
+    let outer = Context {
+        ring: RING.with(Cell::get),
+        slot: SLOT.with(Cell::get),
+    };
+    set(Context {
+        ring: &*slot.ring,
+        slot,
+    });
+    Entered { outer }
+}
+
+fn set(context: Context) {
+    RING.with(|cell| cell.set(context.ring));
+    SLOT.with(|cell| cell.set(context.slot));
+}
+
+/// See [`enter`].
+pub(crate) struct Entered {
+    outer: Context,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        set(self.outer);
+    }
+}

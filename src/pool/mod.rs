@@ -1,0 +1,95 @@
+//! The pool: handles, slots, threads, and what a thread does when it has nothing of its own to do.
+
+mod builder;
+pub(crate) mod context;
+mod queue;
+mod registry;
+mod slot;
+mod threads;
+pub(crate) mod worker;
+
+pub use builder::{BuildError, Start, ThreadPoolBuilder, Waits, global};
+pub(crate) use registry::Registry;
+pub(crate) use slot::{Seat, Slot};
+
+use crate::sync::{Arc, Ordering};
+use std::fmt;
+
+/// A pool of worker threads that steal work from each other.
+///
+/// A cheap handle: clones mean the same pool. When the last handle outside the pool is dropped, what is queued runs, the
+/// threads end, and the drop returns. Dropped on one of its own threads, it gives the signal and returns at once.
+///
+/// Any thread may call any method. A thread that is none of the pool's takes part in the work of the
+/// [`join`](Self::join), [`scope`](Self::scope) or [`map`](Self::map) that it calls, as a *guest*: it begins at once, in
+/// place, without a switch to another thread.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let squares = pool.map(0..1000_u64, |n| n * n);
+/// assert_eq!(squares[999], 998_001);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub struct ThreadPool {
+    registry: Arc<Registry>,
+}
+
+impl ThreadPool {
+    /// A pool with the default settings: as many workers as the process may use cores.
+    ///
+    /// # Errors
+    /// See [`ThreadPoolBuilder::build`]; the defaults never fail.
+    pub fn new() -> Result<ThreadPool, BuildError> {
+        ThreadPoolBuilder::new().build()
+    }
+
+    /// The settings of a pool to be made.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+
+    /// How many workers the pool has, started or not.
+    pub fn num_threads(&self) -> usize {
+        self.registry.config.num_threads
+    }
+
+    /// The first handle.
+    fn from_new_registry(registry: Arc<Registry>) -> Self {
+        ThreadPool { registry }
+    }
+
+    /// One more handle.
+    fn from_registry(registry: Arc<Registry>) -> Self {
+        // ORDERING: Relaxed, as for any count of owners that grows from one of them.
+        registry.handles.fetch_add(1, Ordering::Relaxed);
+        ThreadPool { registry }
+    }
+
+    #[inline]
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl Clone for ThreadPool {
+    fn clone(&self) -> Self {
+        Self::from_registry(Arc::clone(&self.registry))
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        // ORDERING: AcqRel: what any handle did comes before the end.
+        if self.registry.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.registry.shut_down();
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool")
+            .field("num_threads", &self.num_threads())
+            .finish_non_exhaustive()
+    }
+}

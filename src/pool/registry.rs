@@ -1,0 +1,449 @@
+//! The shared part of a pool: its slots, its queue, its threads.
+
+use super::builder::Config;
+use super::context;
+use super::queue::Injector;
+use super::slot::{Seat, Slot};
+use super::{threads, worker};
+use crate::counters::{Count, Counters};
+use crate::job::{Fate, Task};
+use crate::sleep::{Need, Park, Recruit, Sleep};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, lock};
+use crate::{barrier, sys, unwind};
+use std::ptr;
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+/// Everything that a pool's threads and handles share.
+pub(crate) struct Registry {
+    pub(crate) config: Config,
+    /// Itself, for new threads and handles.
+    pub(crate) this: Weak<Registry>,
+    slots: SlotTable,
+    pub(crate) injector: Injector,
+    pub(crate) sleep: Sleep,
+    threads: Mutex<Threads>,
+    /// A guest slot that is free, most likely the one that was used last. Taken by swap.
+    guest: AtomicPtr<Slot>,
+    /// How many [`super::ThreadPool`] handles there are.
+    pub(crate) handles: AtomicUsize,
+    /// How many of the pool's threads have been started and not ended.
+    alive: AtomicUsize,
+    /// Of those, spares.
+    spares: AtomicUsize,
+    /// Counts of events that belong to no slot.
+    pub(crate) outside: Counters,
+    pub(crate) start_failures: Count,
+    born: Instant,
+    forks: u64,
+}
+
+/// Who is where. Behind a mutex: looked at when threads start, end, or come from outside.
+#[derive(Default)]
+struct Threads {
+    /// Slot of each worker index that was ever started.
+    workers: Vec<Option<usize>>,
+    /// Spare and guest slots without a thread.
+    free_spares: Vec<usize>,
+    free_guests: Vec<usize>,
+    handles: Vec<threads::Handle>,
+}
+
+impl Registry {
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        barrier::flavour();
+        let (threads, spares) = (config.num_threads, config.spare_threads);
+        Arc::new_cyclic(|this| Registry {
+            this: this.clone(),
+            slots: SlotTable::default(),
+            injector: Injector::new(),
+            sleep: Sleep::new(threads, spares),
+            threads: Mutex::new(Threads::default()),
+            guest: AtomicPtr::new(ptr::null_mut()),
+            handles: AtomicUsize::new(1),
+            alive: AtomicUsize::new(0),
+            spares: AtomicUsize::new(0),
+            outside: Counters::default(),
+            start_failures: Count::default(),
+            born: Instant::now(),
+            forks: sys::fork_generation(),
+            config,
+        })
+    }
+
+    // ---- slots ----
+
+    pub(crate) fn slot(&self, id: usize) -> &Slot {
+        self.slots.get(id).expect("heist: no such slot")
+    }
+
+    pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        (0..self.slots.len()).map(|id| self.slot(id))
+    }
+
+    pub(crate) fn num_slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// A free slot of this kind. A worker's index has one slot, for all threads that ever have the index.
+    fn acquire(&self, seat: Seat) -> &Slot {
+        let mut threads = lock(&self.threads);
+        let used = match seat {
+            Seat::Worker(index) => {
+                if threads.workers.len() <= index {
+                    threads.workers.resize(index + 1, None);
+                }
+                threads.workers[index]
+            }
+            Seat::Spare => threads.free_spares.pop(),
+            Seat::Guest => threads.free_guests.pop(),
+        };
+        let id = used.unwrap_or_else(|| {
+            // Under the lock: slots are added one at a time.
+            self.slots.push(|id| Slot::new(id, seat, self))
+        });
+        if let Seat::Worker(index) = seat {
+            threads.workers[index] = Some(id);
+        }
+        self.slot(id)
+    }
+
+    fn release(&self, slot: &Slot) {
+        let mut threads = lock(&self.threads);
+        match slot.seat {
+            Seat::Worker(_) => {}
+            Seat::Spare => threads.free_spares.push(slot.id),
+            Seat::Guest => threads.free_guests.push(slot.id),
+        }
+    }
+
+    /// A slot for a thread from outside.
+    pub(crate) fn acquire_guest(&self) -> &Slot {
+        // ORDERING: Acquire pairs with the Release in `release_guest`: the slot's owner side is handed over.
+        let cached = self.guest.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: only slots of this registry are put there, and they live as long as it does.
+        match unsafe { cached.as_ref() } {
+            Some(slot) => slot,
+            None => self.acquire(Seat::Guest),
+        }
+    }
+
+    pub(crate) fn release_guest(&self, slot: &Slot) {
+        let kept = self.guest.compare_exchange(
+            ptr::null_mut(),
+            ptr::from_ref(slot).cast_mut(),
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        if kept.is_err() {
+            self.release(slot);
+        }
+    }
+
+    // ---- wake-ups ----
+
+    /// After work was made visible: gets a thread for it if that is of use.
+    pub(crate) fn published(&self, need: Need) {
+        self.dispatch(self.sleep.published(need));
+    }
+
+    /// Wakes or starts the recruit.
+    pub(crate) fn dispatch(&self, recruit: Recruit) {
+        match recruit {
+            Recruit::None => {}
+            Recruit::Unpark(slot) => self.wake(slot),
+            Recruit::StartWorker(index) => {
+                // Whoever published goes on without: the failure is counted and the next publisher tries again.
+                let _ = self.start(Seat::Worker(index));
+            }
+            Recruit::StartSpare => {
+                let _ = self.start(Seat::Spare);
+            }
+        }
+    }
+
+    /// Wakes the thread of a slot, whatever it sleeps for.
+    pub(crate) fn wake(&self, slot: usize) {
+        self.count(|counters| &counters.wakeups, 1);
+        self.slot(slot).parker.unpark();
+    }
+
+    /// Posts a letter to the worker of `index`, whose thread was started, and wakes it.
+    pub(crate) fn post(&self, index: usize, letter: Task) {
+        let id = loop {
+            // A worker that another thread is just starting gets its slot in a moment.
+            if let Some(id) = lock(&self.threads).workers.get(index).copied().flatten() {
+                break id;
+            }
+            crate::sync::yield_thread();
+        };
+        let slot = self.slot(id);
+        slot.mail().post(letter);
+        slot.parker.unpark();
+        // If that start has failed meanwhile, nobody would read the letter.
+        if self.sleep.claim_worker(index) {
+            let _ = self.start(Seat::Worker(index));
+        }
+    }
+
+    /// Starts a thread that is already counted awake and searching.
+    pub(crate) fn start(&self, seat: Seat) -> std::io::Result<()> {
+        let slot = self.acquire(seat);
+        let worker = match seat {
+            Seat::Worker(index) => Some(index),
+            _ => None,
+        };
+        // ORDERING: Relaxed, a count; the thread's end lowers it.
+        self.count_alive(seat, 1);
+        match threads::start(self, slot) {
+            Ok(handle) => {
+                self.count(|counters| &counters.wakeups, 1);
+                lock(&self.threads).handles.push(handle);
+                Ok(())
+            }
+            Err(error) => {
+                self.count_alive(seat, usize::MAX);
+                self.start_failures.add_shared(1);
+                self.release(slot);
+                self.sleep.start_failed(worker);
+                while let Some(letter) = slot.mail().take() {
+                    letter.resolve(Fate::Run);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// A pool thread, at its very end.
+    pub(crate) fn ended(&self, slot: &Slot) {
+        self.release(slot);
+        self.count_alive(slot.seat, usize::MAX);
+    }
+
+    /// Adds 1 or, as `usize::MAX`, takes it away.
+    fn count_alive(&self, seat: Seat, one: usize) {
+        // ORDERING: Relaxed, counts.
+        self.alive.fetch_add(one, Ordering::Relaxed);
+        if seat == Seat::Spare {
+            self.spares.fetch_add(one, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn alive_spares(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Asks every ring's owner to look for sleepers at its next push. Then whether there is anything now.
+    ///
+    /// This is the middle of the sleep protocol: the word was changed just before. `Err`: the kernel no longer orders
+    /// anything; sleep with a time limit only.
+    pub(crate) fn last_look(&self) -> Result<Option<Need>, Unordered> {
+        for slot in self.slots() {
+            slot.ring.request();
+        }
+        self.count(|counters| &counters.barriers, 1);
+        let ordered = barrier::heavy();
+        let seen = if !self.injector.is_empty() {
+            Some(Need::Worker)
+        } else if self.slots().any(Slot::has_work) {
+            Some(Need::Help)
+        } else {
+            None
+        };
+        match seen {
+            None if !ordered => Err(Unordered),
+            seen => Ok(seen),
+        }
+    }
+
+    /// The caller is no longer busy and nobody searches: finds a thread for what there is to do.
+    pub(crate) fn fill_vacancy(&self) {
+        if let Ok(Some(need)) = self.last_look() {
+            self.dispatch(self.sleep.recruit(need));
+        }
+    }
+
+    // ---- tasks from anywhere ----
+
+    /// Queues a task for any worker.
+    pub(crate) fn inject(&self, task: Task, need: Need) {
+        self.injector.push(task);
+        self.published(need);
+    }
+
+    /// Runs what is queued on the calling thread if the pool has no thread and can get none.
+    pub(crate) fn run_stranded(&self) {
+        while self.alive() == 0
+            && let Some(task) = self.injector.steal()
+        {
+            worker::as_guest(self, |slot| worker::run_task(slot, task));
+        }
+    }
+
+    // ---- the end ----
+
+    /// Lets the threads run what is queued and end; waits for them unless the caller is one of those who would have
+    /// to end.
+    pub(crate) fn shut_down(&self) {
+        for slot in self.sleep.close() {
+            self.wake(slot);
+        }
+        if context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self)) {
+            return;
+        }
+        if self.forked() {
+            return;
+        }
+        loop {
+            let handle = lock(&self.threads).handles.pop();
+            let Some(handle) = handle else { break };
+            threads::join(handle);
+        }
+        self.run_stranded();
+    }
+
+    /// Whether this is a child process that has the pool's memory but not its threads.
+    pub(crate) fn forked(&self) -> bool {
+        sys::forks() != self.forks
+    }
+
+    /// # Panics
+    /// In a forked child.
+    #[inline]
+    pub(crate) fn check_fork(&self) {
+        if self.forked() {
+            forked_child();
+        }
+    }
+
+    // ---- counts ----
+
+    /// Adds to a count of the current thread's slot in this pool, or to the shared one.
+    pub(crate) fn count(&self, which: impl Fn(&Counters) -> &Count, n: u64) {
+        match context::slot() {
+            Some(slot) if ptr::eq(slot.registry(), self) => which(&slot.counters).add(n),
+            _ => which(&self.outside).add_shared(n),
+        }
+    }
+
+    /// Nanoseconds since the pool was made, never 0.
+    pub(crate) fn now_ns(&self) -> u64 {
+        let nanos = self.born.elapsed().as_nanos();
+        u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// A panic that no handle and no scope will see.
+    pub(crate) fn lost_panic(&self, payload: unwind::Payload) {
+        match &self.config.panic_handler {
+            Some(handler) => {
+                if let Err(second) = unwind::catch(|| handler(payload)) {
+                    unwind::drop_quietly(second);
+                }
+            }
+            None => unwind::drop_quietly(payload),
+        }
+    }
+}
+
+/// The heavy fence was refused.
+#[derive(Debug)]
+pub(crate) struct Unordered;
+
+/// How long a thread sleeps at most where fences are refused.
+pub(crate) const UNORDERED_NAP: Duration = Duration::from_millis(1);
+
+#[cold]
+fn forked_child() -> ! {
+    panic!(
+        "heist: this thread pool was made before fork(), and its threads stayed in the parent: make a new pool in \
+         the child, or call fork() before the first use of a pool"
+    )
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // Tasks that nobody ran (a forked child, or none): their wrappers resolve them.
+        while let Some(task) = self.injector.steal() {
+            drop(task);
+        }
+    }
+}
+
+/// Searches end here: on the idle list until recruited, or out.
+#[must_use]
+pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
+    match registry
+        .sleep
+        .park_free(slot.id, slot.seat == Seat::Spare)
+    {
+        Park::Leave => return false,
+        Park::Now => {
+            slot.counters.parks.add(1);
+            slot.parker.park();
+        }
+        Park::AfterLook => match registry.last_look() {
+            Ok(Some(need)) if registry.sleep.still_wanted(need) => {}
+            Ok(_) => {
+                slot.counters.parks.add(1);
+                slot.parker.park();
+            }
+            Err(Unordered) => {
+                slot.counters.parks.add(1);
+                slot.parker.park_timeout(UNORDERED_NAP);
+            }
+        },
+    }
+    // Woken by a recruiter, who has counted us; or by mail or time, then we count ourselves; or work was seen.
+    if !registry.sleep.unpark_self(slot.id) {
+        // Recruited; if we had not parked, the token is still to come, and a later park takes it for nothing.
+    }
+    true
+}
+
+/// Slots by id: grows, never moves, never shrinks. Chunk `k` holds `8 << k`.
+struct SlotTable {
+    chunks: [OnceLock<Box<[OnceLock<Slot>]>>; 20],
+    /// Slots with a lower id are there. Written under the registry's lock.
+    len: AtomicUsize,
+}
+
+impl Default for SlotTable {
+    fn default() -> Self {
+        SlotTable {
+            chunks: [const { OnceLock::new() }; 20],
+            len: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl SlotTable {
+    fn place(id: usize) -> (usize, usize) {
+        let chunk = (id / 8 + 1).ilog2() as usize;
+        (chunk, id - 8 * ((1 << chunk) - 1))
+    }
+
+    fn len(&self) -> usize {
+        // ORDERING: Acquire pairs with the Release in `push`: a slot below the length is there.
+        self.len.load(Ordering::Acquire)
+    }
+
+    fn get(&self, id: usize) -> Option<&Slot> {
+        let (chunk, place) = Self::place(id);
+        self.chunks.get(chunk)?.get()?.get(place)?.get()
+    }
+
+    /// Not to be called by two threads at once.
+    fn push(&self, slot: impl FnOnce(usize) -> Slot) -> usize {
+        let id = self.len.load(Ordering::Relaxed);
+        let (chunk, place) = Self::place(id);
+        let chunk = self.chunks[chunk]
+            .get_or_init(|| (0..8usize << chunk).map(|_| OnceLock::new()).collect());
+        chunk[place].get_or_init(|| slot(id));
+        self.len.store(id + 1, Ordering::Release);
+        id
+    }
+}

@@ -1,0 +1,208 @@
+//! A slot: the place from which one thread takes part in one pool.
+
+use super::queue::{Local, Stealer};
+use super::registry::Registry;
+use crate::counters::Counters;
+use crate::job::{ForkHeader, Group, Task};
+use crate::ring::Ring;
+use crate::sleep::Parker;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use crossbeam_utils::CachePadded;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::ptr;
+
+/// Which kind of thread a slot is for. It never changes: slots are used again for the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// The worker of this index.
+    Worker(usize),
+    /// A thread that stands in for blocked workers.
+    Spare,
+    /// A thread from outside, for the time of a call; or a second ring of any thread.
+    Guest,
+}
+
+/// Ring, deque, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
+pub(crate) struct Slot {
+    pub(crate) ring: Box<Ring<ForkHeader>>,
+    pub(crate) id: usize,
+    pub(crate) seat: Seat,
+    registry: *const Registry,
+    pub(crate) parker: Arc<Parker>,
+    pub(crate) stealer: Stealer,
+    mail: Mailbox,
+    pub(crate) counters: CachePadded<Counters>,
+    /// The owner's side. Touched by the owner only.
+    owner: CachePadded<Owner>,
+}
+
+/// What only the owner of a slot touches.
+struct Owner {
+    /// As what the owning thread takes part: the seat itself, but for a second ring, which a worker may own.
+    role: Cell<Seat>,
+    deque: Local,
+    /// Pushes minus successful pops on the deque: the last entry's position, however many thieves took from the
+    /// other end.
+    position: Cell<usize>,
+    /// The group of the running task or scope body.
+    group: Cell<*const Group>,
+    /// State of the victim picker.
+    random: Cell<u32>,
+    /// Tasks since the injector was looked at first.
+    ticks: Cell<u32>,
+}
+
+// SAFETY: `owner` is reached through methods that only the owning thread calls (the one whose context holds the
+// slot); the registry outlives its slots; everything else is `Sync` by itself.
+unsafe impl Sync for Slot {}
+// SAFETY: a slot changes its thread only by way of the registry's lists, whose locks order the hand-over.
+unsafe impl Send for Slot {}
+
+impl Slot {
+    pub(crate) fn new(id: usize, seat: Seat, registry: *const Registry) -> Self {
+        let deque = Local::new();
+        Slot {
+            ring: Ring::boxed(),
+            id,
+            seat,
+            registry,
+            parker: Arc::default(),
+            stealer: deque.stealer(),
+            mail: Mailbox::default(),
+            counters: CachePadded::default(),
+            owner: CachePadded::new(Owner {
+                role: Cell::new(seat),
+                deque,
+                position: Cell::new(0),
+                group: Cell::new(ptr::null()),
+                random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
+                ticks: Cell::new(0),
+            }),
+        }
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        // SAFETY: the registry owns the slot, so it is alive while the slot is.
+        unsafe { &*self.registry }
+    }
+
+    // ---- owner only ----
+
+    /// Owner: as what this thread is counted.
+    pub(crate) fn role(&self) -> Seat {
+        self.owner.role.get()
+    }
+
+    /// Owner: see [`Slot::role`].
+    pub(crate) fn set_role(&self, role: Seat) {
+        self.owner.role.set(role);
+    }
+
+    /// Owner: pushes a task and looks whether somebody wants to know.
+    pub(crate) fn push_task(&self, task: Task) {
+        self.owner.position.set(self.owner.position.get() + 1);
+        self.owner.deque.push(task);
+        // A deque push asks the ring's question: its `limit` is 0 if a sleeper announced itself. The depth is below any
+        // restored limit unless the ring is full, and then one look too many does no harm.
+        if self.ring.attention_due(self.ring.depth()) {
+            self.attend();
+        }
+    }
+
+    /// Owner: the newest task of the own deque.
+    pub(crate) fn pop_task(&self) -> Option<Task> {
+        let task = self.owner.deque.pop()?;
+        self.owner.position.set(self.owner.position.get() - 1);
+        Some(task)
+    }
+
+    /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.
+    pub(crate) fn position(&self) -> usize {
+        self.owner.position.get()
+    }
+
+    /// Owner: the group of what runs now.
+    pub(crate) fn group(&self) -> *const Group {
+        self.owner.group.get()
+    }
+
+    /// Owner: enters a group; dropping the guard leaves it.
+    pub(crate) fn enter_group(&self, group: *const Group) -> GroupGuard<'_> {
+        GroupGuard {
+            slot: self,
+            outer: self.owner.group.replace(group),
+        }
+    }
+
+    /// Owner: a number to begin a round of victims with.
+    pub(crate) fn random(&self) -> usize {
+        let mut x = self.owner.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.owner.random.set(x);
+        x as usize
+    }
+
+    /// Owner: true once in `turns` calls.
+    pub(crate) fn tick(&self, turns: u32) -> bool {
+        let ticks = self.owner.ticks.get() + 1;
+        self.owner.ticks.set(if ticks >= turns { 0 } else { ticks });
+        ticks >= turns
+    }
+
+    // ---- anybody ----
+
+    /// Whether a free thread could find something here.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.ring.is_empty() || self.stealer.len() > 0
+    }
+
+    pub(crate) fn mail(&self) -> &Mailbox {
+        &self.mail
+    }
+}
+
+/// See [`Slot::enter_group`].
+pub(crate) struct GroupGuard<'a> {
+    slot: &'a Slot,
+    outer: *const Group,
+}
+
+impl Drop for GroupGuard<'_> {
+    fn drop(&mut self) {
+        self.slot.owner.group.set(self.outer);
+    }
+}
+
+/// Tasks addressed to one worker: broadcast closures.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    /// Spares the owner the lock. Set and cleared under it.
+    full: AtomicBool,
+    letters: Mutex<VecDeque<Task>>,
+}
+
+impl Mailbox {
+    pub(crate) fn post(&self, task: Task) {
+        let mut letters = lock(&self.letters);
+        letters.push_back(task);
+        // ORDERING: Release pairs with the Acquire in `take`; that the owner wakes up is the parker's business.
+        self.full.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.full.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn take(&self) -> Option<Task> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut letters = lock(&self.letters);
+        let letter = letters.pop_front();
+        self.full.store(!letters.is_empty(), Ordering::Release);
+        letter
+    }
+}

@@ -1,0 +1,526 @@
+//! A thread at work: what a free worker does next, how a wait is spent, how a guest comes and goes.
+
+use super::context;
+use super::registry::{Registry, UNORDERED_NAP, Unordered, sleep_free};
+use super::slot::{Seat, Slot};
+use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
+use crate::ring::{Popped, Ring, Steal};
+use crate::latch::Latch;
+use crate::sleep::Need;
+use crate::sync::{spin_hint, yield_thread};
+use crate::unwind;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// How long a worker that found nothing keeps looking before it parks. A wake-up costs 7-17 us on the waker's side
+/// and 17-90 us until the woken thread runs (measured 2026-11, 2 cores), so a gap shorter than that is better waited out.
+const SEARCH_TIME: Duration = Duration::from_micros(50);
+
+/// How long a bound waiter spins before it parks.
+const WAIT_TIME: Duration = Duration::from_micros(20);
+
+/// Every so many tasks the injector comes first, so that a worker with a full deque does not starve it.
+const INJECTOR_TURN: u32 = 61;
+
+/// From which round of unanswered requests a thief forces: about 1 us after the first.
+const FORCE_ROUND: u32 = 5;
+
+/// Something to run, already taken.
+enum Work {
+    Fork(NonNull<ForkHeader>),
+    Task(Task),
+}
+
+// ---- running ----
+
+fn run(slot: &Slot, work: Work) {
+    match work {
+        Work::Fork(job) => run_fork(slot, job),
+        Work::Task(task) => run_task(slot, task),
+    }
+}
+
+/// Runs a stolen fork.
+fn run_fork(slot: &Slot, job: NonNull<ForkHeader>) {
+    slot.counters.executed.add(1);
+    let _group = slot.enter_group(std::ptr::null());
+    // SAFETY: `job` was stolen by this thread and is run here, once.
+    let waiter = unsafe { ForkHeader::execute(job, slot.id, slot.ring.depth()) };
+    if let Some(waiter) = waiter {
+        slot.registry().wake(waiter);
+    }
+}
+
+/// Runs a task taken from a queue.
+pub(crate) fn run_task(slot: &Slot, task: Task) {
+    slot.counters.executed.add(1);
+    let _group = slot.enter_group(task.group());
+    task.resolve(Fate::Run);
+}
+
+// ---- a free worker ----
+
+/// The loop of a pool thread. It begins counted awake and searching.
+pub(super) fn work(registry: &Registry, slot: &Slot) {
+    let _context = context::enter(slot);
+    let mut searching = true;
+    while let Some(work) = next(registry, slot, &mut searching) {
+        if slot.counters.busy_since_ns.get() == 0 {
+            slot.counters.busy_since_ns.set(registry.now_ns());
+        }
+        run(slot, work);
+    }
+    end_busy(registry, slot);
+}
+
+fn end_busy(registry: &Registry, slot: &Slot) {
+    let since = slot.counters.busy_since_ns.get();
+    if since != 0 {
+        slot.counters
+            .busy_ns
+            .add(registry.now_ns().saturating_sub(since));
+        slot.counters.busy_since_ns.set(0);
+    }
+}
+
+/// The next work of a free worker, whatever it is. None: the pool closes and nothing is left.
+fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> {
+    loop {
+        let work = own_work(registry, slot).or_else(|| {
+            if registry.sleep.overcommitted() {
+                // One too many: only what nobody else would run.
+                (registry.sleep.counts().workers <= 1)
+                    .then(|| registry.injector.steal().map(Work::Task))
+                    .flatten()
+            } else {
+                raid_all(registry, slot, 0)
+            }
+        });
+        if let Some(work) = work {
+            if std::mem::take(searching) {
+                registry.dispatch(registry.sleep.found());
+            }
+            return Some(work);
+        }
+        end_busy(registry, slot);
+        let others = if std::mem::replace(searching, true) {
+            registry.sleep.counts().searching - 1
+        } else {
+            registry.sleep.search()
+        };
+        if let Some(work) = search(registry, slot, others) {
+            *searching = false;
+            registry.dispatch(registry.sleep.found());
+            return Some(work);
+        }
+        if !sleep_free(registry, slot) {
+            return None;
+        }
+    }
+}
+
+/// Mail, the own deque, and once in a while the injector.
+fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
+    if let Some(letter) = slot.mail().take() {
+        return Some(Work::Task(letter));
+    }
+    let task = if slot.tick(INJECTOR_TURN) {
+        registry.injector.steal().or_else(|| slot.pop_task())
+    } else {
+        slot.pop_task()
+    };
+    task.map(Work::Task)
+}
+
+/// Keeps looking for a while. Only one searcher spins: with `others` about, one round is enough.
+fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
+    let start = Instant::now();
+    let mut round = 1;
+    loop {
+        if registry.sleep.overcommitted() {
+            return None;
+        }
+        if let Some(work) = own_work(registry, slot).or_else(|| raid_all(registry, slot, round)) {
+            return Some(work);
+        }
+        if others > 0 && round > FORCE_ROUND {
+            return None;
+        }
+        pause(round);
+        round += 1;
+        if cfg!(loom) || (round > FORCE_ROUND && start.elapsed() > SEARCH_TIME) {
+            return None;
+        }
+    }
+}
+
+/// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.
+fn pause(round: u32) {
+    if round.is_multiple_of(8) {
+        yield_thread();
+    }
+    for _ in 0..1 << round.min(if cfg!(loom) { 0 } else { 5 }) {
+        spin_hint();
+    }
+}
+
+/// One look at everybody else's work: public forks, then tasks, then the injector.
+fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
+    let count = registry.num_slots();
+    let first = slot.random() % count;
+    let victims = || {
+        (0..count)
+            .map(|n| registry.slot((first + n) % count))
+            .filter(|victim| victim.id != slot.id)
+    };
+    for victim in victims() {
+        if let Some(job) = raid_ring(slot, victim, 0, &|| true, round) {
+            return Some(Work::Fork(job));
+        }
+    }
+    for victim in victims() {
+        if let Some(task) = victim.stealer.steal() {
+            slot.counters.stolen.add(1);
+            return Some(Work::Task(task));
+        }
+    }
+    registry.injector.steal().map(Work::Task)
+}
+
+/// Takes a fork at or above `floor` from a victim: what is public, else by asking, else, after some rounds, by force.
+fn raid_ring(
+    slot: &Slot,
+    victim: &Slot,
+    floor: usize,
+    allowed: &dyn Fn() -> bool,
+    round: u32,
+) -> Option<NonNull<ForkHeader>> {
+    let ring: &Ring<ForkHeader> = &victim.ring;
+    let mut found = ring.steal(floor, allowed);
+    if matches!(found, Steal::Empty) && !ring.request() && round >= FORCE_ROUND && !ring.is_empty() {
+        slot.counters.forces.add(1);
+        found = ring.force(floor, allowed);
+    }
+    match found {
+        Steal::Item(item) => {
+            slot.counters.stolen.add(1);
+            Some(item)
+        }
+        Steal::Retry => {
+            slot.counters.conflicts.add(1);
+            None
+        }
+        Steal::Empty => None,
+    }
+}
+
+// ---- waiting ----
+
+/// What a wait waits for.
+pub(crate) trait Awaited {
+    /// It has come.
+    fn is_done(&self) -> bool;
+
+    /// Runs something that the wait may run: what it waits for and that's descendants.
+    fn help(&self, slot: &Slot, round: u32) -> bool;
+
+    /// Before parking: from now on, whoever completes it wakes `slot`. False: look again instead.
+    fn announce(&self, slot: &Slot) -> bool;
+
+    /// After parking: undoes `announce`, if it is not done.
+    fn withdraw(&self, slot: &Slot);
+}
+
+/// Waits: helps, spins, parks. Runs nobody else's work unless the pool is built with `Waits::Any`.
+///
+/// `help`: whether it may run what it waits for. While unwinding nothing else runs in any case: that code would find
+/// `thread::panicking()` true, and a lock whose holder panics there is not poisoned.
+pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
+    let registry = slot.registry();
+    let may_run = !unwind::panicking();
+    let any = registry.config.waits_any;
+    let mut since: Option<Instant> = None;
+    let mut round = 0;
+    while !awaited.is_done() {
+        registry.check_fork();
+        let helped = (may_run && answer_mail(slot))
+            || (help && awaited.help(slot, round))
+            || (may_run && any && run_any(registry, slot, round));
+        if helped {
+            (since, round) = (None, 0);
+            continue;
+        }
+        pause(round.min(6));
+        round += 1;
+        let spun = !cfg!(loom) && since.get_or_insert_with(Instant::now).elapsed() < WAIT_TIME;
+        if (spun || round <= FORCE_ROUND + 1) && !cfg!(loom) {
+            continue;
+        }
+        if awaited.announce(slot) {
+            park_bound(registry, slot, &|| {
+                awaited.is_done() || (may_run && !slot.mail().is_empty())
+            });
+            awaited.withdraw(slot);
+            (since, round) = (None, 0);
+        } else {
+            yield_thread();
+        }
+    }
+}
+
+fn answer_mail(slot: &Slot) -> bool {
+    let letter = slot.mail().take();
+    letter.map(|letter| run_task(slot, letter)).is_some()
+}
+
+fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
+    let work = own_work(registry, slot).or_else(|| raid_all(registry, slot, round));
+    work.map(|work| run(slot, work)).is_some()
+}
+
+/// Sleeps until a token comes, leaving a vacancy.
+fn park_bound(registry: &Registry, slot: &Slot, ready: &dyn Fn() -> bool) {
+    let guest = slot.role() == Seat::Guest;
+    let vacancy = registry.sleep.park_bound(guest);
+    let mut ordered = true;
+    if vacancy {
+        match registry.last_look() {
+            Ok(Some(need)) => registry.dispatch(registry.sleep.recruit(need)),
+            Ok(None) => {}
+            Err(Unordered) => ordered = false,
+        }
+    }
+    slot.counters.parks.add(1);
+    if !ready() {
+        if ordered {
+            slot.parker.park();
+        } else {
+            slot.parker.park_timeout(UNORDERED_NAP);
+        }
+    }
+    registry.sleep.resume_bound(guest);
+}
+
+/// A stolen fork, as its owner waits for it.
+struct StolenFork<'a> {
+    job: &'a ForkHeader,
+    /// What the thief said when we announced ourselves.
+    seen: std::cell::Cell<ForkState>,
+}
+
+impl Awaited for StolenFork<'_> {
+    fn is_done(&self) -> bool {
+        self.job.state() == ForkState::Done
+    }
+
+    fn help(&self, slot: &Slot, round: u32) -> bool {
+        let state = self.job.state();
+        let ForkState::Running { slot: thief, start } = state else {
+            return false;
+        };
+        let thief = slot.registry().slot(thief);
+        let stolen = raid_ring(slot, thief, start, &|| self.job.is(state), round);
+        stolen.map(|job| run_fork(slot, job)).is_some()
+    }
+
+    fn announce(&self, slot: &Slot) -> bool {
+        self.seen.set(self.job.state());
+        self.job.wait(self.seen.get(), slot.id)
+    }
+
+    fn withdraw(&self, slot: &Slot) {
+        self.job.unwait(self.seen.get(), slot.id);
+    }
+}
+
+impl Awaited for Latch {
+    fn is_done(&self) -> bool {
+        self.is_set()
+    }
+
+    fn help(&self, _: &Slot, _: u32) -> bool {
+        false
+    }
+
+    fn announce(&self, slot: &Slot) -> bool {
+        self.register(&slot.parker)
+    }
+
+    fn withdraw(&self, _: &Slot) {
+        self.unregister();
+    }
+}
+
+/// Waits until the thief of the fork at `index` is done with it, and unbinds the place.
+#[cold]
+#[inline(never)]
+pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
+    let slot = context::slot().expect("heist: a fork was made outside a pool");
+    let seen = std::cell::Cell::new(ForkState::Taken);
+    wait(slot, &StolenFork { job, seen }, !unwind::panicking());
+    slot.ring.reset(index);
+}
+
+/// One task, any, of the pool of the current thread.
+pub(crate) fn yield_now() -> bool {
+    context::slot().is_some_and(|slot| run_any(slot.registry(), slot, 0))
+}
+
+/// Takes a task of `group` or below from the pool's queue or another slot's deque; puts others that it meets into the
+/// queue, where their own waiters find them.
+pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
+    let registry = slot.registry();
+    let first = slot.random() % registry.num_slots();
+    for n in 0..registry.num_slots() {
+        let victim = registry.slot((first + n) % registry.num_slots());
+        if victim.id == slot.id {
+            continue;
+        }
+        while let Some(task) = victim.stealer.steal() {
+            if task.belongs_to(group) {
+                slot.counters.stolen.add(1);
+                return Some(task);
+            }
+            registry.inject(task, Need::Worker);
+        }
+    }
+    for _ in 0..registry.injector.len() {
+        let task = registry.injector.steal()?;
+        if task.belongs_to(group) {
+            return Some(task);
+        }
+        registry.inject(task, Need::Worker);
+    }
+    None
+}
+
+// ---- attention ----
+
+impl Slot {
+    /// Owner: somebody asked for attention: give thieves something, and get one if they sleep.
+    #[cold]
+    pub(crate) fn attend(&self) {
+        self.counters.attentions.add(1);
+        self.ring.attend();
+        self.registry().published(Need::Help);
+    }
+}
+
+/// What became of a push that was due for attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attended {
+    Pushed,
+    /// The ring was full: the item is not in it.
+    Full,
+}
+
+/// Owner: the push at `index` was due for attention.
+#[cold]
+#[inline(never)]
+pub(crate) fn attend_push(index: usize) -> Attended {
+    let slot = context::slot().expect("heist: a fork was made outside a pool");
+    if slot.registry().forked() {
+        // Nobody can have stolen it: there are no threads.
+        let _ = slot.ring.pop(index);
+        slot.registry().check_fork();
+    }
+    if index == crate::ring::CAPACITY && slot.ring.pop(index) == Popped::Ours {
+        return Attended::Full;
+    }
+    slot.attend();
+    Attended::Pushed
+}
+
+// ---- guests ----
+
+/// Runs `f` on this thread as a part of the pool: from the slot that it has there, or from a guest's.
+#[inline]
+pub(crate) fn as_part<R>(registry: &Registry, f: impl FnOnce(&Slot) -> R) -> R {
+    match context::slot() {
+        Some(slot) if std::ptr::eq(slot.registry(), registry) => f(slot),
+        _ => as_guest(registry, f),
+    }
+}
+
+/// Runs `f` on this thread from a guest slot.
+pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(&Slot) -> R) -> R {
+    registry.check_fork();
+    let guest = Guest::enter(registry);
+    let _context = context::enter(guest.slot);
+    f(guest.slot)
+}
+
+/// Runs `f` from another slot of the same pool: for joins deeper than a ring.
+#[cold]
+pub(crate) fn on_fresh_ring<R>(f: impl FnOnce() -> R) -> R {
+    let slot = context::slot().expect("heist: a fork was made outside a pool");
+    let registry = slot.registry();
+    let fresh = FreshRing {
+        slot: registry.acquire_guest(),
+        registry,
+    };
+    fresh.slot.set_role(slot.role());
+    let _context = context::enter(fresh.slot);
+    f()
+}
+
+struct FreshRing<'a> {
+    registry: &'a Registry,
+    slot: &'a Slot,
+}
+
+impl Drop for FreshRing<'_> {
+    fn drop(&mut self) {
+        self.registry.release_guest(self.slot);
+    }
+}
+
+/// A thread from outside, as long as it takes part.
+struct Guest<'a> {
+    registry: &'a Registry,
+    slot: &'a Slot,
+}
+
+impl<'a> Guest<'a> {
+    fn enter(registry: &'a Registry) -> Self {
+        let slot = registry.acquire_guest();
+        slot.set_role(Seat::Guest);
+        registry.sleep.enter_guest();
+        Guest { registry, slot }
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        debug_assert_eq!(self.slot.ring.depth(), 0, "a guest left forks behind");
+        self.registry.release_guest(self.slot);
+        if self.registry.sleep.leave_guest() {
+            leave_vacancy(self.registry);
+        }
+    }
+}
+
+/// The last thread of a pool that leaves needs no fence: nobody is there to push forks.
+fn leave_vacancy(registry: &Registry) {
+    let counts = registry.sleep.counts();
+    if counts.workers + counts.guests > 0 {
+        registry.fill_vacancy();
+    } else if !registry.injector.is_empty() {
+        registry.published(Need::Worker);
+    }
+}
+
+/// Whether the current thread is one of the pool's own.
+pub(crate) fn is_pool_thread(registry: &Registry) -> bool {
+    context::slot().is_some_and(|slot| {
+        std::ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest
+    })
+}
+
+/// Which worker the current thread is.
+pub(crate) fn current_index() -> Option<usize> {
+    match context::slot()?.role() {
+        Seat::Worker(index) => Some(index),
+        Seat::Spare | Seat::Guest => None,
+    }
+}

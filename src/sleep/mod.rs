@@ -1,0 +1,309 @@
+//! Who sleeps, who wakes: the protocol that lets idle threads cost nothing and lets no work wait beside one.
+//!
+//! # Who is there
+//!
+//! *Workers* (and spares) are the pool's threads, *guests* are others that take part for a while. A thread is *awake* or
+//! parked. Of the awake workers some *search*. A worker parks *free* (on the idle list; it can run anything) or *bound*
+//! (in the middle of a wait; only that wait's end wakes it). The pool wants `target` awake threads, guests
+//! included; a bound waiter that parks leaves a vacancy simply by not being awake.
+//!
+//! The word ([`Counts`]) says how many there are of each, and how many could be *had*: parked free, not yet started,
+//! or a spare not yet started. The list behind the mutex says which. Threads that are on the list, or counted as not started, change
+//! under the mutex together with the word; the other counts change by a single read-modify-write.
+//!
+//! # Publish
+//!
+//! Whoever makes work visible then calls [`Sleep::published`]: fence; read the word; if nobody searches, a thread is to be had and
+//! there is room, get one ([`Sleep::recruit`]). The recruit is counted awake *and searching* by the recruiter, so
+//! that a burst of publishers wakes one thread, not all.
+//!
+//! The owner of a ring does not do this at each push: it reads its own `limit`, which is 0 if anything happened since it
+//! last looked.
+//!
+//! # Sleep
+//!
+//! Each event after which *nobody searches although there is room and someone to be had* is answered by whoever causes
+//! it, in this order: change the word; set `limit = 0` on all rings; heavy fence; look at every queue once more; if there
+//! is something, recruit (or stay awake oneself). The events: the last searcher parks; a busy thread parks bound; a guest
+//! leaves; a worker steps back. The last searcher that *finds* something recruits the next at once.
+//!
+//! # Why no wake-up is lost
+//!
+//! Take a publisher and the last event before its work is visible. Either the publisher's read of the word comes after
+//! the change, then it recruits. Or the change comes after that read; then (fence against fence, or the rings' light against heavy)
+//! the event's last look sees the work. Without the look, or without either fence, both can miss:
+//! `models::sleep_*` fail then.
+
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+
+mod counts;
+mod parker;
+
+pub(crate) use counts::{Counts, Need};
+use counts::{ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
+pub(crate) use parker::Parker;
+
+#[cfg(all(test, loom))]
+mod models;
+
+/// Threads that can be told apart in the word.
+pub(crate) const MAX_THREADS: usize = 1 << 12;
+
+/// The sleep state of one pool. See the module.
+#[derive(Debug)]
+pub(crate) struct Sleep {
+    word: AtomicU64,
+    /// How many threads the pool wants awake.
+    target: AtomicUsize,
+    idle: Mutex<Idle>,
+}
+
+/// Who exactly is to be had. `Counts::available` is the sum of it all.
+#[derive(Debug)]
+struct Idle {
+    /// Slots of workers that are parked free.
+    workers: Vec<usize>,
+    /// Slots of spares that are parked free.
+    spares: Vec<usize>,
+    /// Workers, by index, that have no thread yet. The last is started first.
+    unstarted: Vec<usize>,
+    /// Spares that may still be started.
+    spares_left: usize,
+    /// No thread parks any more.
+    closed: bool,
+}
+
+/// The thread that a publisher got. It is already counted awake and searching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a recruit that nobody wakes is counted searching for ever"]
+pub(crate) enum Recruit {
+    /// Nobody is needed, or nobody is to be had.
+    None,
+    /// Wake the thread of this slot.
+    Unpark(usize),
+    /// Start the worker of this index; report a failure with [`Sleep::start_failed`].
+    StartWorker(usize),
+    /// Start a spare; report a failure likewise.
+    StartSpare,
+}
+
+/// What a worker that wants to park has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Park {
+    /// Park; somebody else keeps looking.
+    Now,
+    /// Look once more (announce, heavy fence, every queue), then park.
+    AfterLook,
+    /// The pool is closing: the thread was not put on the list and is no longer counted.
+    Leave,
+}
+
+impl Sleep {
+    pub(crate) fn new(target: usize, spares: usize) -> Self {
+        let available = (target + spares) as u64;
+        Sleep {
+            word: AtomicU64::new(available * ONE_AVAILABLE),
+            target: AtomicUsize::new(target),
+            idle: Mutex::new(Idle {
+                workers: Vec::new(),
+                spares: Vec::new(),
+                unstarted: (0..target).rev().collect(),
+                spares_left: spares,
+                closed: false,
+            }),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts::unpack(self.word.load(Ordering::Relaxed))
+    }
+
+    fn target(&self) -> usize {
+        self.target.load(Ordering::Relaxed)
+    }
+
+    // ---- publishers ----
+
+    /// After work was made visible: whom to wake.
+    pub(crate) fn published(&self, need: Need) -> Recruit {
+        // ORDERING: pairs with the fence in `heavy` between a sleeper's change of the word and its last look.
+        fence(Ordering::SeqCst);
+        if self.counts().wants(need, self.target()) {
+            self.recruit(need)
+        } else {
+            Recruit::None
+        }
+    }
+
+    /// Gets a thread if one is wanted and to be had.
+    #[cold]
+    pub(crate) fn recruit(&self, need: Need) -> Recruit {
+        let mut idle = lock(&self.idle);
+        let change = ONE_WORKER
+            .wrapping_add(ONE_SEARCHING)
+            .wrapping_sub(ONE_AVAILABLE);
+        let taken = self.word.fetch_update(
+            // ORDERING: AcqRel: the word is what events and publishers agree by.
+            Ordering::AcqRel,
+            Ordering::Acquire,
+            |word| {
+                Counts::unpack(word)
+                    .wants(need, self.target())
+                    .then(|| word.wrapping_add(change))
+            },
+        );
+        if taken.is_err() {
+            return Recruit::None;
+        }
+        if let Some(slot) = idle.workers.pop() {
+            Recruit::Unpark(slot)
+        } else if let Some(index) = idle.unstarted.pop() {
+            Recruit::StartWorker(index)
+        } else if let Some(slot) = idle.spares.pop() {
+            Recruit::Unpark(slot)
+        } else {
+            idle.spares_left = idle
+                .spares_left
+                .checked_sub(1)
+                .expect("heist: the sleep word counts a thread that is not there");
+            Recruit::StartSpare
+        }
+    }
+
+    /// The worker of `index` is to be started whether it is wanted or not (eager start, broadcast). False: it was.
+    pub(crate) fn claim_worker(&self, index: usize) -> bool {
+        let mut idle = lock(&self.idle);
+        let Some(place) = idle.unstarted.iter().position(|&other| other == index) else {
+            return false;
+        };
+        idle.unstarted.remove(place);
+        self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
+        true
+    }
+
+    /// A recruit's thread could not be started: it is to be had again.
+    pub(crate) fn start_failed(&self, worker: Option<usize>) {
+        let mut idle = lock(&self.idle);
+        match worker {
+            Some(index) => idle.unstarted.push(index),
+            None => idle.spares_left += 1,
+        }
+        self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
+    }
+
+    // ---- workers ----
+
+    /// Whether the caller, an awake worker, is one too many.
+    pub(crate) fn overcommitted(&self) -> bool {
+        self.counts().overcommitted(self.target())
+    }
+
+    /// A worker begins to search. Returns how many others do.
+    pub(crate) fn search(&self) -> usize {
+        Counts::unpack(self.add(ONE_SEARCHING, 0)).searching
+    }
+
+    /// A searcher found something. If it was the last one, it passes the search on.
+    pub(crate) fn found(&self) -> Recruit {
+        let before = self.add(0, ONE_SEARCHING);
+        let after = Counts::unpack(before.wrapping_sub(ONE_SEARCHING));
+        if after.wants(Need::Help, self.target()) {
+            self.recruit(Need::Help)
+        } else {
+            Recruit::None
+        }
+    }
+
+    /// A searcher of `slot` found nothing and goes on the idle list.
+    pub(crate) fn park_free(&self, slot: usize, spare: bool) -> Park {
+        let mut idle = lock(&self.idle);
+        if idle.closed {
+            self.add(0, ONE_WORKER + ONE_SEARCHING);
+            return Park::Leave;
+        }
+        if spare {
+            idle.spares.push(slot);
+        } else {
+            idle.workers.push(slot);
+        }
+        let before = self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
+        let after = Counts::unpack(
+            before
+                .wrapping_add(ONE_AVAILABLE)
+                .wrapping_sub(ONE_WORKER + ONE_SEARCHING),
+        );
+        if after.wants(Need::Worker, self.target()) {
+            Park::AfterLook
+        } else {
+            Park::Now
+        }
+    }
+
+    /// The last look found work: off the list again, searching. False: somebody recruited the caller meanwhile,
+    /// whose token is on its way.
+    pub(crate) fn unpark_self(&self, slot: usize) -> bool {
+        let mut idle = lock(&self.idle);
+        let idle = &mut *idle;
+        for list in [&mut idle.workers, &mut idle.spares] {
+            if let Some(place) = list.iter().position(|&other| other == slot) {
+                list.remove(place);
+                self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The last look saw something: whether the looker should take it, or others are enough.
+    pub(crate) fn still_wanted(&self, need: Need) -> bool {
+        self.counts().wants(need, self.target())
+    }
+
+    /// Nobody parks from now on. Returns the slots to wake; they are counted awake and searching.
+    pub(crate) fn close(&self) -> Vec<usize> {
+        let mut idle = lock(&self.idle);
+        idle.closed = true;
+        let mut slots = std::mem::take(&mut idle.workers);
+        slots.append(&mut idle.spares);
+        let woken = slots.len() as u64;
+        self.add(woken * (ONE_WORKER + ONE_SEARCHING), woken * ONE_AVAILABLE);
+        slots
+    }
+
+    // ---- guests and bound waiters ----
+
+    /// A thread outside the pool begins to take part.
+    pub(crate) fn enter_guest(&self) {
+        self.add(ONE_GUEST, 0);
+    }
+
+    /// It leaves. True: the caller must look for work and [`Sleep::recruit`] if there is some.
+    #[must_use]
+    pub(crate) fn leave_guest(&self) -> bool {
+        self.vacate(ONE_GUEST)
+    }
+
+    /// A thread in the middle of a wait parks. True: as for [`Sleep::leave_guest`].
+    #[must_use]
+    pub(crate) fn park_bound(&self, guest: bool) -> bool {
+        self.vacate(if guest { ONE_GUEST } else { ONE_WORKER })
+    }
+
+    /// Its wait is over.
+    pub(crate) fn resume_bound(&self, guest: bool) {
+        self.add(if guest { ONE_GUEST } else { ONE_WORKER }, 0);
+    }
+
+    fn vacate(&self, unit: u64) -> bool {
+        let before = self.add(0, unit);
+        Counts::unpack(before.wrapping_sub(unit)).wants(Need::Worker, self.target())
+    }
+
+    /// The one change of the word. Returns it as it was.
+    fn add(&self, plus: u64, minus: u64) -> u64 {
+        // ORDERING: AcqRel: who reads the change sees what came before it; the fences of `published` and `heavy` do the rest.
+        self.word
+            .fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel)
+    }
+}
