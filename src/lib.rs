@@ -12,6 +12,9 @@ mod sleep;
 mod sys;
 mod unwind;
 
+#[cfg(test)]
+mod testing;
+
 mod fork;
 mod pool;
 mod stats;

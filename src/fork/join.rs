@@ -110,14 +110,11 @@ where
         return join_deeper(a, ManuallyDrop::into_inner(b));
     }
     // From here on the ring points into this frame: neither return nor unwinding may pass before the place is empty.
-    let forked = Forked {
-        ring,
-        job: &job,
-        index,
-    };
+    let forked = Forked { job: &job, index };
     let ra = a();
     mem::forget(forked);
-    match ring.pop(index) {
+    // Asked for again rather than kept: one register fewer to save in every call of a recursion, leaves included.
+    match context::own_ring().pop(index) {
         Popped::Ours => (ra, ManuallyDrop::into_inner(b)()),
         Popped::Stolen => (ra, stolen(&job, index)),
     }
@@ -145,7 +142,6 @@ where
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    ring: &'a Ring<ForkHeader>,
     job: &'a ForkJob<B, RB>,
     index: usize,
 }
@@ -157,19 +153,19 @@ where
 {
     #[inline(always)]
     fn drop(&mut self) {
-        abandon(self.ring, self.job, self.index);
+        abandon(self.job, self.index);
     }
 }
 
 /// `a` panics: drops `b` if nobody has begun it, else waits for its end and drops the outcome.
 #[cold]
 #[inline(never)]
-fn abandon<B, RB>(ring: &Ring<ForkHeader>, job: &ForkJob<B, RB>, index: usize)
+fn abandon<B, RB>(job: &ForkJob<B, RB>, index: usize)
 where
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    match ring.pop(index) {
+    match context::own_ring().pop(index) {
         // SAFETY: no thief has it, and the panic passes over the other copy without a drop.
         Popped::Ours => unwind::drop_quietly(unsafe { job.take_closure() }),
         Popped::Stolen => {

@@ -39,6 +39,21 @@ pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
     unsafe { ring.as_ref() }
 }
 
+/// The ring that this thread owns, where it is known to take part in a pool.
+#[inline(always)]
+pub(crate) fn own_ring<'a>() -> &'a Ring<ForkHeader> {
+    match ring() {
+        Some(ring) => ring,
+        None => outside(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn outside() -> ! {
+    unreachable!("heist: a fork ended outside the pool in which it was made")
+}
+
 /// The slot that this thread owns, if it takes part in a pool.
 #[inline]
 pub(crate) fn slot<'a>() -> Option<&'a Slot> {

@@ -1,0 +1,138 @@
+//! Finds duplicate files: `cargo run --release --example dupes -- PATH...`
+//!
+//! A real job on real input, in three parallel steps on one `ThreadPool`:
+//!
+//! 1. `walk` reads the directory trees by a recursive `scope`: each directory is a `spawn`, and the entries
+//!    of one directory are looked at by `map`, so that one huge flat directory is no bottleneck;
+//! 2. `groups` drops files of unique size, then of unique prefix, then of unique content, hashing by
+//!    `map_init` with one read buffer for each thread;
+//! 3. `report` prints the groups, the largest waste first.
+//!
+//! The answer depends on the files alone, never on the number of threads or on which of them came first:
+//! `paths` gives the files their names after the walk, in a fixed order.
+
+mod groups;
+pub mod hash;
+mod identity;
+mod options;
+mod paths;
+mod progress;
+mod report;
+mod walk;
+
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use heist::ThreadPool;
+
+pub use groups::Group;
+pub use options::Options;
+pub use progress::Progress;
+pub use report::Findings;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    // Locked for each write only: the progress bar writes to the same stream.
+    let mut notes = io::stderr();
+    let mut output = BufWriter::new(io::stdout().lock());
+    match run(&options, &mut output, &mut notes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell if this write fails, and `eprintln!` would panic.
+            let _ = writeln!(notes, "dupes: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+/// The whole program: the result goes to `output`, notes and statistics to `notes`.
+///
+/// A reader of `output` that goes away (`dupes | head`) ends the report early and is no failure.
+///
+/// # Errors
+///
+/// See [`Failure`]. Files that cannot be read are none: they are reported, counted and skipped.
+pub fn run(
+    options: &Options,
+    output: &mut dyn Write,
+    notes: &mut dyn Write,
+) -> Result<(), Failure> {
+    options.check()?;
+    let pool = ThreadPool::builder()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|error| Failure::Pool(error.to_string()))?;
+    let progress = Progress::new(!options.quiet && io::stderr().is_terminal());
+    let findings = find(&pool, options, &progress);
+    progress.finish();
+
+    let printed = if options.json {
+        report::json(&findings, output)
+    } else {
+        report::text(&findings, output)
+    };
+    match printed.and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Failure::Output(error));
+        }
+        Err(_) | Ok(()) => {}
+    }
+
+    // The answer is out: a closed stderr is no reason to fail.
+    let _ = report::skipped(&findings, notes);
+    if !options.quiet && !options.json {
+        let _ = writeln!(notes, "\n{}", pool.stats());
+    }
+    Ok(())
+}
+
+/// Looks for duplicates below `options.paths` on `pool`.
+pub fn find(pool: &ThreadPool, options: &Options, progress: &Progress) -> Findings {
+    let tree = walk::walk(pool, &options.paths, options.follow, progress);
+    let inventory = paths::name(tree);
+    groups::find(pool, inventory, options, progress)
+}
+
+/// Why the program ended without an answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// A command line that cannot be carried out; the text says what to change.
+    Usage(String),
+    /// The pool could not be built.
+    Pool(String),
+    /// The result could not be written.
+    Output(io::Error),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Usage(_) => ExitCode::from(2),
+            Failure::Pool(_) | Failure::Output(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(advice) => f.write_str(advice),
+            Failure::Pool(reason) => {
+                write!(
+                    f,
+                    "cannot build the thread pool: {reason}; try another --threads"
+                )
+            }
+            Failure::Output(error) => {
+                write!(
+                    f,
+                    "cannot write the result: {error}; is there room where it goes?"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,125 @@
+//! One table in under a minute: `cargo run --release --example throughput`
+//!
+//! Five jobs, each done serially, by a naive pool (one queue behind one lock) and by heist. `naive` is that pool,
+//! `kernels` are the jobs, `measure` takes turns between the three so that a busy machine slows all of them alike,
+//! `table` prints, `chart` draws. The numbers to quote come from the package's benches; this is for a first
+//! look at one's own machine.
+
+mod chart;
+mod kernels;
+mod measure;
+mod naive;
+mod table;
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use heist::ThreadPool;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use measure::{Plan, Report};
+use naive::NaivePool;
+
+/// Compares serial code, a naive thread pool and heist on five small jobs.
+#[derive(Debug, Parser)]
+#[command(name = "throughput")]
+struct Options {
+    /// Threads of each pool; 0: HEIST_NUM_THREADS if set, else one for each processor
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+
+    /// Small jobs and few rounds: a few seconds in all, too short for good numbers
+    #[arg(long)]
+    quick: bool,
+
+    /// Draw the ratios as a bar chart into this file
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(advice) => {
+            // Nobody is left to tell if this write fails, and `eprintln!` would panic.
+            let _ = writeln!(io::stderr(), "throughput: {advice}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), String> {
+    // Created first: a minute later would be a bad time to hear that it cannot be written.
+    let drawing = options.svg.as_deref().map(create).transpose()?;
+    let pool = ThreadPool::builder()
+        .num_threads(options.threads)
+        .build()
+        .map_err(|error| format!("cannot build heist's pool: {error}; try fewer --threads"))?;
+    let threads = pool.num_threads();
+    let naive = NaivePool::new(threads)
+        .map_err(|error| format!("cannot start {threads} threads: {error}; try fewer --threads"))?;
+
+    let kernels = kernels::all(options.quick);
+    let plan = if options.quick {
+        Plan {
+            rounds: 3,
+            at_most: Duration::from_secs(5),
+        }
+    } else {
+        Plan {
+            rounds: 15,
+            at_most: Duration::from_secs(40),
+        }
+    };
+    let bar = progress_bar(kernels.len() * (plan.rounds + 1));
+    let report = measure::measure(&kernels, &naive, &pool, &plan, || bar.inc(1));
+    bar.finish_and_clear();
+
+    print(&report, &pool)?;
+    match (drawing, &options.svg) {
+        (Some(mut file), Some(path)) => file
+            .write_all(chart::svg(&report).as_bytes())
+            .map_err(|error| cannot_write(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// The table, then the statistics of heist's pool; a reader that goes away is no failure.
+fn print(report: &Report, pool: &ThreadPool) -> Result<(), String> {
+    let text = format!(
+        "{}\nheist's own counts:\n{}\n",
+        table::text(report),
+        pool.stats()
+    );
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write the table: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    File::create(path).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> String {
+    format!(
+        "cannot write {}: {error}; name another file after --svg",
+        path.display()
+    )
+}
+
+/// Moves between measurements only, so that drawing it costs none of them anything.
+fn progress_bar(steps: usize) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("measuring {wide_bar} {elapsed}, {eta} left");
+    ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr())
+        .with_style(style.expect("the template is well formed"))
+}

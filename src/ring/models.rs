@@ -1,0 +1,205 @@
+//! Loom models of the ring. Each item must be taken exactly once: by the owner's pop or by one thief; and a thief that
+//! has it must see what the owner wrote into it.
+//!
+//! Each model exists in two flavours: strict (real fences in the slow paths) and paired (the light fence is a poll
+//! point, the heavy one waits for the owner to pass it).
+
+use super::{Popped, Ring, Steal};
+use crate::barrier::{self, Flavour};
+use crate::sync::Arc;
+use loom::cell::UnsafeCell;
+use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::thread;
+// Tallies are no part of what is modelled.
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// What a place points to.
+struct Item {
+    /// Written by the owner before the push, read by whoever takes the item.
+    value: UnsafeCell<usize>,
+    taken: AtomicUsize,
+    /// Set by a thief when it is done with the item.
+    done: AtomicBool,
+}
+
+/// A ring, and the items that its owner will push.
+struct Bench {
+    ring: Box<Ring<Item>>,
+    items: Vec<Item>,
+}
+
+impl Bench {
+    fn new(items: usize) -> Arc<Self> {
+        Arc::new(Bench {
+            ring: Ring::boxed(),
+            items: (0..items)
+                .map(|_| Item {
+                    value: UnsafeCell::new(0),
+                    taken: AtomicUsize::new(0),
+                    done: AtomicBool::new(false),
+                })
+                .collect(),
+        })
+    }
+
+    /// Owner: fills in and pushes item `n`, as `join` does.
+    fn push(&self, n: usize) -> usize {
+        let item = &self.items[n];
+        // SAFETY: the owner alone has the item until it is pushed.
+        item.value.with_mut(|value| unsafe { *value = n + 1 });
+        let index = self.ring.push(std::ptr::from_ref(item).cast_mut());
+        if self.ring.attention_due(index) {
+            self.ring.attend();
+        }
+        index
+    }
+
+    /// Owner: takes item `n` back from `index`, or waits for its thief.
+    fn pop(&self, n: usize, index: usize) {
+        match self.ring.pop(index) {
+            Popped::Ours => self.take(n),
+            Popped::Stolen => {
+                while !self.items[n].done.load(Ordering::Acquire) {
+                    barrier::light();
+                    thread::yield_now();
+                }
+                self.ring.reset(index);
+            }
+        }
+    }
+
+    fn take(&self, n: usize) {
+        let item = &self.items[n];
+        // SAFETY: whoever takes an item has it alone.
+        item.value.with(|value| assert_eq!(unsafe { *value }, n + 1));
+        assert_eq!(item.taken.fetch_add(1, Relaxed), 0, "item {n} twice");
+    }
+
+    /// Thief: what it got.
+    fn finish(&self, stolen: Steal<Item>) {
+        if let Steal::Item(item) = stolen {
+            let n = self
+                .items
+                .iter()
+                .position(|other| std::ptr::eq(other, item.as_ptr()))
+                .expect("an item that was never pushed");
+            self.take(n);
+            self.items[n].done.store(true, Ordering::Release);
+        }
+    }
+
+    fn steal(&self) {
+        self.finish(self.ring.steal(0, || true));
+    }
+
+    fn force(&self) {
+        self.finish(self.ring.force(0, || true));
+    }
+
+    fn check(&self) {
+        for (n, item) in self.items.iter().enumerate() {
+            assert_eq!(item.taken.load(Relaxed), 1, "item {n}");
+        }
+        assert_eq!(self.ring.depth(), 0);
+        assert!(self.ring.is_empty());
+    }
+}
+
+type Role = fn(&Bench);
+
+/// Runs `owner` beside the thieves, in every order within the bound.
+fn model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) {
+    crate::testing::model(move || {
+        barrier::set_flavour(flavour);
+        let bench = Bench::new(items);
+        let interrupted = barrier::enter_owner(0);
+        let threads: Vec<_> = thieves
+            .iter()
+            .map(|&thief| {
+                let bench = Arc::clone(&bench);
+                thread::spawn(move || {
+                    barrier::set_flavour(flavour);
+                    thief(&bench);
+                })
+            })
+            .collect();
+        owner(&bench);
+        drop(interrupted);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        bench.check();
+    });
+}
+
+macro_rules! both_flavours {
+    ($($(#[$doc:meta])* $name:ident: $items:expr, $owner:expr, $thieves:expr;)*) => {
+        mod strict { use super::*; $( $(#[$doc])* #[test] fn $name() {
+            model(Flavour::Strict, $items, $owner, $thieves);
+        } )* }
+        mod paired { use super::*; $( $(#[$doc])* #[test] fn $name() {
+            model(Flavour::Paired, $items, $owner, $thieves);
+        } )* }
+    };
+}
+
+/// Three pushes and pops, the second place used twice.
+fn push_pop_thrice(bench: &Bench) {
+    let a = bench.push(0);
+    let b = bench.push(1);
+    bench.pop(1, b);
+    let c = bench.push(2);
+    bench.pop(2, c);
+    bench.pop(0, a);
+}
+
+/// Two nested items, both pending at the same time; asked for attention in between.
+fn publish_between(bench: &Bench) {
+    let a = bench.push(0);
+    let b = bench.push(1);
+    bench.ring.attend();
+    bench.pop(1, b);
+    bench.pop(0, a);
+}
+
+/// Private items only: attention was given before anything was there.
+fn private_pair(bench: &Bench) {
+    bench.ring.attend();
+    let a = bench.push(0);
+    let b = bench.push(1);
+    bench.pop(1, b);
+    bench.pop(0, a);
+}
+
+/// One private item, then another at the same place.
+fn private_twice(bench: &Bench) {
+    bench.ring.attend();
+    let a = bench.push(0);
+    bench.pop(0, a);
+    let b = bench.push(1);
+    bench.pop(1, b);
+}
+
+/// Private items, published while a thief may be forcing, twice.
+fn publish_twice(bench: &Bench) {
+    bench.ring.attend();
+    let a = bench.push(0);
+    bench.ring.attend();
+    let b = bench.push(1);
+    bench.ring.attend();
+    bench.pop(1, b);
+    bench.pop(0, a);
+}
+
+both_flavours! {
+    two_public_steals: 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }];
+    public_steals_of_two_thieves: 2, publish_between, &[Bench::steal, Bench::steal];
+    force_takes_a_private_item_once: 2, private_twice, &[Bench::force];
+    force_against_nested_pops: 2, private_pair, &[Bench::force];
+    two_public_steals_and_one_forced: 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }, Bench::force];
+    two_forcers: 2, private_pair, &[Bench::force, Bench::force];
+    force_then_steal_what_it_published: 2, private_pair, &[|b| { b.force(); b.steal(); }];
+    publish_against_force: 2, publish_twice, &[Bench::force];
+    publish_against_force_and_steal: 2, publish_twice, &[Bench::force, Bench::steal];
+    two_forces_of_one_thief: 2, private_twice, &[|b| { b.force(); b.force(); }];
+}

@@ -1,0 +1,26 @@
+//! What the crate's own tests share.
+
+/// Runs a loom model with the preemption bound of `HEIST_LOOM_BOUND` (2 by default), and says how many executions it took.
+#[cfg(loom)]
+pub(crate) fn model(body: impl Fn() + Sync + Send + 'static) {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    let bound = std::env::var("HEIST_LOOM_BOUND")
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(2);
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(bound);
+    builder.max_branches = 100_000;
+    let executions = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&executions);
+    builder.check(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        body();
+    });
+    println!(
+        "loom: {} executions at preemption bound {bound}",
+        executions.load(Ordering::Relaxed)
+    );
+}
