@@ -104,21 +104,55 @@ mod model {
 
     /// For models: the current thread is interrupted by `heavy` from now until the guard is dropped.
     pub(crate) fn enter_owner(bit: usize) -> OwnerGuard {
-        OWNER.with(|cell| cell.set(Some(bit)));
-        OWNERS.fetch_or(1 << bit, Ordering::SeqCst);
+        // Where nothing is paired nobody interrupts.
+        let bit = (flavour() == Flavour::Paired).then_some(bit);
+        if let Some(bit) = bit {
+            OWNER.with(|cell| cell.set(Some(bit)));
+            switch_in(bit);
+        }
         OwnerGuard(bit)
     }
 
-    pub(crate) struct OwnerGuard(usize);
+    pub(crate) struct OwnerGuard(Option<usize>);
 
     impl Drop for OwnerGuard {
         fn drop(&mut self) {
-            light();
-            fence(Ordering::SeqCst);
-            OWNERS.fetch_and(!(1 << self.0), Ordering::SeqCst);
-            ASKED.fetch_and(!(1 << self.0), Ordering::SeqCst);
-            OWNER.with(|cell| cell.set(None));
+            if let Some(bit) = self.0 {
+                switch_out(bit);
+                OWNER.with(|cell| cell.set(None));
+            }
         }
+    }
+
+    /// The current thread is about to block: `heavy` need not wait for it until the guard is dropped. The kernel interrupts
+    /// running threads only; a switch is a full fence.
+    pub(crate) fn blocked() -> Blocked {
+        let bit = OWNER.with(Cell::get);
+        if let Some(bit) = bit {
+            switch_out(bit);
+        }
+        Blocked(bit)
+    }
+
+    pub(crate) struct Blocked(Option<usize>);
+
+    impl Drop for Blocked {
+        fn drop(&mut self) {
+            if let Some(bit) = self.0 {
+                switch_in(bit);
+            }
+        }
+    }
+
+    fn switch_in(bit: usize) {
+        OWNERS.fetch_or(1 << bit, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    fn switch_out(bit: usize) {
+        fence(Ordering::SeqCst);
+        OWNERS.fetch_and(!(1 << bit), Ordering::SeqCst);
+        ASKED.fetch_and(!(1 << bit), Ordering::SeqCst);
     }
 
     pub(crate) fn light() {

@@ -1,7 +1,9 @@
 //! Erased closures: the fork job, which lives in its joiner's frame, and the task, which lives on the heap.
 
+use crate::blocks::{self, Blocks};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::unwind::{self, Payload};
+use std::alloc::Layout;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -248,7 +250,7 @@ impl Group {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TaskHeader {
-    resolve: unsafe fn(NonNull<TaskHeader>, Fate),
+    resolve: unsafe fn(NonNull<TaskHeader>, Fate, Option<&Blocks>),
     /// Whose task it is; null: nobody's, detached.
     group: *const Group,
 }
@@ -267,19 +269,24 @@ struct TaskBlock<F> {
 }
 
 impl Task {
-    /// One allocation. `closure` gets what becomes of the task and must not unwind.
+    /// One block of memory, from `blocks` if the caller owns some. `closure` gets what becomes of the task and must not unwind.
     ///
     /// # Safety
     /// What `closure` borrows outlives the task, and so do `group` and its parents.
-    pub(crate) unsafe fn new<F: FnOnce(Fate) + Send>(group: *const Group, closure: F) -> Self {
-        let block = Box::new(TaskBlock {
-            header: TaskHeader {
-                resolve: resolve::<F>,
-                group,
-            },
-            closure,
-        });
-        Task(NonNull::from(Box::leak(block)).cast())
+    #[inline]
+    pub(crate) unsafe fn new<F: FnOnce(Fate) + Send>(
+        group: *const Group,
+        blocks: Option<&Blocks>,
+        closure: F,
+    ) -> Self {
+        let header = TaskHeader {
+            resolve: resolve::<F>,
+            group,
+        };
+        let block = blocks::allocate(Layout::new::<TaskBlock<F>>(), blocks).cast();
+        // SAFETY: allocated for this layout.
+        unsafe { block.write(TaskBlock { header, closure }) };
+        Task(block.cast())
     }
 
     /// The group it belongs to; null: none.
@@ -301,26 +308,34 @@ impl Task {
         false
     }
 
-    /// Ends the task.
-    pub(crate) fn resolve(self, fate: Fate) {
+    /// Ends the task. Its memory goes to `blocks` if the caller owns some.
+    #[inline]
+    pub(crate) fn resolve(self, fate: Fate, blocks: Option<&Blocks>) {
         let task = ManuallyDrop::new(self);
         // SAFETY: the block is alive, its header says how it is built.
         let resolve = unsafe { task.0.as_ref() }.resolve;
         // SAFETY: owned and not dropped: resolved once.
-        unsafe { resolve(task.0, fate) }
+        unsafe { resolve(task.0, fate, blocks) }
     }
 }
 
 impl Drop for Task {
     fn drop(&mut self) {
-        Task(self.0).resolve(Fate::Drop);
+        Task(self.0).resolve(Fate::Drop, None);
     }
 }
 
-unsafe fn resolve<F: FnOnce(Fate) + Send>(task: NonNull<TaskHeader>, fate: Fate) {
-    // SAFETY: made by `Task::new::<F>` from a box, resolved once.
-    let block = unsafe { Box::from_raw(task.cast::<TaskBlock<F>>().as_ptr()) };
-    let closure = block.closure;
+unsafe fn resolve<F: FnOnce(Fate) + Send>(
+    task: NonNull<TaskHeader>,
+    fate: Fate,
+    blocks: Option<&Blocks>,
+) {
+    let block = task.cast::<TaskBlock<F>>();
+    // SAFETY: made by `Task::new::<F>`, resolved once: the value is moved out, the memory is given back.
+    let TaskBlock { closure, .. } = unsafe { block.read() };
+    // Before the closure runs: what it spawns first gets the same memory, still in the cache.
+    // SAFETY: allocated for this layout by `Task::new`, and its value was moved out.
+    unsafe { blocks::release(block.cast(), Layout::new::<TaskBlock<F>>(), blocks) };
     let guard = unwind::AbortOnUnwind("a task's wrapper panicked");
     closure(fate);
     std::mem::forget(guard);

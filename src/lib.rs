@@ -4,6 +4,7 @@
 mod sync;
 
 mod barrier;
+mod blocks;
 mod counters;
 mod job;
 mod latch;

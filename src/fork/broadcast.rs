@@ -53,7 +53,7 @@ impl ThreadPool {
             };
             // SAFETY: this function does not return before the latch is set, which is the last thing that the letter
             // does with anything it borrows (its latch is its own clone).
-            let letter = unsafe { Task::new(ptr::null(), letter) };
+            let letter = unsafe { Task::new(ptr::null(), None, letter) };
             registry.post(index, letter);
         }
         if let Some(index) = own {

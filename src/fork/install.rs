@@ -57,7 +57,7 @@ impl ThreadPool {
             set.count_down();
         };
         // SAFETY: this function does not return before the latch is set, which is the last thing that the task does.
-        let task = unsafe { Task::new(std::ptr::null(), task) };
+        let task = unsafe { Task::new(std::ptr::null(), None, task) };
         registry.inject(task, Need::Worker);
         registry.run_stranded();
         match context::slot() {

@@ -1,11 +1,14 @@
 //! `scope`: any number of tasks that borrow from the caller's frame, waited for at its end.
 //!
-//! One allocation per task. The scope's word counts the tasks that have not ended, and says whether the owner is parked:
+//! One block of memory per task. The tasks that have not ended are counted in two parts: `own` is spawns minus ends on the owner's
+//! thread, a plain number; the scope's word holds spawns minus ends elsewhere, and whether the owner is parked. Either can be
+//! negative. Only the owner asks for the sum, and while it asks nothing happens on its thread: so the one atomic word makes the
+//! sum exact. A scope that nobody helps with executes no atomic read-modify-write but the deque's own.
 //!
 //! - **spawn**: count up; push; light fence; if the owner is parked, wake it: it may run what it waits for.
 //! - **end of a task**: count down; the last one wakes the owner if it is parked, and touches the scope no more.
 //! - **wait** (owner): run own tasks from the own deque, above where it stood when the scope began; take them from other
-//!   deques and from the queue; then set the parked bit, heavy fence, look for tasks once more, park.
+//!   deques and from the queue; then move `own` into the word and set the parked bit, heavy fence, look for tasks once more, park.
 //!
 //! So a scope's owner is parked only while each of its tasks has been begun by somebody (or its spawner is about to wake the owner).
 //! Without the second look a task pushed just before the bit was set could lie unseen, and where every
@@ -16,32 +19,38 @@ use crate::job::{Fate, Group, Task};
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Registry, Slot, ThreadPool, context, global};
 use crate::sleep::Need;
-use crate::sync::{AtomicUsize, Mutex, Ordering, lock};
+use crate::sync::{AtomicI64, Mutex, Ordering, lock};
 use crate::unwind::{self, Payload};
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
 
-/// The owner is parked, or about to look once more and park.
-const PARKED: usize = 1 << (usize::BITS - 1);
+/// In a scope's word: the owner is parked, or about to look once more and park.
+const PARKED: i64 = 1;
+/// In a scope's word: a task.
+const ONE: i64 = 2;
 
 /// Where tasks that borrow for `'scope` are spawned. See [`scope`].
 pub struct Scope<'scope> {
     group: Group,
-    /// Tasks not ended, and [`PARKED`].
-    word: AtomicUsize,
+    /// Spawns minus ends on the owner's thread, until it parks.
+    own: Cell<i64>,
+    /// The rest of the tasks that have not ended, by [`ONE`]s, and [`PARKED`].
+    word: AtomicI64,
     /// The first panic of a task.
     panic: Mutex<Option<Payload>>,
     registry: *const Registry,
     /// The slot whose thread waits.
-    owner: usize,
+    owner: *const Slot,
     /// Where the owner's deque stood when the scope began.
     base: usize,
     /// Invariant in `'scope`: a scope for longer data is none for shorter, nor the other way round.
     marker: PhantomData<fn(&'scope ()) -> &'scope ()>,
 }
 
-// SAFETY: the registry outlives the scope and is `Sync`; the rest is too.
+// SAFETY: `own` is touched only by the thread that owns the slot `owner`; registry and slot outlive the scope and are `Sync`; the
+// rest is too.
 unsafe impl Sync for Scope<'_> {}
 // SAFETY: likewise.
 unsafe impl Send for Scope<'_> {}
@@ -95,10 +104,11 @@ impl ThreadPool {
 fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     let scope = Scope {
         group: Group::new(slot.group()),
-        word: AtomicUsize::new(0),
+        own: Cell::new(0),
+        word: AtomicI64::new(0),
         panic: Mutex::new(None),
         registry: slot.registry(),
-        owner: slot.id,
+        owner: slot,
         base: slot.position(),
         marker: PhantomData,
     };
@@ -155,24 +165,24 @@ impl<'scope> Scope<'scope> {
                 }
             }
         };
-        // ORDERING: Relaxed: the count is above zero here by the body or by the task that spawns.
-        self.word.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
-        let task = unsafe { Task::new(&self.group, task) };
         let registry = self.registry();
-        match context::slot() {
-            Some(slot) if ptr::eq(slot.registry(), registry) => {
+        let slot = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
+        self.count(slot, 1);
+        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
+        let task = unsafe { Task::new(&self.group, slot.map(Slot::blocks), task) };
+        match slot {
+            Some(slot) => {
                 slot.counters.submitted.add(1);
                 slot.push_task(task);
             }
-            _ => {
+            None => {
                 registry.outside.submitted.add_shared(1);
                 registry.inject(task, Need::Worker);
             }
         }
         // Dekker: {push; light (in `push_task`, or the fence in `inject`); word} here, {word; heavy; look} in `announce`.
         if self.word.load(Ordering::Relaxed) & PARKED != 0 {
-            registry.wake(self.owner);
+            registry.wake(self.owner().id);
         }
     }
 
@@ -181,69 +191,109 @@ impl<'scope> Scope<'scope> {
         unsafe { &*self.registry }
     }
 
+    fn owner(&self) -> &Slot {
+        // SAFETY: slots live as long as their registry.
+        unsafe { &*self.owner }
+    }
+
+    /// The slot of the current thread, if it is one of this pool's. Tasks end on such threads, but for a closing pool's.
+    fn here(&self) -> Option<&Slot> {
+        context::slot().filter(|slot| ptr::eq(slot.registry(), self.registry()))
+    }
+
+    #[inline]
     fn ended(&self, outcome: Result<(), Payload>) {
-        match outcome {
-            Ok(()) => self.registry().count(|counters| &counters.completed, 1),
-            Err(payload) => {
+        let slot = self.here();
+        let counters = slot.map_or(&self.registry().outside, |slot| &slot.counters);
+        match (outcome, slot) {
+            (Ok(()), Some(_)) => counters.completed.add(1),
+            (Ok(()), None) => counters.completed.add_shared(1),
+            (Err(payload), _) => {
                 self.registry().count(|counters| &counters.failed, 1);
-                let second = {
-                    let mut first = lock(&self.panic);
-                    match &*first {
-                        None => first.replace(payload),
-                        Some(_) => Some(payload),
-                    }
-                };
-                unwind::drop_quietly(second);
+                self.keep_panic(payload);
             }
         }
-        self.count_down();
+        self.count_down(slot);
+    }
+
+    #[cold]
+    fn keep_panic(&self, payload: Payload) {
+        let second = {
+            let mut first = lock(&self.panic);
+            match &*first {
+                None => first.replace(payload),
+                Some(_) => Some(payload),
+            }
+        };
+        unwind::drop_quietly(second);
     }
 
     fn dropped(&self) {
         self.registry().count(|counters| &counters.cancelled, 1);
-        self.count_down();
+        self.count_down(self.here());
+    }
+
+    /// Counts tasks on the current thread. Returns the word as it is now, if it was touched.
+    #[inline]
+    fn count(&self, slot: Option<&Slot>, tasks: i64) -> Option<i64> {
+        if slot.is_some_and(|slot| ptr::eq(slot, self.owner)) {
+            self.own.set(self.own.get() + tasks);
+            return None;
+        }
+        // ORDERING: AcqRel: Release publishes a task's effects to the Acquire in `is_done`. A spawn is
+        // counted before its own task's end, so the sum is never too low.
+        Some(self.word.fetch_add(tasks * ONE, Ordering::AcqRel) + tasks * ONE)
     }
 
     /// A task has ended. The last thing that it does with the scope.
-    fn count_down(&self) {
+    #[inline]
+    fn count_down(&self, slot: Option<&Slot>) {
         let (registry, owner) = (self.registry, self.owner);
-        // ORDERING: AcqRel: Release publishes the task's effects to the Acquire in `is_done`.
-        if self.word.fetch_sub(1, Ordering::AcqRel) == PARKED | 1 {
-            // The scope may be gone. SAFETY: the registry is not: this thread takes part in it.
-            unsafe { &*registry }.wake(owner);
+        if self.count(slot, -1) == Some(PARKED) {
+            // The scope may be gone; registry and slot are not: this thread takes part in the pool.
+            // SAFETY: as said.
+            let (registry, owner) = (unsafe { &*registry }, unsafe { &*owner });
+            registry.wake(owner.id);
         }
     }
 }
 
 impl Awaited for Scope<'_> {
     fn is_done(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `count_down`.
-        self.word.load(Ordering::Acquire) & !PARKED == 0
+        // ORDERING: Acquire pairs with the Release in `count`.
+        self.own.get() * ONE + (self.word.load(Ordering::Acquire) & !PARKED) == 0
     }
 
     fn help(&self, slot: &Slot, _: u32) -> bool {
-        while slot.position() > self.base {
+        let mut helped = false;
+        while slot.position() > self.base && slot.mail().is_empty() {
             let Some(task) = slot.pop_task() else { break };
             if task.belongs_to(&self.group) {
                 worker::run_task(slot, task);
-                return true;
+                helped = true;
+            } else {
+                // Spawned here, but nobody's descendant of ours.
+                self.registry().inject(task, Need::Worker);
             }
-            // Spawned here, but nobody's descendant of ours.
-            self.registry().inject(task, Need::Worker);
+        }
+        if helped || self.is_done() {
+            return true;
         }
         let task = worker::find_task(slot, &self.group);
         task.map(|task| worker::run_task(slot, task)).is_some()
     }
 
     fn announce(&self, slot: &Slot) -> bool {
-        // ORDERING: AcqRel: a count that ends later reads the bit.
-        if self.word.fetch_or(PARKED, Ordering::AcqRel) == 0 {
+        let own = self.own.replace(0) * ONE;
+        // ORDERING: AcqRel: a count that comes later reads the bit.
+        if self.word.fetch_add(own + PARKED, Ordering::AcqRel) + own == 0 {
+            self.withdraw(slot);
             return false;
         }
         let ordered = barrier::heavy();
         // One task that lay unseen is enough to stay awake for.
         let Some(task) = worker::find_task(slot, &self.group) else {
-            return ordered;
+            return ordered || self.nap(slot);
         };
         self.withdraw(slot);
         worker::run_task(slot, task);
@@ -255,11 +305,18 @@ impl Awaited for Scope<'_> {
     }
 }
 
+impl Scope<'_> {
+    /// Fences are refused: looks again after a while instead of parking.
+    fn nap(&self, slot: &Slot) -> bool {
+        slot.parker.park_timeout(worker::UNORDERED_NAP);
+        self.withdraw(slot);
+        false
+    }
+}
+
 impl fmt::Debug for Scope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope")
-            .field("pending", &(self.word.load(Ordering::Relaxed) & !PARKED))
-            .finish_non_exhaustive()
+        f.debug_struct("Scope").finish_non_exhaustive()
     }
 }
 

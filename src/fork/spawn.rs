@@ -54,7 +54,7 @@ impl ThreadPool {
             }
         };
         // SAFETY: `f` borrows nothing, and the task belongs to no group.
-        let task = unsafe { Task::new(ptr::null(), task) };
+        let task = unsafe { Task::new(ptr::null(), None, task) };
         registry.count(|counters| &counters.submitted, 1);
         match context::slot() {
             // Inside a scope the own deque is for the scope: its owner runs that down to where it began.
@@ -115,4 +115,3 @@ pub fn yield_now() -> bool {
 pub fn current_thread_index() -> Option<usize> {
     worker::current_index()
 }
-

@@ -12,6 +12,9 @@ pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
 type Name = Box<dyn Fn(usize) -> String + Send + Sync>;
 type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
 
+/// What a thread needs for itself, and something for the first closure, in bytes.
+const MIN_STACK: usize = 64 << 10;
+
 /// What a pool is told at its birth, checked.
 pub(crate) struct Config {
     pub(super) num_threads: usize,
@@ -114,7 +117,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Stack size of the pool's threads, in bytes; by default std's. It says nothing about threads from outside, which run
+    /// Stack size of the pool's threads, in bytes, at least 64 KiB; by default std's. It says nothing about threads from outside, which run
     /// parts of what they call on their own stacks: see [`ThreadPool::run`].
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
@@ -197,7 +200,7 @@ impl ThreadPoolBuilder {
             spare_threads,
             waits_any: self.waits == Waits::Any,
             thread_name: self.thread_name,
-            stack_size: self.stack_size,
+            stack_size: self.stack_size.map(|bytes| bytes.max(MIN_STACK)),
             on_thread_start: self.on_thread_start,
             on_thread_exit: self.on_thread_exit,
             panic_handler: self.panic_handler,

@@ -8,6 +8,9 @@ mod slot;
 mod threads;
 pub(crate) mod worker;
 
+#[cfg(all(test, loom))]
+pub(crate) mod models;
+
 pub use builder::{BuildError, Start, ThreadPoolBuilder, Waits, global};
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Seat, Slot};

@@ -33,6 +33,20 @@ mod real {
         pub(crate) fn pop(&self) -> Option<Task> {
             self.0.pop()
         }
+        /// Takes some of the oldest tasks, up to half, returns the first and keeps the others.
+        pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
+            insist(|| victim.0.steal_batch_with_limit_and_pop(&self.0, BATCH))
+        }
+        /// The same from the pool's queue.
+        pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
+            if injector.is_empty() {
+                return None;
+            }
+            insist(|| injector.0.steal_batch_with_limit_and_pop(&self.0, BATCH))
+        }
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
+        }
     }
 
     impl Stealer {
@@ -66,6 +80,9 @@ mod real {
         }
     }
 
+    /// Tasks that change hands at once at most: enough to share the cost of meeting, few enough to be run soon.
+    const BATCH: usize = 16;
+
     /// Each retry means that another thief got on.
     fn insist(steal: impl Fn() -> deque::Steal<Task>) -> Option<Task> {
         loop {
@@ -81,54 +98,108 @@ mod real {
 #[cfg(loom)]
 mod model {
     use crate::job::Task;
-    use crate::sync::{Arc, Mutex, lock};
+    use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
     use std::collections::VecDeque;
 
-    type Shared = Arc<Mutex<VecDeque<Task>>>;
+    /// Its length can be read without the lock. Crossbeam's queues are no locks either: one taken for each look
+    /// would order the looker's other words, and hide a fence that is missing.
+    struct List {
+        tasks: Mutex<VecDeque<Task>>,
+        len: AtomicUsize,
+    }
 
-    pub(crate) struct Local(Shared);
-    pub(crate) struct Stealer(Shared);
-    pub(crate) struct Injector(Mutex<VecDeque<Task>>);
+    impl List {
+        fn new() -> Self {
+            List {
+                tasks: Mutex::new(VecDeque::new()),
+                len: AtomicUsize::new(0),
+            }
+        }
+
+        fn change<R>(&self, change: impl FnOnce(&mut VecDeque<Task>) -> R) -> R {
+            let mut tasks = lock(&self.tasks);
+            let result = change(&mut tasks);
+            self.len.store(tasks.len(), Ordering::Release);
+            result
+        }
+
+        fn take(&self, take: impl FnOnce(&mut VecDeque<Task>) -> Option<Task>) -> Option<Task> {
+            if self.len() == 0 {
+                return None;
+            }
+            self.change(take)
+        }
+
+        fn len(&self) -> usize {
+            self.len.load(Ordering::Acquire)
+        }
+    }
+
+    pub(crate) struct Local(Arc<List>);
+    pub(crate) struct Stealer(Arc<List>);
+    pub(crate) struct Injector(List);
 
     impl Local {
         pub(crate) fn new() -> Self {
-            Local(Arc::new(Mutex::new(VecDeque::new())))
+            Local(Arc::new(List::new()))
         }
         pub(crate) fn stealer(&self) -> Stealer {
-            Stealer(self.0.clone())
+            Stealer(Arc::clone(&self.0))
         }
         pub(crate) fn push(&self, task: Task) {
-            lock(&self.0).push_back(task);
+            self.0.change(|tasks| tasks.push_back(task));
         }
         pub(crate) fn pop(&self) -> Option<Task> {
-            lock(&self.0).pop_back()
+            self.0.take(VecDeque::pop_back)
+        }
+        pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
+            self.batch(&victim.0)
+        }
+        pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
+            self.batch(&injector.0)
+        }
+        /// Two tasks at most. As in crossbeam, the second is for a moment in neither queue.
+        fn batch(&self, from: &List) -> Option<Task> {
+            let mut second = None;
+            let first = from.take(|tasks| {
+                let first = tasks.pop_front();
+                second = tasks.pop_front();
+                first
+            });
+            if let Some(task) = second {
+                self.push(task);
+            }
+            first
+        }
+        pub(crate) fn len(&self) -> usize {
+            self.0.len()
         }
     }
 
     impl Stealer {
         pub(crate) fn steal(&self) -> Option<Task> {
-            lock(&self.0).pop_front()
+            self.0.take(VecDeque::pop_front)
         }
         pub(crate) fn len(&self) -> usize {
-            lock(&self.0).len()
+            self.0.len()
         }
     }
 
     impl Injector {
         pub(crate) fn new() -> Self {
-            Injector(Mutex::new(VecDeque::new()))
+            Injector(List::new())
         }
         pub(crate) fn push(&self, task: Task) {
-            lock(&self.0).push_back(task);
+            self.0.change(|tasks| tasks.push_back(task));
         }
         pub(crate) fn steal(&self) -> Option<Task> {
-            lock(&self.0).pop_front()
+            self.0.take(VecDeque::pop_front)
         }
         pub(crate) fn len(&self) -> usize {
-            lock(&self.0).len()
+            self.0.len()
         }
         pub(crate) fn is_empty(&self) -> bool {
-            lock(&self.0).is_empty()
+            self.0.len() == 0
         }
     }
 }

@@ -207,7 +207,7 @@ impl Registry {
                 self.release(slot);
                 self.sleep.start_failed(worker);
                 while let Some(letter) = slot.mail().take() {
-                    letter.resolve(Fate::Run);
+                    letter.resolve(Fate::Run, None);
                 }
                 Err(error)
             }
@@ -277,7 +277,9 @@ impl Registry {
 
     /// Runs what is queued on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
+        // A thread that is just being started is counted awake before it is alive.
         while self.alive() == 0
+            && self.sleep.counts().workers == 0
             && let Some(task) = self.injector.steal()
         {
             worker::as_guest(self, |slot| worker::run_task(slot, task));
@@ -376,10 +378,7 @@ impl Drop for Registry {
 /// Searches end here: on the idle list until recruited, or out.
 #[must_use]
 pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
-    match registry
-        .sleep
-        .park_free(slot.id, slot.seat == Seat::Spare)
-    {
+    match registry.sleep.park_free(slot.id, slot.seat == Seat::Spare) {
         Park::Leave => return false,
         Park::Now => {
             slot.counters.parks.add(1);

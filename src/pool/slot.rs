@@ -1,7 +1,8 @@
 //! A slot: the place from which one thread takes part in one pool.
 
-use super::queue::{Local, Stealer};
+use super::queue::{Injector, Local, Stealer};
 use super::registry::Registry;
+use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Group, Task};
 use crate::ring::Ring;
@@ -47,6 +48,8 @@ struct Owner {
     position: Cell<usize>,
     /// The group of the running task or scope body.
     group: Cell<*const Group>,
+    /// Memory of tasks that have ended here, for those that are spawned here.
+    blocks: Blocks,
     /// State of the victim picker.
     random: Cell<u32>,
     /// Tasks since the injector was looked at first.
@@ -76,6 +79,7 @@ impl Slot {
                 deque,
                 position: Cell::new(0),
                 group: Cell::new(ptr::null()),
+                blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 ticks: Cell::new(0),
             }),
@@ -117,6 +121,25 @@ impl Slot {
         Some(task)
     }
 
+    /// Owner, with an empty deque: some tasks of a victim; the first is returned, the others go into the deque.
+    pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
+        let first = self.owner.deque.steal_batch(victim)?;
+        self.count_batch();
+        Some(first)
+    }
+
+    /// Owner, with an empty deque: some tasks of the pool's queue, likewise.
+    pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
+        let first = self.owner.deque.inject_batch(injector)?;
+        self.count_batch();
+        Some(first)
+    }
+
+    fn count_batch(&self) {
+        let position = self.owner.position.get() + self.owner.deque.len();
+        self.owner.position.set(position);
+    }
+
     /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.
     pub(crate) fn position(&self) -> usize {
         self.owner.position.get()
@@ -133,6 +156,11 @@ impl Slot {
             slot: self,
             outer: self.owner.group.replace(group),
         }
+    }
+
+    /// Owner: where tasks get their memory.
+    pub(crate) fn blocks(&self) -> &Blocks {
+        &self.owner.blocks
     }
 
     /// Owner: a number to begin a round of victims with.

@@ -25,19 +25,15 @@ pub(super) fn start(registry: &Registry, slot: &Slot) -> std::io::Result<Handle>
     };
     #[cfg(not(loom))]
     {
-        let config = &registry.config;
-        let mut builder = std::thread::Builder::new();
-        builder = builder.name(match (slot.seat, &config.thread_name) {
-            (Seat::Worker(index), Some(name)) => unwind::catch(|| name(index)).map_err(|_| {
-                std::io::Error::other(format!("the thread_name closure panicked for {index}"))
-            })?,
-            (Seat::Worker(index), None) => format!("heist-{index}"),
-            _ => "heist-spare".to_owned(),
-        });
-        if let Some(bytes) = config.stack_size {
-            builder = builder.stack_size(bytes);
-        }
-        builder.spawn(move || live(birth))
+        // A start may happen in the middle of a push: no panic of the name's closure, or over the name, may pass.
+        unwind::catch(|| builder(registry, slot).spawn(move || live(birth))).unwrap_or_else(
+            |payload| {
+                unwind::drop_quietly(payload);
+                Err(std::io::Error::other(
+                    "the thread_name closure panicked, or its name holds a nul",
+                ))
+            },
+        )
     }
     #[cfg(loom)]
     {
@@ -45,10 +41,28 @@ pub(super) fn start(registry: &Registry, slot: &Slot) -> std::io::Result<Handle>
     }
 }
 
+#[cfg(not(loom))]
+fn builder(registry: &Registry, slot: &Slot) -> std::thread::Builder {
+    let config = &registry.config;
+    let name = match (slot.seat, &config.thread_name) {
+        (Seat::Worker(index), Some(name)) => name(index),
+        (Seat::Worker(index), None) => format!("heist-{index}"),
+        _ => "heist-spare".to_owned(),
+    };
+    let builder = std::thread::Builder::new().name(name);
+    match config.stack_size {
+        Some(bytes) => builder.stack_size(bytes),
+        None => builder,
+    }
+}
+
 /// A pool thread's life.
 fn live(birth: Birth) {
     let registry = &*birth.registry;
     let slot = registry.slot(birth.slot);
+    // Bit 0 is left to the model's own thread.
+    #[cfg(loom)]
+    let _interrupted = crate::barrier::enter_owner(slot.id + 1);
     let index = match slot.seat {
         Seat::Worker(index) => Some(index),
         _ => None,

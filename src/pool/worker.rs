@@ -1,11 +1,12 @@
 //! A thread at work: what a free worker does next, how a wait is spent, how a guest comes and goes.
 
 use super::context;
-use super::registry::{Registry, UNORDERED_NAP, Unordered, sleep_free};
+pub(crate) use super::registry::UNORDERED_NAP;
+use super::registry::{Registry, Unordered, sleep_free};
 use super::slot::{Seat, Slot};
 use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
-use crate::ring::{Popped, Ring, Steal};
 use crate::latch::Latch;
+use crate::ring::{Popped, Ring, Steal};
 use crate::sleep::Need;
 use crate::sync::{spin_hint, yield_thread};
 use crate::unwind;
@@ -23,7 +24,7 @@ const WAIT_TIME: Duration = Duration::from_micros(20);
 const INJECTOR_TURN: u32 = 61;
 
 /// From which round of unanswered requests a thief forces: about 1 us after the first.
-const FORCE_ROUND: u32 = 5;
+const FORCE_ROUND: u32 = if cfg!(loom) { 1 } else { 5 };
 
 /// Something to run, already taken.
 enum Work {
@@ -55,7 +56,7 @@ fn run_fork(slot: &Slot, job: NonNull<ForkHeader>) {
 pub(crate) fn run_task(slot: &Slot, task: Task) {
     slot.counters.executed.add(1);
     let _group = slot.enter_group(task.group());
-    task.resolve(Fate::Run);
+    task.resolve(Fate::Run, Some(slot.blocks()));
 }
 
 // ---- a free worker ----
@@ -156,6 +157,9 @@ fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
 
 /// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.
 fn pause(round: u32) {
+    // A model's interrupts are noticed at fences only, and there may be none in a loop.
+    #[cfg(loom)]
+    crate::barrier::light();
     if round.is_multiple_of(8) {
         yield_thread();
     }
@@ -179,12 +183,12 @@ fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
         }
     }
     for victim in victims() {
-        if let Some(task) = victim.stealer.steal() {
+        if let Some(task) = slot.steal_batch(&victim.stealer) {
             slot.counters.stolen.add(1);
             return Some(Work::Task(task));
         }
     }
-    registry.injector.steal().map(Work::Task)
+    slot.inject_batch(&registry.injector).map(Work::Task)
 }
 
 /// Takes a fork at or above `floor` from a victim: what is public, else by asking, else, after some rounds, by force.
@@ -197,7 +201,8 @@ fn raid_ring(
 ) -> Option<NonNull<ForkHeader>> {
     let ring: &Ring<ForkHeader> = &victim.ring;
     let mut found = ring.steal(floor, allowed);
-    if matches!(found, Steal::Empty) && !ring.request() && round >= FORCE_ROUND && !ring.is_empty() {
+    if matches!(found, Steal::Empty) && !ring.request() && round >= FORCE_ROUND && !ring.is_empty()
+    {
         slot.counters.forces.add(1);
         found = ring.force(floor, allowed);
     }
@@ -427,7 +432,10 @@ pub(crate) fn attend_push(index: usize) -> Attended {
     if index == crate::ring::CAPACITY && slot.ring.pop(index) == Popped::Ours {
         return Attended::Full;
     }
+    // The ring points into the caller's frame: nothing may unwind from here.
+    let guard = unwind::AbortOnUnwind("a wake-up panicked");
     slot.attend();
+    std::mem::forget(guard);
     Attended::Pushed
 }
 
@@ -512,9 +520,8 @@ fn leave_vacancy(registry: &Registry) {
 
 /// Whether the current thread is one of the pool's own.
 pub(crate) fn is_pool_thread(registry: &Registry) -> bool {
-    context::slot().is_some_and(|slot| {
-        std::ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest
-    })
+    context::slot()
+        .is_some_and(|slot| std::ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest)
 }
 
 /// Which worker the current thread is.

@@ -295,12 +295,9 @@ impl<T> Ring<T> {
                 .guard
                 .swap(after.split | strict, Ordering::AcqRel);
             // ORDERING: AcqRel: Release publishes places to the Acquire in `steal`; Acquire as above.
-            let changed = self.ts.compare_exchange(
-                seen,
-                after.pack(),
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let changed =
+                self.ts
+                    .compare_exchange(seen, after.pack(), Ordering::AcqRel, Ordering::Relaxed);
             if changed.is_ok() {
                 return before;
             }
@@ -351,11 +348,7 @@ impl<T> Ring<T> {
     /// Takes the oldest private item at or above `floor` from an owner that does not react.
     ///
     /// `allowed` is asked when the item is pinned: neither popped nor stolen unless this call fails.
-    pub(crate) fn force(
-        &self,
-        floor: usize,
-        allowed: impl Fn() -> bool,
-    ) -> Steal<T> {
+    pub(crate) fn force(&self, floor: usize, allowed: impl Fn() -> bool) -> Steal<T> {
         let seen = self.ts.load(Ordering::Acquire);
         let free = Ts::unpack(seen);
         let visible = self.owner.bottom.load(Ordering::Relaxed);
@@ -390,12 +383,9 @@ impl<T> Ring<T> {
         let pinned = wanted.min(bottom.min(CAPACITY).saturating_sub(free.split));
         if !ordered || pinned == 0 || !allowed() {
             // The owner may have taken the claim away; then there is nothing to give back.
-            let _ = self.ts.compare_exchange(
-                claimed.pack(),
-                seen,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let _ =
+                self.ts
+                    .compare_exchange(claimed.pack(), seen, Ordering::AcqRel, Ordering::Relaxed);
             return Steal::Empty;
         }
         let after = Ts {

@@ -71,7 +71,8 @@ impl Bench {
     fn take(&self, n: usize) {
         let item = &self.items[n];
         // SAFETY: whoever takes an item has it alone.
-        item.value.with(|value| assert_eq!(unsafe { *value }, n + 1));
+        item.value
+            .with(|value| assert_eq!(unsafe { *value }, n + 1));
         assert_eq!(item.taken.fetch_add(1, Relaxed), 0, "item {n} twice");
     }
 

@@ -40,8 +40,8 @@ impl Counts {
 
     /// Whether a publisher should get a thread: nobody searches, one can be had, and there is room for it.
     pub(crate) fn wants(self, need: Need, target: usize) -> bool {
-        let room = self.workers + self.guests < target
-            || (need == Need::Worker && self.workers == 0);
+        let room =
+            self.workers + self.guests < target || (need == Need::Worker && self.workers == 0);
         self.searching == 0 && self.available > 0 && room
     }
 

@@ -43,7 +43,6 @@ pub(crate) use counts::{Counts, Need};
 use counts::{ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use parker::Parker;
 
-
 /// Threads that can be told apart in the word.
 pub(crate) const MAX_THREADS: usize = 1 << 12;
 

@@ -15,6 +15,8 @@ pub(crate) struct Parker {
 impl Parker {
     /// Sleeps until the token is there, and takes it.
     pub(crate) fn park(&self) {
+        #[cfg(loom)]
+        let _blocked = crate::barrier::blocked();
         let mut token = lock(&self.token);
         while !*token {
             token = self

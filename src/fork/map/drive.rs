@@ -137,8 +137,7 @@ impl Pace {
         let items = self.items();
         let turns = self.turns.load(Ordering::Relaxed);
         if turns > 0 || len < items / 2 {
-            self.turns
-                .store(turns.saturating_sub(1), Ordering::Relaxed);
+            self.turns.store(turns.saturating_sub(1), Ordering::Relaxed);
             return piece();
         }
         let start = Instant::now();

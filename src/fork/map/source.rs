@@ -34,7 +34,10 @@ use std::{fmt, ptr, slice};
 /// assert_eq!(doubled, [2, 8, 14, 20]);
 /// # Ok::<(), heist::BuildError>(())
 /// ```
-#[allow(clippy::len_without_is_empty, reason = "a cut asks for the length only")]
+#[allow(
+    clippy::len_without_is_empty,
+    reason = "a cut asks for the length only"
+)]
 pub trait Source: Sized + Send {
     /// What the closure gets.
     type Item;

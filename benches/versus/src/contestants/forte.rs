@@ -1,0 +1,61 @@
+//! forte: a heartbeat scheduler whose caller becomes a worker and hands the worker from join to join.
+//!
+//! Its pools live for ever, so each row leaks one. It runs the second closure of a join first.
+
+use super::{JoinPeer, Peer};
+use crate::common::contract::Join;
+
+/// A forte pool.
+pub struct Forte {
+    pool: &'static forte::ThreadPool,
+}
+
+/// `forte::Worker::join`.
+pub struct ForteJoin;
+
+impl Peer for Forte {
+    const NAME: &'static str = "forte";
+
+    /// The caller is the last of the threads.
+    fn build(threads: usize) -> Self {
+        let pool: &'static forte::ThreadPool = Box::leak(Box::new(forte::ThreadPool::new()));
+        pool.resize_to(threads - 1);
+        Self { pool }
+    }
+}
+
+impl Drop for Forte {
+    fn drop(&mut self) {
+        self.pool.depopulate();
+    }
+}
+
+impl Join for ForteJoin {
+    type Context<'c> = &'c forte::Worker;
+
+    #[inline(always)]
+    fn join<A, B, RA, RB>(context: &mut &forte::Worker, a: A, b: B) -> (RA, RB)
+    where
+        A: FnOnce(&mut &forte::Worker) -> RA + Send,
+        B: FnOnce(&mut &forte::Worker) -> RB + Send,
+        RA: Send,
+        RB: Send,
+    {
+        context.join(
+            move |mut worker: &forte::Worker| a(&mut worker),
+            move |mut worker: &forte::Worker| b(&mut worker),
+        )
+    }
+}
+
+impl JoinPeer for Forte {
+    type Join = ForteJoin;
+
+    fn enter<R, F>(&self, work: F) -> R
+    where
+        R: Send,
+        F: FnOnce(&mut &forte::Worker) -> R + Send,
+    {
+        self.pool.with_worker(|mut worker| work(&mut worker))
+    }
+}

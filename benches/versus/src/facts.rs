@@ -1,0 +1,205 @@
+//! Figures that are counted, not raced: allocations, threads and CPU of a pool at rest, and events of the scheduler.
+
+use crate::allocations;
+use crate::common::contract::{JoinKernel, SpawnKernel, Tally};
+use crate::common::fib::Fib;
+use crate::common::queens::QueensBySpawn;
+use crate::common::spawn_tree::SpawnTree;
+use crate::common::uneven_tree;
+use crate::contest::Bench;
+#[cfg(feature = "forte")]
+use crate::contestants::Forte;
+use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, Naive, Peer, Rayon, ScopePeer};
+use std::thread;
+use std::time::Duration;
+
+/// Long enough for threads of earlier rows to end and for a pool to come to rest.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Takes every figure that is wanted.
+pub fn run_all(bench: &mut Bench) {
+    println!();
+    allocations_per_join(bench);
+    allocations_per_spawn(bench);
+    threads_of_an_unused_pool(bench);
+    idle_cpu(bench);
+    events(bench);
+}
+
+/// Runs over which the fewest allocations count: in some a thread starts, which allocates, too.
+const RUNS: usize = 5;
+
+/// Heap allocations for each join of a fib, in the best of some runs.
+fn allocations_per_join(bench: &mut Bench) {
+    fn take<P: JoinPeer>(bench: &mut Bench) {
+        let kernel = Fib { n: 25 };
+        let pool = P::build(2);
+        let allocations = fewest_allocations(|| {
+            pool.time(&kernel);
+        });
+        let per_join = allocations as f64 / kernel.units() as f64;
+        bench.fact(ALLOCATIONS_PER_JOIN, P::NAME, per_join, "per join");
+    }
+
+    if bench.wants(ALLOCATIONS_PER_JOIN) {
+        take::<Heist>(bench);
+        take::<Rayon>(bench);
+        take::<Chili>(bench);
+        #[cfg(feature = "forte")]
+        take::<Forte>(bench);
+        take::<Crossbeam>(bench);
+    }
+}
+
+/// Heap allocations for each task spawned on a scope, in the best of some runs.
+fn allocations_per_spawn(bench: &mut Bench) {
+    fn take<P: ScopePeer>(bench: &mut Bench) {
+        let kernel = SpawnTree { order: 16 };
+        let pool = P::build(2);
+        let tally = Tally::default();
+        let allocations = fewest_allocations(|| {
+            pool.time_scope(kernel, &tally);
+        });
+        let per_spawn = allocations as f64 / kernel.spawns() as f64;
+        bench.fact(ALLOCATIONS_PER_SPAWN, P::NAME, per_spawn, "per spawn");
+    }
+
+    if bench.wants(ALLOCATIONS_PER_SPAWN) {
+        take::<Heist>(bench);
+        take::<Rayon>(bench);
+        take::<Naive>(bench);
+    }
+}
+
+fn fewest_allocations(work: impl Fn()) -> u64 {
+    (0..RUNS)
+        .map(|_| allocations::count(&work))
+        .min()
+        .unwrap_or(0)
+}
+
+/// Threads that the process gains by a pool of eight that is never used.
+fn threads_of_an_unused_pool(bench: &mut Bench) {
+    fn take<P: Peer>(bench: &mut Bench) {
+        thread::sleep(SETTLE);
+        let before = thread_count();
+        let pool = P::build(8);
+        thread::sleep(SETTLE);
+        let after = thread_count();
+        drop(pool);
+        let gained = after as f64 - before as f64;
+        bench.fact(UNUSED_POOL_THREADS, P::NAME, gained, "threads");
+    }
+
+    if bench.wants(UNUSED_POOL_THREADS) {
+        take::<Heist>(bench);
+        take::<Rayon>(bench);
+        take::<Chili>(bench);
+        #[cfg(feature = "forte")]
+        take::<Forte>(bench);
+        take::<Crossbeam>(bench);
+        take::<Naive>(bench);
+    }
+}
+
+/// CPU time that the whole process uses while the only pool, of two threads, rests after work.
+fn idle_cpu(bench: &mut Bench) {
+    fn rest<P: Peer>(bench: &mut Bench, pool: &P) {
+        thread::sleep(SETTLE);
+        let rest = Duration::from_secs(3);
+        let before = process_cpu();
+        thread::sleep(rest);
+        let used = process_cpu() - before;
+        let ms_per_second = used.as_secs_f64() * 1e3 / rest.as_secs_f64();
+        bench.fact(IDLE_CPU, P::NAME, ms_per_second, "ms/s");
+        let _ = pool;
+    }
+
+    fn after_joins<P: JoinPeer>(bench: &mut Bench) {
+        let pool = P::build(2);
+        pool.time(&Fib { n: 28 });
+        rest(bench, &pool);
+    }
+
+    if bench.wants(IDLE_CPU) {
+        after_joins::<Heist>(bench);
+        after_joins::<Rayon>(bench);
+        after_joins::<Chili>(bench);
+        #[cfg(feature = "forte")]
+        after_joins::<Forte>(bench);
+        after_joins::<Crossbeam>(bench);
+        let naive = Naive::build(2);
+        naive.time_scope(SpawnTree { order: 14 }, &Tally::default());
+        rest(bench, &naive);
+    }
+}
+
+/// What more cores would feel: heist's events for each 1,000 forks or tasks on pools of 2, 8 and 32 workers.
+fn events(bench: &mut Bench) {
+    fn report(bench: &mut Bench, name: &str, units: u64, work: impl Fn(&Heist)) {
+        for threads in [2, 8, 32] {
+            let name = format!("{EVENTS}-{name}/{threads}");
+            if !bench.wants(&name) {
+                continue;
+            }
+            let pool = Heist::build(threads);
+            work(&pool);
+            let before = pool.stats();
+            work(&pool);
+            let after = pool.stats();
+            let mut event = |event: &str, before: u64, after: u64| {
+                let per_thousand = (after - before) as f64 * 1_000.0 / units as f64;
+                let unit = format!("{event} per 1,000");
+                bench.fact(&name, Heist::NAME, per_thousand, &unit);
+            };
+            event("steals", before.steals, after.steals);
+            event("wakeups", before.wakeups, after.wakeups);
+            event("parks", before.parks, after.parks);
+        }
+    }
+
+    let fib = Fib {
+        n: bench.pick(33, 27),
+    };
+    report(bench, "fib", fib.units(), |pool| {
+        pool.time(&fib);
+    });
+
+    let tree = uneven_tree::geometric(bench.is_quick());
+    report(bench, "uts", tree.units(), |pool| {
+        pool.time(&tree);
+    });
+
+    let queens = QueensBySpawn::new(bench.pick(11, 9));
+    report(bench, "scope-queens", queens.spawns(), |pool| {
+        pool.time_scope(queens, &Tally::default());
+    });
+}
+
+/// How many threads the process has. Zero where the system does not say, which makes the difference zero, too.
+fn thread_count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+/// CPU time of all threads of the process so far.
+fn process_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place for the answer.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(status, 0, "the process has a CPU clock");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Heap allocations per join.
+pub const ALLOCATIONS_PER_JOIN: &str = "allocations-join";
+/// Heap allocations per spawn on a scope.
+pub const ALLOCATIONS_PER_SPAWN: &str = "allocations-spawn";
+/// Threads of a pool of eight that is never used.
+pub const UNUSED_POOL_THREADS: &str = "unused-pool-threads";
+/// CPU time of a pool at rest.
+pub const IDLE_CPU: &str = "idle-cpu";
+/// Events of the scheduler.
+const EVENTS: &str = "events";

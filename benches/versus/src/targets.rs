@@ -1,0 +1,175 @@
+//! The targets that heist set itself, and what of them is met.
+
+use crate::contest::{Results, RowResult, Samples};
+use crate::facts;
+use serde::Serialize;
+
+/// A target and what was measured.
+#[derive(Serialize)]
+pub struct Verdict {
+    /// The row or fact.
+    pub row: String,
+    /// What is compared.
+    pub what: String,
+    /// The most that it may be.
+    pub limit: f64,
+    /// What it is.
+    pub measured: f64,
+    /// Whether it is within the limit.
+    pub is_met: bool,
+}
+
+/// What heist's figure is compared with.
+#[derive(Clone, Copy)]
+enum Against {
+    /// A contestant.
+    One(&'static str),
+    /// The best of these, as far as they took part.
+    Best(&'static [&'static str]),
+    /// The least that is possible.
+    Ideal,
+    /// Nothing: the figure itself is limited.
+    Nothing,
+}
+
+/// Which figure of the samples.
+#[derive(Clone, Copy)]
+enum Statistic {
+    Min,
+    Median,
+}
+
+/// One target of a row: row, statistic, against what, limit.
+type Target = (&'static str, Statistic, Against, f64);
+
+use Against::{Best, Ideal, Nothing, One};
+use Statistic::{Median, Min};
+
+/// The fast peers: who wins a row must beat all of them.
+const PEERS: Against = Best(&["rayon", "chili", "forte"]);
+
+const TARGETS: &[Target] = &[
+    ("fib/1", Min, One("serial"), 2.0),
+    ("fib/1", Min, One("rayon"), 0.30),
+    ("fib/2", Min, One("serial"), 1.05),
+    ("fib/2", Min, One("rayon"), 0.28),
+    ("fib/8", Min, One("serial"), 1.15),
+    ("flat/1", Min, One("chili"), 0.75),
+    ("flat/1", Min, One("rayon"), 0.20),
+    ("flat/2", Min, One("chili"), 0.75),
+    ("flat/2", Min, One("rayon"), 0.20),
+    ("uts-geometric/1", Min, One("rayon"), 0.60),
+    ("uts-geometric/2", Median, PEERS, 1.0),
+    ("uts-binomial/1", Min, One("rayon"), 0.60),
+    ("uts-binomial/2", Median, PEERS, 1.0),
+    ("integrate/1", Min, One("rayon"), 0.60),
+    ("integrate/2", Median, PEERS, 1.0),
+    ("queens/1", Min, One("rayon"), 0.60),
+    ("queens/2", Median, PEERS, 1.0),
+    ("tree-1k-right/1", Min, One("serial"), 2.2),
+    ("tree-1k-right/2", Min, One("serial"), 1.1),
+    ("tree-1M-right/1", Min, One("serial"), 2.2),
+    ("tree-1M-right/1", Min, One("chili"), 0.40),
+    ("tree-1M-right/2", Min, One("serial"), 1.1),
+    ("tree-1M-right/2", Min, One("chili"), 0.40),
+    ("tree-16M-right/1", Min, One("serial"), 2.2),
+    ("tree-16M-right/2", Min, One("serial"), 1.1),
+    ("tree-1k-left/1", Min, One("rayon"), 0.65),
+    ("tree-1k-left/2", Min, One("rayon"), 0.65),
+    ("tree-1M-left/1", Min, One("rayon"), 0.65),
+    ("tree-1M-left/2", Min, One("rayon"), 0.65),
+    ("tree-16M-left/1", Min, One("rayon"), 0.65),
+    ("tree-16M-left/2", Min, One("rayon"), 0.65),
+    ("coarse-c0-cold/2", Min, Ideal, 1.05),
+    ("coarse-c0-cold/2", Median, Ideal, 1.10),
+    ("coarse-c0-warm/2", Min, Ideal, 1.05),
+    ("coarse-c0-warm/2", Median, Ideal, 1.10),
+    ("coarse-c1-cold/2", Min, Ideal, 1.05),
+    ("coarse-c1-cold/2", Median, Ideal, 1.10),
+    ("coarse-c1-warm/2", Min, Ideal, 1.05),
+    ("coarse-c1-warm/2", Median, Ideal, 1.10),
+    ("coarse-c2-cold/2", Min, Ideal, 1.05),
+    ("coarse-c2-cold/2", Median, Ideal, 1.10),
+    ("coarse-c2-warm/2", Min, Ideal, 1.05),
+    ("coarse-c2-warm/2", Median, Ideal, 1.10),
+    ("coarse-c3-cold/2", Min, Ideal, 1.05),
+    ("coarse-c3-cold/2", Median, Ideal, 1.10),
+    ("coarse-c3-warm/2", Min, Ideal, 1.05),
+    ("coarse-c3-warm/2", Median, Ideal, 1.10),
+    ("scope-queens/1", Min, One("rayon"), 0.60),
+    ("scope-queens/2", Min, One("rayon"), 0.60),
+    ("scope-tree/1", Min, One("rayon"), 0.60),
+    ("scope-tree/2", Min, One("rayon"), 0.60),
+    ("enter/2", Min, Nothing, 0.3),
+    ("enter-map/2", Min, One("serial"), 1.5),
+    ("map-cheap/1", Min, One("serial"), 1.03),
+    ("map-cheap/2", Median, One("rayon"), 1.0),
+    ("map-heavy-random/2", Min, Ideal, 1.03),
+    ("map-heavy-random/2", Median, Ideal, 1.03),
+    ("map-heavy-clustered/2", Min, Ideal, 1.03),
+    ("map-heavy-clustered/2", Median, Ideal, 1.03),
+];
+
+/// One target of a fact: the fact and the most that heist's figure may be.
+const FACT_TARGETS: &[(&str, &str, f64)] = &[
+    (
+        facts::ALLOCATIONS_PER_JOIN,
+        "heap allocations per join",
+        0.0,
+    ),
+    (
+        facts::ALLOCATIONS_PER_SPAWN,
+        "heap allocations per spawn",
+        // One a task; the rest is growing queues and the scope itself.
+        1.01,
+    ),
+    (facts::UNUSED_POOL_THREADS, "threads of an unused pool", 0.0),
+    (facts::IDLE_CPU, "CPU of an idle pool, ms/s", 0.1),
+];
+
+/// Judges the targets of all that was measured.
+pub fn judge(results: &Results) -> Vec<Verdict> {
+    let rows = TARGETS.iter().filter_map(|target| {
+        let row = results.row(target.0)?;
+        judge_row(row, target)
+    });
+    let facts = FACT_TARGETS.iter().filter_map(|(fact, what, limit)| {
+        let measured = results.fact(fact, "heist")?;
+        Some(Verdict {
+            row: (*fact).to_string(),
+            what: (*what).to_string(),
+            limit: *limit,
+            measured,
+            is_met: measured <= *limit,
+        })
+    });
+    rows.chain(facts).collect()
+}
+
+fn judge_row(row: &RowResult, (_, statistic, against, limit): &Target) -> Option<Verdict> {
+    let (of, statistic_name): (fn(&Samples) -> f64, _) = match statistic {
+        Min => (Samples::min, "minimum"),
+        Median => (Samples::median, "median"),
+    };
+    let heist = of(row.contestant("heist")?);
+    let (reference, what) = match against {
+        One(name) => (of(row.contestant(name)?), format!("x {name}")),
+        Best(names) => {
+            let (best, name) = names
+                .iter()
+                .filter_map(|name| Some((of(row.contestant(name)?), name)))
+                .min_by(|a, b| a.0.total_cmp(&b.0))?;
+            (best, format!("x best peer ({name})"))
+        }
+        Ideal => (row.ideal?, "x ideal".to_string()),
+        Nothing => (1.0, row.unit.to_string()),
+    };
+    let measured = heist / reference;
+    Some(Verdict {
+        row: row.name.clone(),
+        what: format!("{statistic_name}, {what}"),
+        limit: *limit,
+        measured,
+        is_met: measured <= *limit,
+    })
+}

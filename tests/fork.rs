@@ -1,0 +1,252 @@
+//! After `fork()` a pool in the child fails with advice; it never hangs.
+
+#![cfg(target_os = "linux")]
+
+#[path = "it/support/mod.rs"]
+mod support;
+
+use heist::{Start, ThreadPool};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use support::{fib, isolated, outcome, payload_text, pool, pool_with, serial_fib};
+
+/// What became of a forked child.
+#[derive(Debug)]
+#[allow(dead_code, reason = "what is in it is printed when a test fails")]
+enum Child {
+    Returned(String),
+    Panicked(String),
+    Hung,
+    /// Ended without a word, with this wait status.
+    Died(i32),
+}
+
+fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for two descriptors.
+    let result = unsafe { libc::pipe(ends.as_mut_ptr()) };
+    assert_eq!(result, 0, "a pipe for the child");
+    // SAFETY: pipe() has just made this descriptor, and nobody else owns it.
+    let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
+    // SAFETY: as above.
+    let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
+    (read, write)
+}
+
+/// Runs `body` in a child made by `fork()`. The calling process has no thread that may hold a
+/// lock of the allocator or of the standard streams: its workers sleep, and its tests run alone.
+fn in_child(body: impl FnOnce() -> String) -> Child {
+    let (read, write) = pipe();
+    // SAFETY: the child runs on one thread, with the locks of the process free, as said above.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork() works");
+    if child == 0 {
+        let text = match outcome(body) {
+            Ok(text) => format!("r{text}"),
+            Err(payload) => format!("p{}", payload_text(&*payload)),
+        };
+        // Nobody is left to hear of a failure here; the parent sees a silent child.
+        let _ = File::from(write).write_all(text.as_bytes());
+        // SAFETY: ends the child at once, as a child of fork() should.
+        unsafe { libc::_exit(0) }
+    }
+    drop(write);
+    hear(child, read)
+}
+
+/// Waits until the child has spoken and ended, or kills it after ten seconds.
+fn hear(child: libc::pid_t, read: OwnedFd) -> Child {
+    let (send, receive) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        let result = File::from(read).read_to_string(&mut text);
+        let _ = send.send(result.map(|_| text));
+    });
+    let heard = receive.recv_timeout(std::time::Duration::from_secs(10));
+    if heard.is_err() {
+        // SAFETY: `child` is our child and nobody has waited for it yet, so its id is its own.
+        unsafe { libc::kill(child, libc::SIGKILL) };
+    }
+    let mut status = 0;
+    // SAFETY: `child` is our child, `status` is writable.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    reader.join().unwrap();
+    match heard {
+        Err(_) => Child::Hung,
+        Ok(result) => match result.unwrap() {
+            text if text.starts_with('r') => Child::Returned(text[1..].to_owned()),
+            text if text.starts_with('p') => Child::Panicked(text[1..].to_owned()),
+            _ => Child::Died(status),
+        },
+    }
+}
+
+/// The child fails, and the message speaks of fork.
+#[track_caller]
+fn fails_with_advice<R>(what: &str, body: impl FnOnce() -> R) {
+    let child = in_child(|| {
+        body();
+        String::new()
+    });
+    match child {
+        Child::Panicked(text) if text.to_lowercase().contains("fork") => (),
+        other => panic!("{what} in the child: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn returns(what: &str, expected: &str, body: impl FnOnce() -> String) {
+    match in_child(body) {
+        Child::Returned(text) if text == expected => (),
+        other => panic!("{what} in the child: {other:?}"),
+    }
+}
+
+/// Pools in the states that a fork may find them in.
+fn pools() -> Vec<(&'static str, ThreadPool)> {
+    let used = pool();
+    assert_eq!(used.install(|| fib(12)), serial_fib(12));
+    used.broadcast(|_| ());
+    vec![
+        ("a used pool", used),
+        (
+            "an eager pool",
+            pool_with(|builder| builder.start(Start::Eager)),
+        ),
+        ("a pool without threads", pool()),
+    ]
+}
+
+#[test]
+fn every_way_into_a_pool_fails_with_advice_in_the_child() {
+    isolated(
+        "every_way_into_a_pool_fails_with_advice_in_the_child",
+        || {
+            for (state, pool) in pools() {
+                let what = |call| format!("{call} on {state}");
+                fails_with_advice(&what("join"), || pool.join(|| 1, || 2));
+                fails_with_advice(&what("scope"), || pool.scope(|s| s.spawn(|_| ())));
+                fails_with_advice(&what("map"), || pool.map(0..1000, |x| x));
+                fails_with_advice(&what("for_each"), || pool.for_each(0..1000, |_| ()));
+                fails_with_advice(&what("install"), || pool.install(|| fib(5)));
+                fails_with_advice(&what("run"), || pool.run(|| ()));
+                fails_with_advice(&what("spawn"), || pool.spawn(|| ()));
+                fails_with_advice(&what("broadcast"), || pool.broadcast(|i| i));
+                // The parent is as it was.
+                assert_eq!(pool.install(|| fib(10)), serial_fib(10));
+                assert_eq!(pool.broadcast(|i| i).len(), pool.num_threads());
+            }
+        },
+    );
+}
+
+#[test]
+fn a_second_use_in_the_child_fails_like_the_first() {
+    isolated("a_second_use_in_the_child_fails_like_the_first", || {
+        for (state, pool) in pools() {
+            fails_with_advice(state, || {
+                assert!(outcome(|| pool.join(|| 1, || 2)).is_err());
+                assert!(outcome(|| pool.spawn(|| ())).is_err());
+                pool.join(|| 1, || 2)
+            });
+        }
+    });
+}
+
+#[test]
+fn a_pool_is_dropped_in_the_child_without_a_hang() {
+    isolated("a_pool_is_dropped_in_the_child_without_a_hang", || {
+        for (state, pool) in pools() {
+            let mut own = Some(pool);
+            // Only the child takes it.
+            returns(state, "dropped", || {
+                drop(own.take());
+                String::from("dropped")
+            });
+            assert_eq!(own.unwrap().join(|| 1, || 2), (1, 2));
+        }
+    });
+}
+
+#[test]
+fn stats_of_a_pool_can_be_read_in_the_child() {
+    isolated("stats_of_a_pool_can_be_read_in_the_child", || {
+        for (state, pool) in pools() {
+            let child = in_child(|| pool.stats().to_string());
+            assert!(
+                matches!(child, Child::Returned(_) | Child::Panicked(_)),
+                "{state}: {child:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn a_pool_made_in_the_child_works() {
+    isolated("a_pool_made_in_the_child_works", || {
+        for (state, pool) in pools() {
+            returns(state, &serial_fib(12).to_string(), || {
+                assert!(outcome(|| pool.join(|| 1, || 2)).is_err());
+                let own = support::pool();
+                assert_eq!(own.broadcast(|i| i).len(), own.num_threads());
+                assert_eq!(own.map(0..1000, |x| x).len(), 1000);
+                let value = own.install(|| fib(12));
+                drop(own);
+                value.to_string()
+            });
+        }
+    });
+}
+
+#[test]
+fn a_global_pool_of_the_parent_fails_with_advice_in_the_child() {
+    isolated(
+        "a_global_pool_of_the_parent_fails_with_advice_in_the_child",
+        || {
+            assert_eq!(fib(12), serial_fib(12));
+            fails_with_advice("a free join", || heist::join(|| 1, || 2));
+            fails_with_advice("a free scope", || heist::scope(|s| s.spawn(|_| ())));
+            fails_with_advice("a free spawn", || heist::spawn(|| ()));
+            assert_eq!(fib(12), serial_fib(12));
+        },
+    );
+}
+
+#[test]
+fn a_global_pool_first_used_in_the_child_works() {
+    isolated("a_global_pool_first_used_in_the_child_works", || {
+        returns("the global pool", &serial_fib(12).to_string(), || {
+            fib(12).to_string()
+        });
+        assert_eq!(fib(12), serial_fib(12));
+    });
+}
+
+#[test]
+fn a_fork_inside_a_guest_hangs_nowhere() {
+    isolated("a_fork_inside_a_guest_hangs_nowhere", || {
+        for (state, pool) in pools() {
+            pool.install(|| {
+                // The child is in the middle of the guest's call: it works alone, or fails.
+                let child = in_child(|| fib(15).to_string());
+                match child {
+                    Child::Returned(text) => assert_eq!(text, serial_fib(15).to_string()),
+                    Child::Panicked(text) => {
+                        assert!(text.to_lowercase().contains("fork"), "{text}");
+                    }
+                    other => panic!("{state}: {other:?}"),
+                }
+                let child = in_child(|| {
+                    heist::scope(|s| s.spawn(|_| ()));
+                    pool.map(0..1000, |x| x).len().to_string()
+                });
+                assert!(
+                    matches!(child, Child::Returned(_) | Child::Panicked(_)),
+                    "{state}: {child:?}"
+                );
+                assert_eq!(fib(10), serial_fib(10));
+            });
+        }
+    });
+}

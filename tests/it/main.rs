@@ -1,0 +1,20 @@
+//! The public contract, one module a feature.
+
+mod builder;
+mod depth;
+mod guests;
+mod join;
+mod lifecycle;
+mod map;
+mod map_values;
+mod panics;
+mod panics_unseen;
+mod properties;
+mod run;
+mod scope;
+mod sources;
+mod spawn;
+mod stats;
+mod strangers;
+mod support;
+mod waiting;

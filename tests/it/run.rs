@@ -1,0 +1,98 @@
+//! `run`: on a worker, the caller sleeps.
+
+use crate::support::{Ledger, fib, on_pool, on_pool_of, serial_fib, work};
+use std::cell::Cell;
+use std::thread;
+
+#[test]
+fn run_takes_place_on_a_worker() {
+    on_pool(|pool| {
+        let (thread, index) = pool.run(|| (thread::current().id(), heist::current_thread_index()));
+        assert_ne!(thread, thread::current().id());
+        assert!(index.unwrap() < pool.num_threads());
+    });
+}
+
+#[test]
+fn run_on_a_worker_of_the_pool_stays_in_the_pool() {
+    on_pool(|pool| {
+        let depth = pool.run(|| {
+            pool.run(|| {
+                assert!(heist::current_thread_index().is_some());
+                pool.run(|| heist::join(|| 1, || pool.run(|| 2)))
+            })
+        });
+        assert_eq!(depth, (1, 2));
+    });
+}
+
+#[test]
+fn run_borrows_and_gives_its_value_back() {
+    on_pool(|pool| {
+        let mut values = vec![3, 1, 2];
+        let len = pool.run(|| {
+            values.sort_unstable();
+            values.len()
+        });
+        assert_eq!((len, values), (3, vec![1, 2, 3]));
+        let ledger = Ledger::new(2);
+        let (held, kept) = (ledger.ticket(0), ledger.ticket(1));
+        let kept = pool.run(move || {
+            drop(held);
+            kept
+        });
+        assert_eq!(ledger.dropped(), 1);
+        drop(kept);
+        ledger.assert_settled();
+    });
+}
+
+#[test]
+fn many_threads_run_at_once() {
+    on_pool(|pool| {
+        thread::scope(|threads| {
+            for _ in 0..16 {
+                threads.spawn(|| {
+                    for _ in 0..20 {
+                        assert_eq!(pool.run(|| fib(8)), serial_fib(8));
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn run_and_guests_share_a_pool_of_one() {
+    on_pool_of(1, |pool| {
+        thread::scope(|threads| {
+            for _ in 0..4 {
+                threads.spawn(|| {
+                    for _ in 0..20 {
+                        assert_eq!(pool.install(|| fib(8)), serial_fib(8));
+                        assert_eq!(pool.run(|| fib(8)), serial_fib(8));
+                    }
+                });
+            }
+        });
+    });
+}
+
+thread_local! {
+    static VISITS: Cell<u32> = const { Cell::new(0) };
+}
+
+#[test]
+fn thread_locals_of_a_worker_stay_with_it() {
+    on_pool_of(1, |pool| {
+        for visit in 1..=100 {
+            let seen = pool.run(|| {
+                VISITS.set(VISITS.get() + 1);
+                work(10);
+                VISITS.get()
+            });
+            assert_eq!(seen, visit);
+        }
+        assert_eq!(VISITS.get(), 0);
+    });
+}

@@ -1,0 +1,238 @@
+//! A waiting thread runs what it waits for and what descends from that, and no stranger's task.
+//!
+//! Each closure knows its lineage, the path of waits that it stands under. A thread notes the
+//! lineage of each wait that it is in; whatever begins on it then must descend from the innermost.
+
+use crate::support::{on_pool, pool_with, pool_with_thieves, spin_until, watched, work};
+use heist::ThreadPool;
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+type Lineage = Vec<u32>;
+
+thread_local! {
+    /// The waits that this thread is in, innermost last.
+    static WAITS: RefCell<Vec<Lineage>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The first violations seen, of all threads.
+#[derive(Clone, Default)]
+struct Judge(Arc<Mutex<Vec<String>>>);
+
+impl Judge {
+    /// A closure of this lineage begins on this thread.
+    fn enter(&self, lineage: &[u32]) {
+        let stranger = WAITS.with_borrow(|waits| {
+            waits
+                .last()
+                .filter(|wait| !lineage.starts_with(wait))
+                .cloned()
+        });
+        if let Some(wait) = stranger {
+            let mut violations = self.0.lock().unwrap();
+            if violations.len() < 5 {
+                violations.push(format!("{lineage:?} ran in the wait of {wait:?}"));
+            }
+        }
+    }
+
+    #[track_caller]
+    fn acquit(&self) {
+        assert_eq!(*self.0.lock().unwrap(), [""; 0]);
+    }
+}
+
+/// Runs `operation`, which waits, under this lineage.
+fn waiting<R>(lineage: &[u32], operation: impl FnOnce() -> R) -> R {
+    WAITS.with_borrow_mut(|waits| waits.push(lineage.to_vec()));
+    let value = operation();
+    WAITS.with_borrow_mut(|waits| waits.pop());
+    value
+}
+
+fn child(lineage: &[u32], number: u32) -> Lineage {
+    let mut child = lineage.to_vec();
+    child.push(number);
+    child
+}
+
+/// A tree of joins, scopes and maps that also spawns strangers.
+struct Forest<'a> {
+    pool: &'a ThreadPool,
+    judge: &'a Judge,
+    strangers: &'a Arc<AtomicUsize>,
+}
+
+impl Forest<'_> {
+    fn spawn_stranger(&self) {
+        let (judge, strangers) = (self.judge.clone(), Arc::clone(self.strangers));
+        let number = strangers.fetch_add(1, Ordering::AcqRel);
+        self.pool.spawn(move || {
+            judge.enter(&[u32::MAX, number as u32]);
+            work(30);
+            strangers.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+
+    fn grow(&self, lineage: &[u32], depth: u32) {
+        self.judge.enter(lineage);
+        work(u64::from(lineage.iter().sum::<u32>() % 7) * 20);
+        if depth == 0 {
+            return;
+        }
+        if lineage.len() % 3 == 1 {
+            self.spawn_stranger();
+        }
+        let [join, scope, map] = [0, 1, 2].map(|number| child(lineage, number));
+        waiting(&join, || {
+            heist::join(
+                || self.grow(&child(&join, 0), depth - 1),
+                || self.grow(&child(&join, 1), depth - 1),
+            );
+        });
+        waiting(&scope, || {
+            heist::scope(|s| {
+                for number in 0..3 {
+                    let lineage = child(&scope, number);
+                    s.spawn(move |s| {
+                        self.grow(&lineage, depth - 1);
+                        let grandchild = child(&lineage, 9);
+                        s.spawn(move |_| self.grow(&grandchild, 0));
+                    });
+                }
+            });
+        });
+        waiting(&map, || {
+            self.pool.for_each(0..4_u32, |number| {
+                self.grow(&child(&map, number), depth - 1);
+            });
+        });
+    }
+}
+
+#[test]
+fn waits_of_joins_scopes_and_maps_run_no_stranger() {
+    watched(|| {
+        for spares in [0, 2] {
+            let pool = pool_with(|b| b.spare_threads(spares));
+            let judge = Judge::default();
+            let strangers = Arc::new(AtomicUsize::new(0));
+            let forest = Forest {
+                pool: &pool,
+                judge: &judge,
+                strangers: &strangers,
+            };
+            thread::scope(|guests| {
+                for guest in 0..2 {
+                    guests.spawn({
+                        let (forest, pool) = (&forest, &pool);
+                        move || {
+                            for round in 0..3 {
+                                pool.install(|| forest.grow(&[2 * guest, round], 3));
+                                pool.run(|| forest.grow(&[2 * guest + 1, round], 3));
+                            }
+                        }
+                    });
+                }
+            });
+            spin_until(|| strangers.load(Ordering::Acquire) == 0);
+            judge.acquit();
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_waits_for_a_stolen_b_leaves_queued_strangers_alone() {
+    watched(|| {
+        let pool = pool_with_thieves();
+        for _ in 0..100 {
+            let judge = Judge::default();
+            let (started, ran) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
+            pool.run(|| {
+                for number in 0..20 {
+                    let (judge, ran) = (judge.clone(), Arc::clone(&ran));
+                    heist::spawn(move || {
+                        judge.enter(&[9, number]);
+                        ran.fetch_add(1, Ordering::AcqRel);
+                    });
+                }
+                waiting(&[0], || {
+                    heist::join(
+                        || spin_until(|| started.load(Ordering::Acquire)),
+                        || {
+                            judge.enter(&[0, 1]);
+                            started.store(true, Ordering::Release);
+                            work(3000);
+                        },
+                    )
+                });
+            });
+            spin_until(|| ran.load(Ordering::Acquire) == 20);
+            judge.acquit();
+        }
+    });
+}
+
+#[test]
+fn a_scope_waits_for_its_own_tasks_only() {
+    on_pool(|pool| {
+        let judge = Judge::default();
+        let left = Arc::new(AtomicUsize::new(0));
+        pool.scope(|outer| {
+            for number in 0..30 {
+                let (judge, left) = (&judge, &left);
+                outer.spawn(move |_| {
+                    let lineage = [1, number];
+                    judge.enter(&lineage);
+                    // While the tasks of this scope wait here, their siblings are strangers.
+                    waiting(&child(&lineage, 0), || {
+                        heist::scope(|inner| {
+                            for number in 0..5 {
+                                let lineage = [1, lineage[1], 0, number];
+                                inner.spawn(move |_| {
+                                    judge.enter(&lineage);
+                                    work(100);
+                                });
+                            }
+                        });
+                    });
+                    left.fetch_add(1, Ordering::AcqRel);
+                });
+            }
+        });
+        assert_eq!(left.load(Ordering::Acquire), 30);
+        judge.acquit();
+    });
+}
+
+#[test]
+fn a_guest_that_waits_runs_no_stranger() {
+    watched(|| {
+        let pool = pool_with_thieves();
+        for _ in 0..50 {
+            let judge = Judge::default();
+            let (started, ran) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
+            waiting(&[0], || {
+                pool.scope(|s| {
+                    s.spawn(|_| {
+                        judge.enter(&[0, 0]);
+                        for number in 0..20 {
+                            let (judge, ran) = (judge.clone(), Arc::clone(&ran));
+                            heist::spawn(move || {
+                                judge.enter(&[9, number]);
+                                ran.fetch_add(1, Ordering::AcqRel);
+                            });
+                        }
+                        started.store(true, Ordering::Release);
+                        work(2000);
+                    });
+                    spin_until(|| started.load(Ordering::Acquire));
+                });
+            });
+            spin_until(|| ran.load(Ordering::Acquire) == 20);
+            judge.acquit();
+        }
+    });
+}

@@ -1,0 +1,164 @@
+//! The watchdog: a hang fails the test within a minute and says where each thread is.
+
+use super::{pool, pool_with};
+use heist::ThreadPool;
+use std::fmt::Write as _;
+use std::mem::ManuallyDrop;
+use std::panic::{Location, resume_unwind};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// How long a test may take before it counts as hung.
+pub const LIMIT: Duration = Duration::from_secs(50);
+
+/// How long a thread of a test waits for another one; longer than `LIMIT`, so that the watchdog
+/// speaks first, and the spinning still ends.
+const PATIENCE: Duration = Duration::from_secs(55);
+
+/// Runs `body` in a thread of its own; fails within `LIMIT` if it does not end.
+#[track_caller]
+pub fn watched<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
+    watch(Location::caller(), None, body)
+}
+
+/// `watched`, and a hang prints the counters of `pool` too.
+#[track_caller]
+pub fn watched_pool<R: Send + 'static>(
+    pool: &ThreadPool,
+    body: impl FnOnce(&ThreadPool) -> R + Send + 'static,
+) -> R {
+    let own = pool.clone();
+    watch(Location::caller(), Some(pool.clone()), move || body(&own))
+}
+
+/// `watched_pool` on a fresh test pool.
+#[track_caller]
+pub fn on_pool<R: Send + 'static>(body: impl FnOnce(&ThreadPool) -> R + Send + 'static) -> R {
+    owning(pool(), body)
+}
+
+/// `on_pool` with another number of threads than the other tests.
+#[track_caller]
+pub fn on_pool_of<R: Send + 'static>(
+    threads: usize,
+    body: impl FnOnce(&ThreadPool) -> R + Send + 'static,
+) -> R {
+    owning(pool_with(|builder| builder.num_threads(threads)), body)
+}
+
+/// Drops the pool under the watchdog too, or leaks it if the test failed: its threads may hang.
+#[track_caller]
+fn owning<R: Send + 'static>(
+    pool: ThreadPool,
+    body: impl FnOnce(&ThreadPool) -> R + Send + 'static,
+) -> R {
+    let place = Location::caller();
+    let pool = ManuallyDrop::new(pool);
+    let value = watch(place, Some(ThreadPool::clone(&pool)), {
+        let own = ThreadPool::clone(&pool);
+        move || body(&own)
+    });
+    watch(place, None, move || drop(ManuallyDrop::into_inner(pool)));
+    value
+}
+
+fn watch<R: Send + 'static>(
+    place: &Location<'_>,
+    pool: Option<ThreadPool>,
+    body: impl FnOnce() -> R + Send + 'static,
+) -> R {
+    let (done, finished) = mpsc::channel();
+    let thread = std::thread::Builder::new()
+        .name(format!("line{}", place.line()))
+        .stack_size(16 << 20)
+        .spawn(move || {
+            let value = body();
+            // The test may have given up on us: then nobody listens.
+            let _ = done.send(value);
+        })
+        .expect("a thread for the test");
+    match finished.recv_timeout(LIMIT) {
+        Ok(value) => {
+            if let Err(payload) = thread.join() {
+                resume_unwind(payload);
+            }
+            value
+        }
+        Err(RecvTimeoutError::Disconnected) => match thread.join() {
+            Ok(()) => unreachable!("the body ended without a value and without a panic"),
+            Err(payload) => resume_unwind(payload),
+        },
+        Err(RecvTimeoutError::Timeout) => {
+            let threads = describe_threads();
+            panic!(
+                "{place}: not finished after {LIMIT:?}\n{threads}{}",
+                describe_pool(pool)
+            )
+        }
+    }
+}
+
+/// Spins until `condition` holds, giving the processor away between two looks.
+#[track_caller]
+pub fn spin_until(mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{}: waited in vain",
+            Location::caller()
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// The ids of this process's threads (none where there is no /proc).
+pub fn tasks() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .collect()
+}
+
+/// One file of a thread, or nothing if the thread has gone.
+pub fn read_task(task: &str, file: &str) -> String {
+    std::fs::read_to_string(format!("/proc/self/task/{task}/{file}"))
+        .map(|text| text.trim_end().to_owned())
+        .unwrap_or_default()
+}
+
+fn describe_threads() -> String {
+    let mut text = String::from("  thread id  name             state  sleeps in\n");
+    for task in tasks() {
+        // "pid (comm) S ...": the name may hold anything, so look behind its last bracket.
+        let stat = read_task(&task, "stat");
+        let state = stat.rsplit(')').next().unwrap_or_default();
+        let state = state.trim_start().chars().next().unwrap_or('?');
+        let _ = writeln!(
+            text,
+            "  {task:>9}  {:<15}  {state:<5}  {}",
+            read_task(&task, "comm"),
+            read_task(&task, "wchan"),
+        );
+    }
+    text
+}
+
+/// The counters, read in a thread of their own: the pool may be in any state.
+fn describe_pool(pool: Option<ThreadPool>) -> String {
+    let Some(pool) = pool else {
+        return String::new();
+    };
+    let (done, stats) = mpsc::channel();
+    std::thread::spawn(move || {
+        let stats = pool.stats();
+        let _ = done.send(format!("{stats}\n{stats:?}"));
+        // Its drop would join threads that hang.
+        std::mem::forget(pool);
+    });
+    stats
+        .recv_timeout(Duration::from_secs(2))
+        .unwrap_or_else(|_| "  stats() hangs as well".to_owned())
+}

@@ -1,0 +1,275 @@
+//! Threads that cannot be started: an error when that was asked for, and no lost work otherwise.
+//!
+//! A stack larger than the address space makes every start fail; a limit on the address space
+//! makes starts fail from a chosen one on.
+
+#![cfg(target_os = "linux")]
+
+#[path = "it/support/mod.rs"]
+mod support;
+
+use heist::{Start, ThreadPool, ThreadPoolBuilder};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use support::{
+    Ledger, fib, isolated, isolated_with, live_threads, outcome, serial_fib, spin_until, threads,
+    watched,
+};
+
+/// No machine has room for such a stack.
+const TOO_LARGE: usize = 1 << 46;
+
+/// Large beside everything else that a process of this test maps meanwhile.
+const LARGE: usize = 512 << 20;
+
+/// One arena for all threads, so that threads map nothing but their stacks.
+const ONE_ARENA: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "1")];
+
+fn unstartable() -> ThreadPoolBuilder {
+    ThreadPool::builder()
+        // A pool of one wants no thread while a guest is at work.
+        .num_threads(threads().max(2))
+        .stack_size(TOO_LARGE)
+}
+
+/// Limits the address space to what is mapped now and `more`; gives the old limit back.
+fn limit_address_space(more: usize) -> libc::rlimit {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("statm can be read");
+    let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is writable.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+    assert_eq!(result, 0);
+    let old = limit;
+    limit.rlim_cur = (pages * 4096 + more) as libc::rlim_t;
+    set_limit(&limit);
+    old
+}
+
+fn set_limit(limit: &libc::rlimit) {
+    // SAFETY: `limit` is readable.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, limit) };
+    assert_eq!(result, 0);
+}
+
+#[test]
+fn an_eager_pool_names_the_thread_that_did_not_start() {
+    watched(|| {
+        let error = unstartable().start(Start::Eager).build().unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains('0'), "which thread: {message}");
+        assert!(!format!("{error:?}").is_empty());
+    });
+}
+
+#[test]
+fn an_eager_pool_fails_at_each_thread_and_leaves_none_behind() {
+    isolated_with(
+        "an_eager_pool_fails_at_each_thread_and_leaves_none_behind",
+        ONE_ARENA,
+        || {
+            let before = live_threads();
+            let counts = Arc::new([const { AtomicUsize::new(0) }; 2]);
+            for index in 0..5 {
+                let (begin, end) = (Arc::clone(&counts), Arc::clone(&counts));
+                let old = limit_address_space(index * LARGE + LARGE / 2);
+                let built = ThreadPool::builder()
+                    .num_threads(5)
+                    .stack_size(LARGE)
+                    .start(Start::Eager)
+                    .on_thread_start(move |_| {
+                        begin[0].fetch_add(1, Ordering::AcqRel);
+                    })
+                    .on_thread_exit(move |_| {
+                        end[1].fetch_add(1, Ordering::AcqRel);
+                    })
+                    .build();
+                set_limit(&old);
+                let message = built.unwrap_err().to_string();
+                let numbers: Vec<&str> = message
+                    .split(|c: char| !c.is_ascii_digit())
+                    .filter(|number| !number.is_empty())
+                    .collect();
+                assert!(
+                    numbers.contains(&index.to_string().as_str()),
+                    "thread {index} did not start: {message}"
+                );
+                spin_until(|| live_threads() == before);
+                let [begun, ended] = [0, 1].map(|i| counts[i].load(Ordering::Acquire));
+                assert_eq!(begun, ended);
+            }
+        },
+    );
+}
+
+#[test]
+fn an_eager_build_of_the_global_pool_that_fails_can_be_repeated() {
+    isolated(
+        "an_eager_build_of_the_global_pool_that_fails_can_be_repeated",
+        || {
+            let eager = |bytes| {
+                ThreadPoolBuilder::new()
+                    .num_threads(2)
+                    .stack_size(bytes)
+                    .start(Start::Eager)
+                    .build_global()
+            };
+            assert!(eager(TOO_LARGE).is_err());
+            assert!(eager(1 << 20).is_ok());
+            assert_eq!(fib(10), serial_fib(10));
+        },
+    );
+}
+
+#[test]
+fn the_caller_does_the_work_of_a_lazy_pool_without_threads() {
+    watched(|| {
+        let pool = unstartable().build().unwrap();
+        assert_eq!(pool.join(|| 1, || 2), (1, 2));
+        assert_eq!(pool.install(|| fib(12)), serial_fib(12));
+        assert_eq!(pool.map(0..1000, |x| x + 1), (1..1001).collect::<Vec<_>>());
+        let ran = AtomicUsize::new(0);
+        pool.scope(|s| {
+            for _ in 0..100 {
+                s.spawn(|s| {
+                    s.spawn(|_| {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+            }
+        });
+        assert_eq!(ran.into_inner(), 100);
+        assert!(pool.stats().start_failures > 0);
+    });
+}
+
+#[test]
+fn spawn_and_run_are_done_without_threads() {
+    watched(|| {
+        let pool = unstartable().build().unwrap();
+        let (send, receive) = mpsc::channel();
+        pool.spawn({
+            let send = send.clone();
+            move || {
+                heist::spawn(move || send.send(2).unwrap());
+            }
+        });
+        pool.spawn(move || send.send(3).unwrap());
+        let mut answers: Vec<i32> = receive.iter().collect();
+        answers.sort_unstable();
+        assert_eq!(answers, [2, 3]);
+        assert_eq!(pool.run(|| 4), 4);
+        assert!(pool.stats().start_failures > 0);
+        let stats = pool.stats();
+        assert!(stats.submitted >= 3);
+        assert_eq!(
+            stats.submitted,
+            stats.completed + stats.failed + stats.cancelled
+        );
+    });
+}
+
+#[test]
+fn a_panic_of_a_task_without_threads_does_not_reach_the_spawner() {
+    watched(|| {
+        let pool = unstartable().build().unwrap();
+        pool.spawn(|| panic!("not the spawner's"));
+        spin_until(|| pool.stats().failed == 1);
+        assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    });
+}
+
+#[test]
+fn a_broadcast_without_threads_does_not_hang() {
+    watched(|| {
+        let pool = unstartable().build().unwrap();
+        // What it answers is not said: there is no worker to run on.
+        let _ = outcome(|| pool.broadcast(|index| index));
+        assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    });
+}
+
+#[test]
+fn a_pool_without_threads_is_dropped_and_its_tasks_have_run() {
+    watched(|| {
+        let ledger = Ledger::new(100);
+        let ran = Arc::new(AtomicUsize::new(0));
+        let pool = unstartable().build().unwrap();
+        for ticket in ledger.tickets() {
+            let ran = Arc::clone(&ran);
+            pool.spawn(move || {
+                drop(ticket);
+                ran.fetch_add(1, Ordering::AcqRel);
+            });
+        }
+        drop(pool);
+        assert_eq!(ran.load(Ordering::Acquire), 100);
+        ledger.assert_settled();
+    });
+}
+
+#[test]
+fn a_pool_goes_on_with_the_threads_it_has_and_tries_again() {
+    isolated_with(
+        "a_pool_goes_on_with_the_threads_it_has_and_tries_again",
+        ONE_ARENA,
+        || {
+            let pool = ThreadPool::builder()
+                .num_threads(4)
+                .stack_size(LARGE)
+                .build()
+                .unwrap();
+            assert_eq!(pool.run(|| 1), 1);
+            let old = limit_address_space(LARGE / 2);
+            // The one thread does everything.
+            let ran = Arc::new(AtomicUsize::new(0));
+            for _ in 0..100 {
+                let ran = Arc::clone(&ran);
+                pool.spawn(move || {
+                    ran.fetch_add(1, Ordering::AcqRel);
+                });
+            }
+            assert_eq!(pool.install(|| fib(12)), serial_fib(12));
+            spin_until(|| ran.load(Ordering::Acquire) == 100);
+            // Two tasks that need each other: the second finds no thread yet.
+            let met = Arc::new([const { AtomicBool::new(false) }; 2]);
+            for side in 0..2 {
+                let met = Arc::clone(&met);
+                pool.spawn(move || {
+                    met[side].store(true, Ordering::Release);
+                    spin_until(|| met[1 - side].load(Ordering::Acquire));
+                });
+            }
+            spin_until(|| pool.stats().start_failures > 0);
+            set_limit(&old);
+            spin_until(|| {
+                // New work makes the pool try again.
+                pool.spawn(|| ());
+                met.iter().all(|side| side.load(Ordering::Acquire))
+            });
+        },
+    );
+}
+
+#[test]
+fn ten_thousand_eager_threads_in_too_little_memory_are_an_error() {
+    isolated_with(
+        "ten_thousand_eager_threads_in_too_little_memory_are_an_error",
+        ONE_ARENA,
+        || {
+            let before = live_threads();
+            let old = limit_address_space(2 << 30);
+            let built = ThreadPool::builder()
+                .num_threads(10_000)
+                .stack_size(32 << 20)
+                .start(Start::Eager)
+                .build();
+            set_limit(&old);
+            assert!(!built.unwrap_err().to_string().is_empty());
+            spin_until(|| live_threads() == before);
+        },
+    );
+}
