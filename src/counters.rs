@@ -12,22 +12,28 @@ impl Count {
     /// The writer adds.
     #[inline]
     pub(crate) fn add(&self, n: u64) {
-        // ORDERING: Relaxed, one writer; readers want the number only.
+        // One writer. ORDERING: Release pairs with the Acquire in `get`: who reads that a task has ended reads, after that, that
+        // it was made.
         self.0
-            .store(self.0.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+            .store(self.0.load(Ordering::Relaxed) + n, Ordering::Release);
     }
 
     /// Anybody adds.
     pub(crate) fn add_shared(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Relaxed);
+        self.0.fetch_add(n, Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load(Ordering::Acquire)
     }
 
     pub(crate) fn set(&self, n: u64) {
-        self.0.store(n, Ordering::Relaxed);
+        self.0.store(n, Ordering::Release);
+    }
+
+    /// A reader raises the count to `n`. Returns the higher one.
+    pub(crate) fn raise(&self, n: u64) -> u64 {
+        self.0.fetch_max(n, Ordering::Relaxed).max(n)
     }
 }
 
@@ -68,4 +74,6 @@ counters! {
     busy_ns,
     /// Since when the current work lasts, in nanoseconds after the pool's birth; 0: none.
     busy_since_ns,
+    /// The most that a snapshot has shown as busy: two words are read one after the other, so a sum can be too high for a moment.
+    busy_shown_ns,
 }

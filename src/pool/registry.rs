@@ -379,7 +379,15 @@ impl Drop for Registry {
 #[must_use]
 pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
     match registry.sleep.park_free(slot.id, slot.seat == Seat::Spare) {
-        Park::Leave => return false,
+        Park::Leave => {
+            // Who published while we were counted searching has left it to us.
+            let seen = registry.last_look();
+            if !matches!(seen, Ok(Some(_))) {
+                return false;
+            }
+            registry.sleep.rejoin();
+            return true;
+        }
         Park::Now => {
             slot.counters.parks.add(1);
             slot.parker.park();

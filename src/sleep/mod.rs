@@ -39,6 +39,9 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 mod counts;
 mod parker;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub(crate) use counts::{Counts, Need};
 use counts::{ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use parker::Parker;
@@ -92,7 +95,8 @@ pub(crate) enum Park {
     Now,
     /// Look once more (announce, heavy fence, every queue), then park.
     AfterLook,
-    /// The pool is closing: the thread was not put on the list and is no longer counted.
+    /// The pool is closing: the thread was not put on the list and is no longer counted. Look once more; then
+    /// leave, or [`Sleep::rejoin`].
     Leave,
 }
 
@@ -235,6 +239,11 @@ impl Sleep {
         } else {
             Park::Now
         }
+    }
+
+    /// A thread that was about to leave saw work: counted again, searching.
+    pub(crate) fn rejoin(&self) {
+        self.add(ONE_WORKER + ONE_SEARCHING, 0);
     }
 
     /// The last look found work: off the list again, searching. False: somebody recruited the caller meanwhile,

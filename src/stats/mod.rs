@@ -100,6 +100,11 @@ impl ThreadPool {
             start_failures: registry.start_failures.get(),
             ..PoolStats::default()
         };
+        // All ends before all beginnings, so that a snapshot never shows more tasks ended than made.
+        stats.add_ends(&registry.outside);
+        for slot in registry.slots() {
+            stats.add_ends(&slot.counters);
+        }
         stats.add(&registry.outside);
         let mut workers = Vec::new();
         for slot in registry.slots() {
@@ -118,11 +123,13 @@ impl ThreadPool {
 }
 
 impl PoolStats {
-    fn add(&mut self, counters: &Counters) {
-        // Ends before beginnings, so that a snapshot never shows more tasks ended than made.
+    fn add_ends(&mut self, counters: &Counters) {
         self.completed += counters.completed.get();
         self.failed += counters.failed.get();
         self.cancelled += counters.cancelled.get();
+    }
+
+    fn add(&mut self, counters: &Counters) {
         self.submitted += counters.submitted.get();
         self.steals += counters.stolen.get();
         self.parks += counters.parks.get();
@@ -144,7 +151,11 @@ fn worker_stats(registry: &Registry, slot: &Slot) -> WorkerStats {
         executed: counters.executed.get(),
         stolen: counters.stolen.get(),
         parks: counters.parks.get(),
-        busy: Duration::from_nanos(counters.busy_ns.get() + running),
+        busy: Duration::from_nanos(
+            counters
+                .busy_shown_ns
+                .raise(counters.busy_ns.get() + running),
+        ),
         queued: slot.stealer.len(),
     }
 }
