@@ -8,6 +8,9 @@ use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
+#[cfg(all(test, loom))]
+mod models;
+
 const _: () = assert!(
     usize::BITS == 64,
     "heist packs a slot and a ring index beside a tag into one word and needs 64 bits"

@@ -3,6 +3,9 @@
 use crate::sleep::Parker;
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 
+#[cfg(all(test, loom))]
+mod models;
+
 /// Counts down to zero; one thread may wait for that. Clones are the same latch, so that the one who counts down last
 /// never touches memory that the waiter has given up.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! What the crate asks of the operating system beyond std: membarrier and a count of forks. Linux has both; elsewhere
-//! each has an answer that the rest of the crate can live with.
+//! What the crate asks of the system beyond std: membarrier, a count of forks, a cheap clock. Where one is missing there is
+//! an answer that the rest of the crate can live with.
 
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
@@ -73,3 +73,27 @@ mod portable {
         false
     }
 }
+
+/// A clock for rough durations on one thread. On x86-64 the time stamp counter, a third of the cost of `Instant`.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline]
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: every x86-64 processor has the counter.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// A middle value: counters run at 1 to 5 GHz.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+pub(crate) const TICKS_PER_MICROSECOND: u64 = 2_500;
+
+/// A clock for rough durations on one thread, in nanoseconds.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+pub(crate) fn ticks() -> u64 {
+    use std::time::Instant;
+    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// Nanoseconds.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+pub(crate) const TICKS_PER_MICROSECOND: u64 = 1_000;

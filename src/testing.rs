@@ -37,3 +37,45 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
         start.elapsed().as_secs_f64()
     );
 }
+
+/// A plain place in memory, not atomic. Loom fails a model in which two threads touch it without order.
+#[cfg(loom)]
+#[derive(Debug, Default)]
+pub(crate) struct Place<T>(loom::cell::UnsafeCell<T>);
+
+// SAFETY: loom checks what the compiler cannot.
+#[cfg(loom)]
+unsafe impl<T: Send> Sync for Place<T> {}
+
+#[cfg(loom)]
+impl<T: Copy> Place<T> {
+    pub(crate) fn set(&self, value: T) {
+        // SAFETY: loom checks that nobody else touches the place now.
+        self.0.with_mut(|place| unsafe { *place = value });
+    }
+
+    pub(crate) fn get(&self) -> T {
+        // SAFETY: loom checks that nobody writes to the place now.
+        self.0.with(|place| unsafe { *place })
+    }
+}
+
+/// Which of the things that a model can come to it did come to, over all executions.
+#[cfg(loom)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen(std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>);
+
+#[cfg(loom)]
+impl Seen {
+    pub(crate) fn mark(&self, what: &'static str) {
+        self.0.lock().expect("no panic inside").insert(what);
+    }
+
+    /// After the model: fails if it never came to one of these, for then it shows less than it says.
+    pub(crate) fn check(&self, all: &[&'static str]) {
+        let seen = self.0.lock().expect("no panic inside");
+        for what in all {
+            assert!(seen.contains(what), "no execution came to: {what}");
+        }
+    }
+}

@@ -113,8 +113,9 @@ where
     let forked = Forked { job: &job, index };
     let ra = a();
     mem::forget(forked);
-    // Asked for again rather than kept: one register fewer to save in every call of a recursion, leaves included.
-    match context::own_ring().pop(index) {
+    // Asked for again rather than kept in a register: see `RING_AFTER`.
+    // SAFETY: the thread forked in its ring above, and whatever `a` entered it has left again.
+    match unsafe { context::own_ring() }.pop(index) {
         Popped::Ours => (ra, ManuallyDrop::into_inner(b)()),
         Popped::Stolen => (ra, stolen(&job, index)),
     }
@@ -165,7 +166,8 @@ where
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    match context::own_ring().pop(index) {
+    // SAFETY: as in `join_on`.
+    match unsafe { context::own_ring() }.pop(index) {
         // SAFETY: no thief has it, and the panic passes over the other copy without a drop.
         Popped::Ours => unwind::drop_quietly(unsafe { job.take_closure() }),
         Popped::Stolen => {

@@ -21,12 +21,16 @@ const NOWHERE: Context = Context {
 #[cfg(not(loom))]
 thread_local! {
     static RING: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
+    /// The same, for the end of a `join`. A variable of its own, or the compiler keeps the address of the one above in a
+    /// register across the first closure, to be saved and restored by every call of a recursion, leaves included.
+    static RING_AFTER: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
     static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
 }
 
 #[cfg(loom)]
 loom::thread_local! {
     static RING: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
+    static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
 }
 
@@ -39,19 +43,16 @@ pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
     unsafe { ring.as_ref() }
 }
 
-/// The ring that this thread owns, where it is known to take part in a pool.
+/// The ring that this thread owns, at the end of a `join`.
+///
+/// # Safety
+/// The thread takes part in a pool.
 #[inline(always)]
-pub(crate) fn own_ring<'a>() -> &'a Ring<ForkHeader> {
-    match ring() {
-        Some(ring) => ring,
-        None => outside(),
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn outside() -> ! {
-    unreachable!("heist: a fork ended outside the pool in which it was made")
+pub(crate) unsafe fn own_ring<'a>() -> &'a Ring<ForkHeader> {
+    let ring = RING_AFTER.with(Cell::get);
+    debug_assert!(!ring.is_null());
+    // SAFETY: not null, by the caller; for the rest as in `ring`.
+    unsafe { &*ring }
 }
 
 /// The slot that this thread owns, if it takes part in a pool.
@@ -77,6 +78,7 @@ pub(crate) fn enter(slot: &Slot) -> Entered {
 
 fn set(context: Context) {
     RING.with(|cell| cell.set(context.ring));
+    RING_AFTER.with(|cell| cell.set(context.ring));
     SLOT.with(|cell| cell.set(context.slot));
 }
 

@@ -1,16 +1,48 @@
-//! Loom models of whole pools.
+//! Loom models of whole pools: the registry, its threads and the sleep protocol as they ship.
+//!
+//! A lost wake-up leaves all threads blocked, which loom reports as a deadlock. Dropping a pool wakes its threads, so each
+//! model waits for what it is about before it drops the pool.
 
-use super::ThreadPool;
+use super::{ThreadPool, context, worker};
 use crate::barrier::{self, Flavour};
+use crate::latch::Latch;
+use crate::sleep::Parker;
+use crate::sync::Arc;
+use crate::testing::{self, Place, Seen};
+use loom::thread;
+// Tallies are no part of what is modelled.
+use std::sync::atomic::{AtomicUsize as Tally, Ordering::Relaxed};
 
-/// Runs `body` as the model's first thread with rings of this flavour.
+/// Runs `body` as the model's first thread, with rings of this flavour.
 pub(crate) fn model(flavour: Flavour, body: impl Fn() + Sync + Send + 'static) {
-    crate::testing::model(move || {
+    testing::model(move || {
         barrier::set_flavour(flavour);
         body();
     });
 }
 
+/// The same for a small model, with a bound of 3.
+pub(crate) fn small_model(flavour: Flavour, body: impl Fn() + Sync + Send + 'static) {
+    testing::small_model(move || {
+        barrier::set_flavour(flavour);
+        body();
+    });
+}
+
+/// Both flavours of each model.
+macro_rules! both_flavours {
+    ($($(#[$doc:meta])* $name:ident: $model:ident, $body:expr;)*) => {
+        mod strict { use super::*; $( $(#[$doc])* #[test] fn $name() {
+            $model(Flavour::Strict, $body);
+        } )* }
+        mod paired { use super::*; $( $(#[$doc])* #[test] fn $name() {
+            $model(Flavour::Paired, $body);
+        } )* }
+    };
+}
+pub(crate) use both_flavours;
+
+/// A lazy pool.
 pub(crate) fn pool(workers: usize, spares: usize) -> ThreadPool {
     ThreadPool::builder()
         .num_threads(workers)
@@ -19,36 +51,252 @@ pub(crate) fn pool(workers: usize, spares: usize) -> ThreadPool {
         .expect("a pool of few threads")
 }
 
+/// As [`pool`], but only workers below `startable` ever get a thread.
+pub(crate) fn pool_that_cannot_start(workers: usize, startable: usize) -> ThreadPool {
+    ThreadPool::builder()
+        .num_threads(workers)
+        .spare_threads(0)
+        .thread_name(move |index| if index < startable { "worker" } else { "" }.to_owned())
+        .build()
+        .expect("a pool of few threads")
+}
+
+/// A thread from outside, which may be a guest in its turn. Several need different numbers.
+pub(crate) fn outsider(number: usize, f: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        let _interrupted = barrier::enter_owner(16 + number);
+        f();
+    })
+}
+
+/// The model's first thread takes part in pools meanwhile.
+pub(crate) fn as_owner<R>(f: impl FnOnce() -> R) -> R {
+    let _interrupted = barrier::enter_owner(0);
+    f()
+}
+
+/// Something that threads wait for outside of any pool's knowledge, as for a lock or a channel.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<Parker>);
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        self.0.unpark();
+    }
+
+    /// For one thread.
+    pub(crate) fn pass(&self) {
+        self.0.park();
+    }
+}
+
+/// Tasks that open a gate together.
+#[derive(Clone)]
+struct Party {
+    missing: Arc<Tally>,
+    gate: Gate,
+}
+
+impl Party {
+    fn of(tasks: usize) -> Self {
+        Party {
+            missing: Arc::new(Tally::new(tasks)),
+            gate: Gate::default(),
+        }
+    }
+
+    fn arrive(&self) {
+        if self.missing.fetch_sub(1, Relaxed) == 1 {
+            self.gate.open();
+        }
+    }
+}
+
+/// A pool that nobody uses starts nothing; one whose handle goes while its first task is queued runs it, and its thread
+/// ends.
 #[test]
-fn spawn_then_drop() {
-    model(Flavour::Strict, || {
+fn a_pool_dropped_at_once_runs_its_task() {
+    small_model(Flavour::Strict, || {
+        drop(pool(1, 0));
+        let ran = Arc::new(Place::default());
         let pool = pool(1, 0);
-        pool.spawn(|| ());
+        let task = Arc::clone(&ran);
+        pool.spawn(move || task.set(true));
+        drop(pool);
+        assert!(ran.get());
+    });
+}
+
+/// A handle that is dropped on the pool's own thread: the drop returns, and the thread ends.
+#[test]
+fn a_pool_dropped_by_its_own_task() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let handle = pool.clone();
+        pool.spawn(move || drop(handle));
         drop(pool);
     });
 }
 
+/// Two tasks from outside, one worker that parks when it finds nothing: the second one is not left in the queue.
 #[test]
-fn join_strict() {
-    model(Flavour::Strict, || {
-        let pool = pool(2, 0);
-        let (a, b) = {
-            let _interrupted = barrier::enter_owner(0);
-            pool.join(|| 1, || 2)
-        };
-        assert_eq!((a, b), (1, 2));
+fn tasks_from_outside_against_the_last_look() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let party = Party::of(2);
+        for _ in 0..2 {
+            let party = party.clone();
+            pool.spawn(move || party.arrive());
+        }
+        party.gate.pass();
         drop(pool);
     });
 }
+
+/// The same from two threads, with two workers.
 #[test]
-fn join_paired() {
-    model(Flavour::Paired, || {
-        let pool = pool(2, 0);
-        let (a, b) = {
-            let _interrupted = barrier::enter_owner(0);
-            pool.join(|| 1, || 2)
+fn two_publishers_and_two_workers() {
+    model(Flavour::Strict, || {
+        let pool = Arc::new(pool(2, 0));
+        let party = Party::of(2);
+        let publish = {
+            let (pool, party) = (Arc::clone(&pool), party.clone());
+            move || pool.spawn(move || party.arrive())
         };
-        assert_eq!((a, b), (1, 2));
+        let other = thread::spawn(publish.clone());
+        publish();
+        party.gate.pass();
+        other.join().unwrap();
         drop(pool);
     });
+}
+
+/// A worker waits, parked, for something that a task from outside brings about. The task is published while that worker
+/// is awake and takes the only place, or later: a spare must run it.
+#[test]
+fn a_parked_waiter_leaves_a_vacancy() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 1);
+        let latch = Latch::new(1);
+        let over = Gate::default();
+        let (waiting, after) = (latch.clone(), over.clone());
+        pool.spawn(move || {
+            let slot = context::slot().expect("on a worker");
+            worker::wait(slot, &waiting, false);
+            after.open();
+        });
+        pool.spawn(move || latch.count_down());
+        over.pass();
+        drop(pool);
+    });
+}
+
+/// A worker's own task lies in its deque when it parks in a wait for that task, and a guest, which blocks on the same thing, takes
+/// the only place: a detached task is nobody's to help with, so a spare must run it all the same.
+#[test]
+fn a_waiters_own_tasks_need_a_worker_whatever_the_guests_do() {
+    model(Flavour::Strict, || {
+        let pool = Arc::new(pool(1, 1));
+        let latch = Latch::new(1);
+        let over = Gate::default();
+        let (handle, waiting, after) = (Arc::clone(&pool), latch.clone(), over.clone());
+        pool.spawn(move || {
+            handle.spawn(move || latch.count_down());
+            let slot = context::slot().expect("on a worker");
+            drop(handle);
+            worker::wait(slot, &waiting, false);
+            after.open();
+        });
+        pool.install(|| over.pass());
+        drop(pool);
+    });
+}
+
+/// A thread that finds several tasks takes two at once. The first needs the second to end, so another worker must get that one: also
+/// when it looked while the second was in no queue.
+#[test]
+fn a_batch_is_published() {
+    model(Flavour::Strict, || {
+        let pool = pool(2, 0);
+        let (begun, go, second, over) = (
+            Gate::default(),
+            Gate::default(),
+            Gate::default(),
+            Gate::default(),
+        );
+        {
+            let (begun, go) = (begun.clone(), go.clone());
+            pool.spawn(move || {
+                begun.open();
+                go.pass();
+            });
+        }
+        begun.pass();
+        {
+            let (second, over) = (second.clone(), over.clone());
+            pool.spawn(move || {
+                second.pass();
+                over.open();
+            });
+        }
+        pool.spawn(move || second.open());
+        go.open();
+        over.pass();
+        drop(pool);
+    });
+}
+
+/// The closure of a broadcast reaches a worker that is parking.
+#[test]
+fn a_letter_against_park() {
+    model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        pool.spawn(|| ());
+        assert_eq!(pool.broadcast(|index| index + 7), [7]);
+        drop(pool);
+    });
+}
+
+/// No worker can be started: the caller of `spawn` runs its task itself.
+#[test]
+fn without_threads_tasks_run_all_the_same() {
+    model(Flavour::Strict, || {
+        let pool = Arc::new(pool_that_cannot_start(1, 0));
+        let party = Party::of(2);
+        let publish = {
+            let (pool, party) = (Arc::clone(&pool), party.clone());
+            move || pool.spawn(move || party.arrive())
+        };
+        let other = thread::spawn(publish.clone());
+        publish();
+        party.gate.pass();
+        other.join().unwrap();
+        drop(pool);
+    });
+}
+
+/// Two threads from outside use the same guest slot one after the other: the second sees its ring, deque and cells as the
+/// first left them.
+#[test]
+fn a_guest_slot_changes_hands() {
+    let seen = Seen::default();
+    let marks = seen.clone();
+    model(Flavour::Strict, move || {
+        let pool = Arc::new(pool_that_cannot_start(1, 0));
+        let use_slot = {
+            let pool = Arc::clone(&pool);
+            move || {
+                pool.install(|| {
+                    crate::join(|| (), || ());
+                    context::slot().expect("a guest").id
+                })
+            }
+        };
+        let other = thread::spawn(use_slot.clone());
+        let first = use_slot();
+        let second = other.join().unwrap();
+        marks.mark(if first == second { "one slot" } else { "two" });
+        drop(pool);
+    });
+    seen.check(&["one slot", "two"]);
 }

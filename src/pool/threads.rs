@@ -37,6 +37,12 @@ pub(super) fn start(registry: &Registry, slot: &Slot) -> std::io::Result<Handle>
     }
     #[cfg(loom)]
     {
+        // A model gives an empty name to a thread that is not to start.
+        if let (Seat::Worker(index), Some(name)) = (slot.seat, &registry.config.thread_name)
+            && name(index).is_empty()
+        {
+            return Err(std::io::Error::other("no thread for this worker"));
+        }
         Ok(loom::thread::spawn(move || live(birth)))
     }
 }

@@ -52,6 +52,17 @@ impl Bench {
         self.spawn(move |bench| bench.work(slot))
     }
 
+    /// The thread of worker 0, from the middle of something that then waits.
+    fn waiter(self: &Arc<Self>) -> thread::JoinHandle<()> {
+        assert!(self.sleep.claim_worker(0));
+        self.dispatch(self.sleep.found());
+        self.spawn(|bench| {
+            bench.wait_bound(0);
+            bench.sleep.search();
+            bench.work(0);
+        })
+    }
+
     fn spawn(
         self: &Arc<Self>,
         f: impl FnOnce(&Arc<Self>) + Send + 'static,
@@ -221,14 +232,8 @@ fn a_finder_passes_the_search_on() {
 fn a_bound_waiter_beside_a_free_sleeper() {
     model(|| {
         let bench = Bench::new(2, 0, 1, |bench, _| bench.parkers[0].unpark());
-        assert!(bench.sleep.claim_worker(0));
-        let _ = bench.sleep.found();
-        let waiter = bench.spawn(|bench| {
-            bench.wait_bound(0);
-            bench.sleep.search();
-            bench.work(0);
-        });
         let sleeper = bench.worker(1);
+        let waiter = bench.waiter();
         bench.publish(Need::Help);
         bench.check([waiter, sleeper]);
     });
@@ -240,13 +245,7 @@ fn a_bound_waiter_beside_a_free_sleeper() {
 fn a_vacancy_is_filled_by_a_spare() {
     small_model(|| {
         let bench = Bench::new(1, 1, 1, |bench, _| bench.parkers[0].unpark());
-        assert!(bench.sleep.claim_worker(0));
-        let _ = bench.sleep.found();
-        let waiter = bench.spawn(|bench| {
-            bench.wait_bound(0);
-            bench.sleep.search();
-            bench.work(0);
-        });
+        let waiter = bench.waiter();
         bench.publish(Need::Help);
         bench.check([waiter]);
     });
@@ -283,9 +282,11 @@ fn close_against_park() {
 #[test]
 fn a_start_that_fails_loses_no_wake_up() {
     model(|| {
-        let bench = Bench::new(2, 0, 2, nothing);
+        let bench = Bench::new(2, 0, 3, |_, _| thread::yield_now());
         let worker = bench.worker(0);
+        bench.publish(Need::Worker);
         let publisher = bench.spawn(|bench| bench.publish(Need::Worker));
+        thread::yield_now();
         bench.publish(Need::Worker);
         bench.check([worker, publisher]);
     });

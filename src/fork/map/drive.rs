@@ -2,22 +2,26 @@
 //!
 //! A fork costs a few nanoseconds, so a piece should take a few hundred times that and no longer, lest a costly cluster of items
 //! lie in one piece. What items cost is measured: each thread keeps a [`Pace`], the number of items that took
-//! about [`PIECE`] when it last looked at the clock, and looks at every eighth piece. It starts with one item, and from there
-//! whenever a thread has stolen: items in another place may cost something else.
+//! about [`PIECE`] when it last looked at the clock. A new pace peels pieces off the front, the first of one item, until it knows;
+//! the rest can be stolen meanwhile. Then it halves, and looks at the clock at every eighth piece. A thread that
+//! steals begins a pace of its own: items in another place may cost something else.
 
 use super::Source;
 use crate::fork::join;
 use crate::pool::context;
+use crate::sys;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-/// What a piece should take: some 300 forks, so that forks cost less than 1 % (measured 2026-11 by the bench `map`).
-const PIECE: Duration = Duration::from_nanos(1_000);
+/// What a piece should take, in [`sys::ticks`]: about 1 us, some 300 forks (measured 2026-11 by the bench `map`).
+const PIECE: u64 = sys::TICKS_PER_MICROSECOND;
 
-/// A pace grows at most by this factor at a time: a clock's tick says little about one cheap item.
-const GROWTH: usize = 16;
+/// What looking at the clock twice costs, in ticks. A piece that seems to take less says only that it is short.
+const CLOCK: u64 = 16 * sys::TICKS_PER_MICROSECOND / 1_000;
 
-/// One piece in so many is timed while the pace is steady.
+/// A pace grows at most by this factor at a time: one cheap item says little about the next.
+const GROWTH: usize = 32;
+
+/// One piece in so many is timed once the pace is known.
 const TIMED_TURN: usize = 8;
 
 /// What becomes of the pieces.
@@ -75,7 +79,11 @@ fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &
     if whole || len < 2 || len / 2 < bounds.min {
         return pace.time(len, || plan.piece(source, offset, len));
     }
-    let middle = len / 2;
+    let middle = if pace.is_known() {
+        len / 2
+    } else {
+        pace.items().clamp(bounds.min, len / 2)
+    };
     let (left, right) = source.split_at(middle);
     let left = Part {
         source: left,
@@ -106,16 +114,19 @@ struct Pace {
     /// The ring of the thread that the pace belongs to.
     home: usize,
     items: AtomicUsize,
-    /// Pieces until the next look at the clock.
+    /// Pieces until the next look at the clock; [`LEARNING`]: the next one.
     turns: AtomicUsize,
 }
+
+/// The pace is not known yet.
+const LEARNING: usize = usize::MAX;
 
 impl Pace {
     fn new() -> Self {
         Pace {
             home: Self::here(),
             items: AtomicUsize::new(1),
-            turns: AtomicUsize::new(0),
+            turns: AtomicUsize::new(LEARNING),
         }
     }
 
@@ -131,33 +142,33 @@ impl Pace {
         self.items.load(Ordering::Relaxed)
     }
 
+    fn is_known(&self) -> bool {
+        self.turns.load(Ordering::Relaxed) != LEARNING
+    }
+
     /// Runs a piece of `len` items, and sometimes learns from it.
     #[inline(always)]
     fn time<R>(&self, len: usize, piece: impl FnOnce() -> R) -> R {
-        let items = self.items();
         let turns = self.turns.load(Ordering::Relaxed);
-        if turns > 0 || len < items / 2 {
+        if turns != LEARNING && (turns > 0 || len < self.items() / 2) {
             self.turns.store(turns.saturating_sub(1), Ordering::Relaxed);
             return piece();
         }
-        let start = Instant::now();
+        let start = sys::ticks();
         let result = piece();
-        self.learn(len, items, start.elapsed());
+        self.learn(len, sys::ticks().saturating_sub(start));
         result
     }
 
-    #[cold]
-    fn learn(&self, len: usize, items: usize, took: Duration) {
-        let nanos = usize::try_from(took.as_nanos())
-            .unwrap_or(usize::MAX)
-            .max(1);
-        let fitting = len.saturating_mul(PIECE.as_nanos() as usize) / nanos;
-        let items = fitting.clamp(1, items * GROWTH);
-        let steady = fitting <= items;
+    fn learn(&self, len: usize, took: u64) {
+        let most = self.items().saturating_mul(GROWTH);
+        // A piece that takes less than the look at it may be of any number of items.
+        let cost = took.saturating_sub(CLOCK).max(1);
+        let fitting = (len as u64).saturating_mul(PIECE) / cost;
+        let items = usize::try_from(fitting).unwrap_or(most).clamp(1, most);
+        let known = items < most || took > PIECE / 4;
         self.items.store(items, Ordering::Relaxed);
-        self.turns.store(
-            if steady && items > 1 { TIMED_TURN } else { 0 },
-            Ordering::Relaxed,
-        );
+        let turns = if known { TIMED_TURN } else { LEARNING };
+        self.turns.store(turns, Ordering::Relaxed);
     }
 }
