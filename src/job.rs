@@ -236,6 +236,8 @@ pub(crate) enum Fate {
 pub(crate) struct Group {
     /// The group of the task in which this one was made; null at the root, and where a stolen fork hid it.
     parent: *const Group,
+    /// The slot of the thread that waits for the group's tasks.
+    waiter: usize,
 }
 
 // SAFETY: an immutable pointer, followed only by `reaches`, which says when it may be.
@@ -244,8 +246,8 @@ unsafe impl Sync for Group {}
 unsafe impl Send for Group {}
 
 impl Group {
-    pub(crate) fn new(parent: *const Group) -> Self {
-        Group { parent }
+    pub(crate) fn new(parent: *const Group, waiter: usize) -> Self {
+        Group { parent, waiter }
     }
 }
 
@@ -296,6 +298,12 @@ impl Task {
     pub(crate) fn group(&self) -> *const Group {
         // SAFETY: the block is alive as long as the task.
         unsafe { self.0.as_ref() }.group
+    }
+
+    /// The slot of the thread that waits for it, if any does.
+    pub(crate) fn waiter(&self) -> Option<usize> {
+        // SAFETY: a pending task keeps its scope waiting.
+        unsafe { self.group().as_ref() }.map(|group| group.waiter)
     }
 
     /// Whether the task is `group`'s or one of its descendants'.

@@ -1,24 +1,68 @@
-//! A work-stealing scheduler: fork-join at about the cost of a plain call, and data-parallel maps over borrowed data.
-#![deny(unsafe_op_in_unsafe_fn)]
+//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, and data-parallel maps over borrowed data,
+//! on one pool of threads.
+//!
+//! - [`join`] runs two closures, possibly at the same time. A recursion that forks at every call needs no cut-off.
+//! - [`scope()`] runs any number of tasks that borrow from the caller's frame.
+//! - [`ThreadPool::map`] and its kin go through ranges, slices and vectors; no chunk size has to be chosen.
+//!
+//! The free functions use the pool of the current thread, else the [`global`] one, which starts its threads when work first
+//! needs them. A [`ThreadPool`] of one's own has the same as methods.
+//!
+//! ```
+//! let text = ["to be", "or not", "to be"];
+//! let pool = heist::ThreadPool::new()?;
+//! let lengths = pool.map(&text, |line| line.len());
+//! assert_eq!(lengths, [5, 6, 5]);
+//!
+//! let (first, last) = heist::join(|| text[0].to_uppercase(), || text[2].to_uppercase());
+//! assert_eq!(first, last);
+//! # Ok::<(), heist::BuildError>(())
+//! ```
+//!
+//! # Waiting
+//!
+//! A thread that waits in `join`, `scope` or a map runs what it waits for and what that has forked, nothing else. So a
+//! lock may be held across a wait where it might in the serial program. The exceptions are [`yield_now`], the closures of
+//! [`broadcast`](ThreadPool::broadcast), and pools built with [`Waits::Any`].
+//!
+//! # Panics
+//!
+//! A panic in a closure goes on in the one who waits for it, after everything that could still use the borrowed data has ended. No panic
+//! aborts the process or costs a worker.
 
+// The modules, bottom up: each uses those above its line only (tests/layers.rs).
 mod sync;
-
-mod barrier;
-mod blocks;
-mod counters;
-mod job;
-mod latch;
-mod ring;
-mod sleep;
-mod sys;
-mod unwind;
 
 #[cfg(test)]
 mod testing;
 
-mod fork;
+mod sys;
+
+mod unwind;
+
+mod counters;
+
+mod blocks;
+
+mod barrier;
+
+mod ring;
+
+mod sleep;
+
+mod latch;
+
+mod job;
+
 mod pool;
+
+mod fork;
+
 mod stats;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source};
 pub use fork::{Scope, current_thread_index, join, scope, spawn, yield_now};

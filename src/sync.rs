@@ -1,8 +1,8 @@
 //! The seam between the crate and its threads: std's atomics, locks and thread-locals in a build for
 //! users, loom's in a build for the model checker.
 //!
-//! **Invariant.** No other file names `std::sync::atomic`, `std::sync::Mutex` or `std::sync::Condvar`; what the
-//! models check is therefore what ships.
+//! **Invariant.** Whatever a wait, a wake-up or a hand-over depends on goes through here; what the models check is therefore what
+//! ships. Files that take atomics straight from std say why: theirs carry counts or hints, no order.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::{

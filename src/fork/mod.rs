@@ -7,6 +7,9 @@ pub(crate) mod map;
 mod scope;
 mod spawn;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use join::join;
 pub use scope::{Scope, scope};
 pub use spawn::{current_thread_index, spawn, yield_now};

@@ -3,7 +3,7 @@
 //! One block of memory per task. The tasks that have not ended are counted in two parts: `own` is spawns minus ends on the owner's
 //! thread, a plain number; the scope's word holds spawns minus ends elsewhere, and whether the owner is parked. Either can be
 //! negative. Only the owner asks for the sum, and while it asks nothing happens on its thread: so the one atomic word makes the
-//! sum exact. A scope that nobody helps with executes no atomic read-modify-write but the deque's own.
+//! sum exact. Tasks that nobody else runs cost no atomic read-modify-write but the deque's own.
 //!
 //! - **spawn**: count up; push; light fence; if the owner is parked, wake it: it may run what it waits for.
 //! - **end of a task**: count down; the last one wakes the owner if it is parked, and touches the scope no more.
@@ -103,7 +103,7 @@ impl ThreadPool {
 
 fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     let scope = Scope {
-        group: Group::new(slot.group()),
+        group: Group::new(slot.group(), slot.id),
         own: Cell::new(0),
         word: AtomicI64::new(0),
         panic: Mutex::new(None),
@@ -273,7 +273,7 @@ impl Awaited for Scope<'_> {
                 helped = true;
             } else {
                 // Spawned here, but nobody's descendant of ours.
-                self.registry().inject(task, Need::Worker);
+                self.registry().put_back(task);
             }
         }
         if helped || self.is_done() {
@@ -286,6 +286,7 @@ impl Awaited for Scope<'_> {
     fn announce(&self, slot: &Slot) -> bool {
         let own = self.own.replace(0) * ONE;
         // ORDERING: AcqRel: a count that comes later reads the bit.
+        slot.set_awaits_tasks(true);
         if self.word.fetch_add(own + PARKED, Ordering::AcqRel) + own == 0 {
             self.withdraw(slot);
             return false;
@@ -300,8 +301,9 @@ impl Awaited for Scope<'_> {
         false
     }
 
-    fn withdraw(&self, _: &Slot) {
+    fn withdraw(&self, slot: &Slot) {
         self.word.fetch_and(!PARKED, Ordering::AcqRel);
+        slot.set_awaits_tasks(false);
     }
 }
 

@@ -143,7 +143,7 @@ impl ThreadPoolBuilder {
     }
 
     /// Gets the panics that no scope and no handle will see: those of [`ThreadPool::spawn`] and of the thread hooks. By default they are
-    /// counted (std's panic hook has printed them). Panics of the handler itself are dropped.
+    /// dropped (std's panic hook has printed them; those of tasks are counted in any case). Panics of the handler itself are dropped.
     pub fn panic_handler<F>(mut self, handler: F) -> Self
     where
         F: Fn(Payload) + Send + Sync + 'static,

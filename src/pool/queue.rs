@@ -33,20 +33,6 @@ mod real {
         pub(crate) fn pop(&self) -> Option<Task> {
             self.0.pop()
         }
-        /// Takes some of the oldest tasks, up to half, returns the first and keeps the others.
-        pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
-            insist(|| victim.0.steal_batch_with_limit_and_pop(&self.0, BATCH))
-        }
-        /// The same from the pool's queue.
-        pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
-            if injector.is_empty() {
-                return None;
-            }
-            insist(|| injector.0.steal_batch_with_limit_and_pop(&self.0, BATCH))
-        }
-        pub(crate) fn len(&self) -> usize {
-            self.0.len()
-        }
     }
 
     impl Stealer {
@@ -79,9 +65,6 @@ mod real {
             self.0.is_empty()
         }
     }
-
-    /// Tasks that change hands at once at most: enough to share the cost of meeting, few enough to be run soon.
-    const BATCH: usize = 16;
 
     /// Each retry means that another thief got on.
     fn insist(steal: impl Fn() -> deque::Steal<Task>) -> Option<Task> {
@@ -151,28 +134,6 @@ mod model {
         }
         pub(crate) fn pop(&self) -> Option<Task> {
             self.0.take(VecDeque::pop_back)
-        }
-        pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
-            self.batch(&victim.0)
-        }
-        pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
-            self.batch(&injector.0)
-        }
-        /// Two tasks at most. As in crossbeam, the second is for a moment in neither queue.
-        fn batch(&self, from: &List) -> Option<Task> {
-            let mut second = None;
-            let first = from.take(|tasks| {
-                let first = tasks.pop_front();
-                second = tasks.pop_front();
-                first
-            });
-            if let Some(task) = second {
-                self.push(task);
-            }
-            first
-        }
-        pub(crate) fn len(&self) -> usize {
-            self.0.len()
         }
     }
 

@@ -8,7 +8,7 @@ use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
 use crate::sleep::{Need, Park, Recruit, Sleep};
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, lock};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
 use crate::{barrier, sys, unwind};
 use std::ptr;
 use std::sync::Weak;
@@ -242,27 +242,40 @@ impl Registry {
     /// This is the middle of the sleep protocol: the word was changed just before. `Err`: the kernel no longer orders
     /// anything; sleep with a time limit only.
     pub(crate) fn last_look(&self) -> Result<Option<Need>, Unordered> {
-        for slot in self.slots() {
-            slot.ring.request();
-        }
+        self.request_all();
         self.count(|counters| &counters.barriers, 1);
         let ordered = barrier::heavy();
-        let seen = if !self.injector.is_empty() {
-            Some(Need::Worker)
-        } else if self.slots().any(Slot::has_work) {
-            Some(Need::Help)
-        } else {
-            None
-        };
-        match seen {
+        match self.look() {
             None if !ordered => Err(Unordered),
             seen => Ok(seen),
         }
     }
 
-    /// The caller is no longer busy and nobody searches: finds a thread for what there is to do.
+    fn request_all(&self) {
+        for slot in self.slots() {
+            slot.ring.request();
+        }
+    }
+
+    fn look(&self) -> Option<Need> {
+        if !self.injector.is_empty() {
+            Some(Need::Worker)
+        } else if self.slots().any(Slot::has_work) {
+            Some(Need::Help)
+        } else {
+            None
+        }
+    }
+
+    /// A guest has left, others are busy and nobody searches: finds a thread for what there is to do.
+    ///
+    /// With a full fence only, which orders this against those who publish tasks. Against a fork that is being pushed in these
+    /// nanoseconds it would take the heavy one, several microseconds for each call of a small map from many threads; such a fork is
+    /// noticed at its owner's next push instead, and nobody's progress depends on it.
     pub(crate) fn fill_vacancy(&self) {
-        if let Ok(Some(need)) = self.last_look() {
+        self.request_all();
+        fence(Ordering::SeqCst);
+        if let Some(need) = self.look() {
             self.dispatch(self.sleep.recruit(need));
         }
     }
@@ -273,6 +286,20 @@ impl Registry {
     pub(crate) fn inject(&self, task: Task, need: Need) {
         self.injector.push(task);
         self.published(need);
+    }
+
+    /// Queues a task that a waiter has come across and may not run. Its own waiter may have looked for it while it was in
+    /// nobody's queue: then it looks again.
+    pub(crate) fn put_back(&self, task: Task) {
+        // Before the push: afterwards the task, and its group, may be gone.
+        let waiter = task.waiter();
+        self.inject(task, Need::Worker);
+        // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
+        if let Some(waiter) = waiter
+            && self.slot(waiter).awaits_tasks()
+        {
+            self.wake(waiter);
+        }
     }
 
     /// Runs what is queued on the calling thread if the pool has no thread and can get none.

@@ -1,6 +1,6 @@
 //! A slot: the place from which one thread takes part in one pool.
 
-use super::queue::{Injector, Local, Stealer};
+use super::queue::{Local, Stealer};
 use super::registry::Registry;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
@@ -33,6 +33,8 @@ pub(crate) struct Slot {
     pub(crate) parker: Arc<Parker>,
     pub(crate) stealer: Stealer,
     mail: Mailbox,
+    /// The owner waits for a scope's tasks, parked or about to look for them once more.
+    awaits_tasks: AtomicBool,
     pub(crate) counters: CachePadded<Counters>,
     /// The owner's side. Touched by the owner only.
     owner: CachePadded<Owner>,
@@ -73,6 +75,7 @@ impl Slot {
             parker: Arc::default(),
             stealer: deque.stealer(),
             mail: Mailbox::default(),
+            awaits_tasks: AtomicBool::new(false),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
                 role: Cell::new(seat),
@@ -121,25 +124,6 @@ impl Slot {
         Some(task)
     }
 
-    /// Owner, with an empty deque: some tasks of a victim; the first is returned, the others go into the deque.
-    pub(crate) fn steal_batch(&self, victim: &Stealer) -> Option<Task> {
-        let first = self.owner.deque.steal_batch(victim)?;
-        self.count_batch();
-        Some(first)
-    }
-
-    /// Owner, with an empty deque: some tasks of the pool's queue, likewise.
-    pub(crate) fn inject_batch(&self, injector: &Injector) -> Option<Task> {
-        let first = self.owner.deque.inject_batch(injector)?;
-        self.count_batch();
-        Some(first)
-    }
-
-    fn count_batch(&self) {
-        let position = self.owner.position.get() + self.owner.deque.len();
-        self.owner.position.set(position);
-    }
-
     /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.
     pub(crate) fn position(&self) -> usize {
         self.owner.position.get()
@@ -185,6 +169,16 @@ impl Slot {
     /// Whether a free thread could find something here.
     pub(crate) fn has_work(&self) -> bool {
         !self.ring.is_empty() || self.stealer.len() > 0
+    }
+
+    /// Owner: set before the last look for tasks, cleared after parking.
+    pub(crate) fn set_awaits_tasks(&self, awaits: bool) {
+        // ORDERING: Relaxed: Dekker with `Registry::put_back`, {flag; heavy; look} here, {push; fence; flag} there.
+        self.awaits_tasks.store(awaits, Ordering::Relaxed);
+    }
+
+    pub(crate) fn awaits_tasks(&self) -> bool {
+        self.awaits_tasks.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mail(&self) -> &Mailbox {

@@ -183,12 +183,12 @@ fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
         }
     }
     for victim in victims() {
-        if let Some(task) = slot.steal_batch(&victim.stealer) {
+        if let Some(task) = victim.stealer.steal() {
             slot.counters.stolen.add(1);
             return Some(Work::Task(task));
         }
     }
-    slot.inject_batch(&registry.injector).map(Work::Task)
+    registry.injector.steal().map(Work::Task)
 }
 
 /// Takes a fork at or above `floor` from a victim: what is public, else by asking, else, after some rounds, by force.
@@ -278,8 +278,12 @@ fn answer_mail(slot: &Slot) -> bool {
     letter.map(|letter| run_task(slot, letter)).is_some()
 }
 
+/// Anything, in the middle of something else. The own deque is taken from at the thieves' end: at the other one, positions
+/// below a scope's base would be given out again.
 fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
-    let work = own_work(registry, slot).or_else(|| raid_all(registry, slot, round));
+    let own = || slot.mail().take().or_else(|| slot.stealer.steal());
+    let work = own().map(Work::Task);
+    let work = work.or_else(|| raid_all(registry, slot, round));
     work.map(|work| run(slot, work)).is_some()
 }
 
@@ -386,7 +390,7 @@ pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
                 slot.counters.stolen.add(1);
                 return Some(task);
             }
-            registry.inject(task, Need::Worker);
+            registry.put_back(task);
         }
     }
     for _ in 0..registry.injector.len() {
@@ -394,7 +398,7 @@ pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
         if task.belongs_to(group) {
             return Some(task);
         }
-        registry.inject(task, Need::Worker);
+        registry.put_back(task);
     }
     None
 }
@@ -508,7 +512,7 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// The last thread of a pool that leaves needs no fence: nobody is there to push forks.
+/// Where nobody else is in, nobody pushes forks: then only the queue matters.
 fn leave_vacancy(registry: &Registry) {
     let counts = registry.sleep.counts();
     if counts.workers + counts.guests > 0 {

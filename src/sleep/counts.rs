@@ -1,6 +1,6 @@
 //! The packed word of the sleep protocol.
 
-/// Who is awake, who searches, who could be had. Each at most 65,535: the builder's limit is far below.
+/// Who is awake, who searches, who could be had.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Pool threads (spares too) that are neither parked nor waiting parked.
@@ -22,19 +22,25 @@ pub(crate) enum Need {
     Worker,
 }
 
+/// Width of the fields for the pool's own threads, in bits.
+const WIDTH: u32 = 13;
+
+const _: () = assert!(super::MAX_THREADS < 1 << WIDTH);
+
 pub(crate) const ONE_WORKER: u64 = 1;
-pub(crate) const ONE_GUEST: u64 = 1 << 16;
-pub(crate) const ONE_SEARCHING: u64 = 1 << 32;
-pub(crate) const ONE_AVAILABLE: u64 = 1 << 48;
+pub(crate) const ONE_SEARCHING: u64 = 1 << WIDTH;
+pub(crate) const ONE_AVAILABLE: u64 = 1 << (2 * WIDTH);
+/// The rest of the word, 25 bits: more threads than a system has.
+pub(crate) const ONE_GUEST: u64 = 1 << (3 * WIDTH);
 
 impl Counts {
     pub(crate) fn unpack(word: u64) -> Self {
-        let field = |shift: u32| (word >> shift & 0xffff) as usize;
+        let field = |place: u32| (word >> (place * WIDTH) & ((1 << WIDTH) - 1)) as usize;
         Counts {
             workers: field(0),
-            guests: field(16),
-            searching: field(32),
-            available: field(48),
+            searching: field(1),
+            available: field(2),
+            guests: (word >> (3 * WIDTH)) as usize,
         }
     }
 

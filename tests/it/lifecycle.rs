@@ -117,9 +117,16 @@ fn a_pool_dropped_on_its_own_worker_ends() {
             let own = pool.clone();
             let (alone, is_alone) = mpsc::channel::<()>();
             let (send, receive) = mpsc::channel();
+            let ran = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&ran);
             pool.spawn(move || {
                 is_alone.recv().unwrap();
-                own.spawn(|| ());
+                for _ in 0..20 {
+                    let count = Arc::clone(&count);
+                    own.spawn(move || {
+                        count.fetch_add(1, Ordering::Release);
+                    });
+                }
                 drop(own);
                 // The worker is still one.
                 send.send(fib(8)).unwrap();
@@ -128,6 +135,7 @@ fn a_pool_dropped_on_its_own_worker_ends() {
             alone.send(()).unwrap();
             assert_eq!(receive.recv(), Ok(serial_fib(8)));
             spin_until(|| threads_named(&names) == 0);
+            assert_eq!(ran.load(Ordering::Acquire), 20);
         }
     });
 }

@@ -1,9 +1,9 @@
 //! `spawn`, `yield_now` and `broadcast`.
 
 use crate::support::{
-    Ledger, fib, on_pool, on_pool_of, pool, serial_fib, spin_until, watched, work,
+    Ledger, fib, on_pool, on_pool_of, pool, pool_with, serial_fib, spin_until, watched, work,
 };
-use heist::ThreadPool;
+use heist::{ThreadPool, Waits};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
@@ -351,5 +351,44 @@ fn a_broadcast_comes_through_while_the_pool_is_busy() {
             }
             stop.store(true, Ordering::Release);
         });
+    });
+}
+
+#[test]
+fn what_a_guest_leaves_undone_after_a_yield_still_runs() {
+    watched(|| {
+        let pool = pool_with(|builder| builder.num_threads(1));
+        for _ in 0..200 {
+            let done = Arc::new(AtomicUsize::new(0));
+            pool.install(|| {
+                for _ in 0..8 {
+                    let done = Arc::clone(&done);
+                    pool.spawn(move || {
+                        done.fetch_add(1, Ordering::Release);
+                    });
+                }
+                heist::yield_now();
+            });
+            spin_until(|| done.load(Ordering::Acquire) == 8);
+        }
+    });
+}
+
+#[test]
+fn a_scope_finds_its_tasks_after_yields_that_ran_older_ones() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            let pool = pool_with(|builder| builder.num_threads(1).spare_threads(0).waits(waits));
+            pool.run(|| {
+                pool.spawn(|| ());
+                pool.spawn(|| ());
+                let mut ran = false;
+                heist::scope(|s| {
+                    while heist::yield_now() {}
+                    s.spawn(|_| ran = true);
+                });
+                assert!(ran);
+            });
+        }
     });
 }

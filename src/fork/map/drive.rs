@@ -21,8 +21,8 @@ const CLOCK: u64 = 16 * sys::TICKS_PER_MICROSECOND / 1_000;
 /// A pace grows at most by this factor at a time: one cheap item says little about the next.
 const GROWTH: usize = 32;
 
-/// One piece in so many is timed once the pace is known.
-const TIMED_TURN: usize = 8;
+/// So many pieces are not timed after one that was, once the pace is known.
+const TIMED_TURN: usize = 7;
 
 /// What becomes of the pieces.
 pub(super) trait Plan<S: Source>: Sync {

@@ -1,0 +1,253 @@
+//! Loom models of `join`, `scope` and `run` in whole pools: a guest and one or two workers, as they ship.
+//!
+//! What closures write goes to plain [`Place`]s, so loom also checks that the results are published.
+
+use super::{current_thread_index, join, scope, yield_now};
+use crate::barrier::{self, Flavour};
+use crate::latch::Latch;
+use crate::pool::models::{
+    Gate, as_owner, both_flavours, model, outsider, pool, pool_that_cannot_start, small_model,
+};
+use crate::pool::{context, worker};
+use crate::sync::Arc;
+use crate::testing::{Place, Seen};
+use loom::thread;
+
+/// Where the current closure runs.
+fn here() -> &'static str {
+    match current_thread_index() {
+        Some(_) => "on a worker",
+        None => "on the guest",
+    }
+}
+
+/// Blocks a thread that takes part in a pool on something that only a fork or a task brings about: a wait that is parked,
+/// as that for another pool's closure.
+fn wait_for(latch: &Latch) {
+    let slot = context::slot().expect("takes part in a pool");
+    worker::wait(slot, latch, false);
+}
+
+mod joins {
+    use super::*;
+
+    both_flavours! {
+        /// Both halves run once, here or there, and what they wrote is seen.
+        a_worker_may_take_the_second_half: small_model, || {
+            let pool = pool(2, 0);
+            let (a, b) = (Place::default(), Place::default());
+            let (one, two) = as_owner(|| pool.join(
+                || { a.set(1); 10 },
+                || { b.set(2); 20 },
+            ));
+            assert_eq!((one, two, a.get(), b.get()), (10, 20, 1, 2));
+            drop(pool);
+        };
+
+        /// The owner stands still until its last fork has run, which it never made public: a thief takes it by force. The
+        /// thief may just be parking when that fork is pushed.
+        an_owner_that_stands_still: small_model, || {
+            let pool = pool(2, 0);
+            let gate = Gate::default();
+            let open = gate.clone();
+            as_owner(|| pool.join(
+                || join(|| gate.pass(), || open.open()),
+                || (),
+            ));
+            drop(pool);
+        };
+
+        /// A guest forks while another one takes the last place. That one leaves: a worker must be got.
+        a_guest_leaves_a_fork_behind: model, || {
+            let pool = Arc::new(pool(2, 0));
+            let gate = Gate::default();
+            let open = gate.clone();
+            let handle = Arc::clone(&pool);
+            let other = outsider(0, move || handle.install(|| ()));
+            as_owner(|| pool.join(|| gate.pass(), || open.open()));
+            other.join().unwrap();
+            drop(pool);
+        };
+
+        /// The same, but the guest that forked is parked in a wait that needs the fork: the other is the last one awake.
+        the_last_guest_leaves_a_fork_behind: model, || {
+            let pool = Arc::new(pool(1, 0));
+            let latch = Latch::new(1);
+            let handle = Arc::clone(&pool);
+            let other = outsider(0, move || handle.install(|| ()));
+            as_owner(|| pool.join(|| wait_for(&latch), || latch.count_down()));
+            other.join().unwrap();
+            drop(pool);
+        };
+    }
+
+    /// All that can become of the second half does.
+    #[test]
+    fn the_second_half_runs_here_and_there() {
+        let seen = Seen::default();
+        let marks = seen.clone();
+        model(Flavour::Paired, move || {
+            let pool = pool(2, 0);
+            as_owner(|| pool.join(|| (), || marks.mark(here())));
+            drop(pool);
+        });
+        seen.check(&["on a worker", "on the guest"]);
+    }
+
+    /// While it waits for its stolen half the owner runs what that half forks.
+    #[test]
+    fn the_owner_helps_its_thief() {
+        let seen = Seen::default();
+        let marks = seen.clone();
+        model(Flavour::Paired, move || {
+            let pool = pool(2, 0);
+            let place = Place::default();
+            as_owner(|| {
+                pool.join(
+                    || (),
+                    || {
+                        let outer = here();
+                        join(
+                            || (),
+                            || {
+                                place.set(1);
+                                if outer == "on a worker" {
+                                    marks.mark(here());
+                                }
+                            },
+                        )
+                    },
+                )
+            });
+            assert_eq!(place.get(), 1);
+            drop(pool);
+        });
+        seen.check(&["on a worker", "on the guest"]);
+    }
+
+    /// A pool closes while a task of it forks and stands still: the worker that was to leave takes the fork first.
+    #[test]
+    fn a_closing_pool_finishes_its_forks() {
+        model(Flavour::Paired, || {
+            let pool = pool(2, 0);
+            let gate = Gate::default();
+            let open = gate.clone();
+            pool.spawn(move || {
+                join(|| gate.pass(), || open.open());
+            });
+            pool.spawn(|| ());
+            drop(pool);
+        });
+    }
+}
+
+mod scopes {
+    use super::*;
+
+    both_flavours! {
+        /// One task, taken by a worker or run by the owner: the last count against the owner's parking.
+        a_worker_may_take_the_task: small_model, || {
+            let pool = pool(2, 0);
+            let place = Place::default();
+            as_owner(|| pool.scope(|s| s.spawn(|_| place.set(1))));
+            assert_eq!(place.get(), 1);
+            drop(pool);
+        };
+
+        /// Two tasks, which may end on different threads at the same time.
+        two_tasks: model, || {
+            let pool = pool(2, 0);
+            let places = [Place::default(), Place::default()];
+            as_owner(|| pool.scope(|s| {
+                for place in &places {
+                    s.spawn(|_| place.set(1));
+                }
+            }));
+            assert_eq!((places[0].get(), places[1].get()), (1, 1));
+            drop(pool);
+        };
+
+        /// A task spawns another and stands still until that has run. Nobody else is there: the scope's owner must run it, and
+        /// if it is just parking it must see it, or be woken.
+        the_owner_runs_what_its_tasks_spawn: model, || {
+            let pool = Arc::new(pool_that_cannot_start(1, 0));
+            let (begun, gate) = (Gate::default(), Gate::default());
+            let places = [Place::default(), Place::default()];
+            let handle = Arc::clone(&pool);
+            let helper = outsider(0, move || handle.install(|| {
+                while !yield_now() {
+                    barrier::light();
+                    thread::yield_now();
+                }
+            }));
+            as_owner(|| pool.scope(|s| {
+                let (begin, open) = (begun.clone(), gate.clone());
+                let places = &places;
+                s.spawn(move |s| {
+                    begin.open();
+                    let gate = open.clone();
+                    s.spawn(move |_| {
+                        places[1].set(1);
+                        open.open();
+                    });
+                    gate.pass();
+                    places[0].set(1);
+                });
+                // The helper has taken the task.
+                begun.pass();
+            }));
+            assert_eq!((places[0].get(), places[1].get()), (1, 1));
+            helper.join().unwrap();
+            drop(pool);
+        };
+    }
+
+    /// All that can become of a task does.
+    #[test]
+    fn a_task_runs_here_and_there() {
+        let seen = Seen::default();
+        let marks = seen.clone();
+        model(Flavour::Paired, move || {
+            let pool = pool(2, 0);
+            as_owner(|| pool.scope(|s| s.spawn(|_| marks.mark(here()))));
+            drop(pool);
+        });
+        seen.check(&["on a worker", "on the guest"]);
+    }
+
+    /// A worker holds a lock over a scope; another one steals a stranger's task, which wants the lock, and the scope's
+    /// task with it in one batch. The scope's owner must still find its task, though it looked while that was in no queue.
+    #[test]
+    fn a_batch_hides_no_task_from_its_scope() {
+        model(Flavour::Strict, || {
+            let pool = Arc::new(pool(2, 0));
+            let (lock, over) = (Gate::default(), Gate::default());
+            let (handle, after) = (Arc::clone(&pool), over.clone());
+            pool.spawn(move || {
+                let wanted = lock.clone();
+                handle.spawn(move || wanted.pass());
+                drop(handle);
+                scope(|s| s.spawn(|_| ()));
+                lock.open();
+                after.open();
+            });
+            over.pass();
+            drop(pool);
+        });
+    }
+}
+
+/// A closure sent to a worker, its caller asleep: its result and what it wrote come back.
+#[test]
+fn run_from_outside() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let place = Place::default();
+        let result = pool.run(|| {
+            place.set(1);
+            2
+        });
+        assert_eq!((place.get(), result), (1, 2));
+        drop(pool);
+    });
+}
