@@ -155,6 +155,11 @@ fn events(bench: &mut Bench) {
             event("steals", before.steals, after.steals);
             event("wakeups", before.wakeups, after.wakeups);
             event("parks", before.parks, after.parks);
+            let (before, after) = (before.scheduler, after.scheduler);
+            event("slow pushes", before.attentions, after.attentions);
+            event("lost races", before.conflicts, after.conflicts);
+            let barriers = |stats: heist::SchedulerStats| stats.forces + stats.barriers;
+            event("membarriers", barriers(before), barriers(after));
         }
     }
 
