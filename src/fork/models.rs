@@ -70,7 +70,7 @@ mod joins {
         };
 
         /// The same, but the guest that forked is parked in a wait that needs the fork: the other is the last one awake.
-        the_last_guest_leaves_a_fork_behind: model, || {
+        the_last_guest_leaves_a_fork_behind: small_model, || {
             let pool = Arc::new(pool(1, 0));
             let latch = Latch::new(1);
             let handle = Arc::clone(&pool);

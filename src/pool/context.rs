@@ -1,5 +1,6 @@
 //! Which slot the current thread acts from.
 
+use super::registry::Registry;
 use super::slot::Slot;
 use crate::job::ForkHeader;
 use crate::ring::Ring;
@@ -25,6 +26,8 @@ thread_local! {
     /// register across the first closure, to be saved and restored by every call of a recursion, leaves included.
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
     static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
+    /// The pool that this thread was started for, whatever it acts for at the moment. Compared, never followed.
+    static HOME: Cell<*const Registry> = const { Cell::new(ptr::null()) };
 }
 
 #[cfg(loom)]
@@ -32,6 +35,7 @@ loom::thread_local! {
     static RING: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
+    static HOME: Cell<*const Registry> = Cell::new(ptr::null());
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
@@ -61,6 +65,16 @@ pub(crate) fn slot<'a>() -> Option<&'a Slot> {
     let slot = SLOT.with(Cell::get);
     // SAFETY: as in `ring`.
     unsafe { slot.as_ref() }
+}
+
+/// The current thread belongs to this pool.
+pub(super) fn set_home(registry: &Registry) {
+    HOME.with(|cell| cell.set(registry));
+}
+
+/// Whether the current thread belongs to this pool.
+pub(super) fn is_home(registry: &Registry) -> bool {
+    HOME.with(|cell| ptr::eq(cell.get(), registry))
 }
 
 /// The thread acts from `slot` until the guard is dropped, then from where it acted before.

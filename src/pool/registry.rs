@@ -315,16 +315,13 @@ impl Registry {
 
     // ---- the end ----
 
-    /// Lets the threads run what is queued and end; waits for them unless the caller is one of those who would have
-    /// to end.
+    /// Lets the threads run what is queued and end; waits for them unless the caller is one of them.
     pub(crate) fn shut_down(&self) {
         for slot in self.sleep.close() {
             self.wake(slot);
         }
-        if context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self)) {
-            return;
-        }
-        if self.forked() {
+        let here = context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self));
+        if self.forked() || here || context::is_home(self) {
             return;
         }
         loop {

@@ -2,7 +2,7 @@
 
 use super::registry::Registry;
 use super::slot::{Seat, Slot};
-use super::{ThreadPool, worker};
+use super::{ThreadPool, context, worker};
 use crate::sync::Arc;
 use crate::unwind;
 
@@ -80,6 +80,7 @@ fn live(birth: Birth) {
             registry.lost_panic(payload);
         }
     };
+    context::set_home(registry);
     hook(&registry.config.on_thread_start);
     worker::work(registry, slot);
     hook(&registry.config.on_thread_exit);
@@ -102,7 +103,7 @@ impl ThreadPool {
     /// pool.install(|| assert!(heist::ThreadPool::current().is_some()));
     /// ```
     pub fn current() -> Option<ThreadPool> {
-        let slot = super::context::slot()?;
+        let slot = context::slot()?;
         let registry = slot.registry().this.upgrade()?;
         Some(ThreadPool::from_registry(registry))
     }

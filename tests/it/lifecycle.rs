@@ -179,6 +179,28 @@ fn a_pool_is_dropped_on_a_worker_of_another_pool() {
 }
 
 #[test]
+fn a_worker_that_is_a_guest_elsewhere_may_drop_its_own_pool() {
+    watched(|| {
+        for _ in 0..20 {
+            let (own, names) = named_pool(|builder| builder);
+            let elsewhere = pool();
+            let (dropped, done) = std::sync::mpsc::channel();
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let last = own.clone();
+            own.spawn(move || {
+                gone.recv().unwrap();
+                elsewhere.install(move || drop(last));
+                dropped.send(()).unwrap();
+            });
+            drop(own);
+            go.send(()).unwrap();
+            done.recv().unwrap();
+            spin_until(|| threads_named(&names) == 0);
+        }
+    });
+}
+
+#[test]
 fn a_thousand_pools_leave_no_thread() {
     isolated("lifecycle::a_thousand_pools_leave_no_thread", || {
         let before = live_threads();

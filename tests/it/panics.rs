@@ -219,7 +219,7 @@ fn no_closure_runs_in_a_thread_that_unwinds() {
         if thread::panicking() {
             seen.fetch_add(1, Ordering::Relaxed);
         }
-        work(100);
+        work(500);
         if depth > 0 {
             heist::join(|| checked(depth - 1, seen), || checked(depth - 1, seen));
             heist::scope(|s| s.spawn(|_| checked(0, seen)));
@@ -242,7 +242,7 @@ fn no_closure_runs_in_a_thread_that_unwinds() {
                             started.store(true, Ordering::Release);
                             spin_until(|| panics.load(Ordering::Acquire));
                             // The unwinding thread waits for this: it must not help.
-                            checked(7, &seen);
+                            checked(9, &seen);
                         },
                     )
                 })

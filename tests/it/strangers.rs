@@ -3,7 +3,7 @@
 //! Each closure knows its lineage, the path of waits that it stands under. A thread notes the
 //! lineage of each wait that it is in; whatever begins on it then must descend from the innermost.
 
-use crate::support::{on_pool, pool_with, pool_with_thieves, spin_until, watched, work};
+use crate::support::{on_pool, pool_with, spin_until, watched, work};
 use heist::ThreadPool;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -143,30 +143,96 @@ fn waits_of_joins_scopes_and_maps_run_no_stranger() {
     });
 }
 
+/// Two workers and no stand-in: while one waits for the other, nobody else takes what is queued.
+fn pair() -> ThreadPool {
+    pool_with(|builder| builder.num_threads(2).spare_threads(0))
+}
+
+/// Spawns tasks that are strangers to every wait.
+fn spawn_strangers(count: u32, judge: &Judge, ran: &Arc<AtomicUsize>) {
+    for number in 0..count {
+        let (judge, ran) = (judge.clone(), Arc::clone(ran));
+        heist::spawn(move || {
+            judge.enter(&[9, number]);
+            ran.fetch_add(1, Ordering::AcqRel);
+        });
+    }
+}
+
 #[test]
 fn a_worker_that_waits_for_a_stolen_b_leaves_queued_strangers_alone() {
     watched(|| {
-        let pool = pool_with_thieves();
-        for _ in 0..100 {
+        let pool = pair();
+        for _ in 0..50 {
             let judge = Judge::default();
             let (started, ran) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
             pool.run(|| {
-                for number in 0..20 {
-                    let (judge, ran) = (judge.clone(), Arc::clone(&ran));
-                    heist::spawn(move || {
-                        judge.enter(&[9, number]);
-                        ran.fetch_add(1, Ordering::AcqRel);
-                    });
-                }
                 waiting(&[0], || {
                     heist::join(
-                        || spin_until(|| started.load(Ordering::Acquire)),
+                        || {
+                            spin_until(|| started.load(Ordering::Acquire));
+                            spawn_strangers(20, &judge, &ran);
+                        },
                         || {
                             judge.enter(&[0, 1]);
                             started.store(true, Ordering::Release);
-                            work(3000);
+                            work(20_000);
                         },
                     )
+                });
+            });
+            spin_until(|| ran.load(Ordering::Acquire) == 20);
+            judge.acquit();
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_waits_for_a_scope_leaves_queued_strangers_alone() {
+    watched(|| {
+        let pool = pair();
+        for _ in 0..50 {
+            let judge = Judge::default();
+            let (started, ran) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
+            pool.run(|| {
+                waiting(&[0], || {
+                    heist::scope(|s| {
+                        s.spawn(|_| {
+                            judge.enter(&[0, 1]);
+                            started.store(true, Ordering::Release);
+                            work(20_000);
+                        });
+                        spin_until(|| started.load(Ordering::Acquire));
+                        spawn_strangers(20, &judge, &ran);
+                    });
+                });
+            });
+            spin_until(|| ran.load(Ordering::Acquire) == 20);
+            judge.acquit();
+        }
+    });
+}
+
+#[test]
+fn a_worker_that_waits_for_a_map_leaves_queued_strangers_alone() {
+    watched(|| {
+        let pool = pair();
+        for _ in 0..50 {
+            let judge = Judge::default();
+            let (running, ran) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+            pool.run(|| {
+                let own = thread::current().id();
+                waiting(&[0], || {
+                    pool.for_each(0..2_u32, |number| {
+                        judge.enter(&[0, number]);
+                        running.fetch_add(1, Ordering::AcqRel);
+                        spin_until(|| running.load(Ordering::Acquire) == 2);
+                        if thread::current().id() == own {
+                            spawn_strangers(20, &judge, &ran);
+                        } else {
+                            work(20_000);
+                        }
+                    });
                 });
             });
             spin_until(|| ran.load(Ordering::Acquire) == 20);
@@ -193,7 +259,7 @@ fn a_scope_waits_for_its_own_tasks_only() {
                                 let lineage = [1, lineage[1], 0, number];
                                 inner.spawn(move |_| {
                                     judge.enter(&lineage);
-                                    work(100);
+                                    work(2000);
                                 });
                             }
                         });
@@ -210,7 +276,7 @@ fn a_scope_waits_for_its_own_tasks_only() {
 #[test]
 fn a_guest_that_waits_runs_no_stranger() {
     watched(|| {
-        let pool = pool_with_thieves();
+        let pool = pair();
         for _ in 0..50 {
             let judge = Judge::default();
             let (started, ran) = (AtomicBool::new(false), Arc::new(AtomicUsize::new(0)));
@@ -218,17 +284,11 @@ fn a_guest_that_waits_runs_no_stranger() {
                 pool.scope(|s| {
                     s.spawn(|_| {
                         judge.enter(&[0, 0]);
-                        for number in 0..20 {
-                            let (judge, ran) = (judge.clone(), Arc::clone(&ran));
-                            heist::spawn(move || {
-                                judge.enter(&[9, number]);
-                                ran.fetch_add(1, Ordering::AcqRel);
-                            });
-                        }
                         started.store(true, Ordering::Release);
-                        work(2000);
+                        work(20_000);
                     });
                     spin_until(|| started.load(Ordering::Acquire));
+                    spawn_strangers(20, &judge, &ran);
                 });
             });
             spin_until(|| ran.load(Ordering::Acquire) == 20);

@@ -12,24 +12,31 @@ use std::thread;
 type Inner = fn(&ThreadPool);
 
 const INNER: [Inner; 5] = [
+    // Long enough for b to be stolen, and for its owner to wait.
     |pool| {
-        pool.join(|| work(300), || work(300));
+        pool.join(|| work(3000), || work(9000));
     },
-    |pool| assert_eq!(pool.install(|| fib(7)), serial_fib(7)),
+    |pool| assert_eq!(pool.install(|| fib(9)), serial_fib(9)),
     |pool| {
         pool.scope(|s| {
             for _ in 0..6 {
                 s.spawn(|s| {
-                    work(50);
+                    work(500);
                     s.spawn(|_| {
-                        work(50);
+                        work(500);
                     });
                 });
             }
         });
     },
-    |pool| assert_eq!(pool.map(0..50_u64, work).len(), 50),
-    |pool| pool.for_each(&mut [1_u64, 2, 3][..], |x| *x += work(200)),
+    |pool| {
+        assert_eq!(
+            pool.map((0..50).map(|x| 20 * x).collect::<Vec<u64>>(), work)
+                .len(),
+            50
+        )
+    },
+    |pool| pool.for_each(&mut [1_u64, 2, 3][..], |x| *x += work(4000)),
 ];
 
 /// The pools that a program with locks must be safe on.
