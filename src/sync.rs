@@ -31,12 +31,10 @@ pub(crate) use std::sync::MutexGuard;
 pub(crate) use loom::sync::MutexGuard;
 
 /// One turn of a bounded spin.
+#[cfg(not(loom))]
 #[inline]
 pub(crate) fn spin_hint() {
-    #[cfg(not(loom))]
     std::hint::spin_loop();
-    #[cfg(loom)]
-    loom::thread::yield_now();
 }
 
 /// Gives the core to another thread that is ready.

@@ -36,8 +36,7 @@ impl ThreadPool {
             let outcome = unwind::catch(|| f(index));
             *lock(&results[index]) = Some(outcome);
         };
-        let own = worker::is_pool_thread(registry).then(worker::current_index);
-        let own = own.flatten();
+        let own = worker::home_index(registry);
         for index in (0..count).filter(|&index| Some(index) != own) {
             if registry.sleep.claim_worker(index) && registry.start(Seat::Worker(index)).is_err() {
                 run(index);

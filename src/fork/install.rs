@@ -3,7 +3,6 @@
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
 use crate::pool::{ThreadPool, context, worker};
-use crate::sleep::Need;
 use crate::sync::{Mutex, lock};
 use crate::unwind;
 
@@ -58,7 +57,7 @@ impl ThreadPool {
         };
         // SAFETY: this function does not return before the latch is set, which is the last thing that the task does.
         let task = unsafe { Task::new(std::ptr::null(), None, task) };
-        registry.inject(task, Need::Worker);
+        registry.inject(task);
         registry.run_stranded();
         match context::slot() {
             // A worker of another pool, say: it leaves a vacancy there.

@@ -91,7 +91,7 @@ where
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    worker::on_fresh_ring(|| join(a, b))
+    worker::on_fresh_ring(worker::own_slot(), |slot| join_on(&slot.ring, a, b))
 }
 
 #[inline(always)]

@@ -8,7 +8,7 @@ use crate::latch::Latch;
 use crate::pool::models::{
     Gate, as_owner, both_flavours, model, outsider, pool, pool_that_cannot_start, small_model,
 };
-use crate::pool::{context, worker};
+use crate::pool::{ThreadPool, context, worker};
 use crate::sync::Arc;
 use crate::testing::{Place, Seen};
 use loom::thread;
@@ -30,6 +30,22 @@ fn wait_for(latch: &Latch) {
 
 mod joins {
     use super::*;
+
+    /// Another thread that takes part in the pool when this returns, and leaves at some time.
+    fn guest_for_a_while(pool: &Arc<ThreadPool>) -> thread::JoinHandle<()> {
+        loom::stop_exploring();
+        let entered = Gate::default();
+        let (pool, enter) = (Arc::clone(pool), entered.clone());
+        let guest = outsider(0, move || {
+            pool.install(|| {
+                enter.open();
+                thread::yield_now();
+            });
+        });
+        entered.pass();
+        loom::explore();
+        guest
+    }
 
     both_flavours! {
         /// Both halves run once, here or there, and what they wrote is seen.
@@ -62,19 +78,17 @@ mod joins {
             let pool = Arc::new(pool(2, 0));
             let gate = Gate::default();
             let open = gate.clone();
-            let handle = Arc::clone(&pool);
-            let other = outsider(0, move || handle.install(|| ()));
+            let other = guest_for_a_while(&pool);
             as_owner(|| pool.join(|| gate.pass(), || open.open()));
             other.join().unwrap();
             drop(pool);
         };
 
         /// The same, but the guest that forked is parked in a wait that needs the fork: the other is the last one awake.
-        the_last_guest_leaves_a_fork_behind: small_model, || {
+        the_last_guest_leaves_a_fork_behind: model, || {
             let pool = Arc::new(pool(1, 0));
             let latch = Latch::new(1);
-            let handle = Arc::clone(&pool);
-            let other = outsider(0, move || handle.install(|| ()));
+            let other = guest_for_a_while(&pool);
             as_owner(|| pool.join(|| wait_for(&latch), || latch.count_down()));
             other.join().unwrap();
             drop(pool);

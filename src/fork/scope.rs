@@ -18,7 +18,6 @@ use crate::barrier;
 use crate::job::{Fate, Group, Task};
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Registry, Slot, ThreadPool, context, global};
-use crate::sleep::Need;
 use crate::sync::{AtomicI64, Mutex, Ordering, lock};
 use crate::unwind::{self, Payload};
 use std::cell::Cell;
@@ -102,6 +101,7 @@ impl ThreadPool {
 }
 
 fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    slot.registry().check_fork();
     let scope = Scope {
         group: Group::new(slot.group(), slot.id),
         own: Cell::new(0),
@@ -166,6 +166,7 @@ impl<'scope> Scope<'scope> {
             }
         };
         let registry = self.registry();
+        registry.check_fork();
         let slot = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
         self.count(slot, 1);
         // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
@@ -177,7 +178,7 @@ impl<'scope> Scope<'scope> {
             }
             None => {
                 registry.outside.submitted.add_shared(1);
-                registry.inject(task, Need::Worker);
+                registry.stray(task);
             }
         }
         // Dekker: {push; light (in `push_task`, or the fence in `inject`); word} here, {word; heavy; look} in `announce`.
@@ -273,7 +274,7 @@ impl Awaited for Scope<'_> {
                 helped = true;
             } else {
                 // Spawned here, but nobody's descendant of ours.
-                self.registry().put_back(task);
+                self.registry().stray(task);
             }
         }
         if helped || self.is_done() {

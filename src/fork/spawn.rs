@@ -1,8 +1,7 @@
 //! Tasks that nobody waits for, and two questions about the current thread.
 
 use crate::job::{Fate, Task};
-use crate::pool::{ThreadPool, context, global, worker};
-use crate::sleep::Need;
+use crate::pool::{Seat, ThreadPool, context, global, worker};
 use crate::unwind;
 use std::ptr;
 
@@ -57,16 +56,11 @@ impl ThreadPool {
         let task = unsafe { Task::new(ptr::null(), None, task) };
         registry.count(|counters| &counters.submitted, 1);
         match context::slot() {
-            // Inside a scope the own deque is for the scope: its owner runs that down to where it began.
-            Some(slot)
-                if slot.group().is_null()
-                    && worker::is_pool_thread(registry)
-                    && ptr::eq(slot.registry(), registry) =>
-            {
-                slot.push_task(task);
+            Some(slot) if ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest => {
+                slot.push_detached(task);
             }
             _ => {
-                registry.inject(task, Need::Worker);
+                registry.inject(task);
                 registry.run_stranded();
             }
         }

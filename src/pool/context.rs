@@ -26,8 +26,8 @@ thread_local! {
     /// register across the first closure, to be saved and restored by every call of a recursion, leaves included.
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
     static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
-    /// The pool that this thread was started for, whatever it acts for at the moment. Compared, never followed.
-    static HOME: Cell<*const Registry> = const { Cell::new(ptr::null()) };
+    /// The slot that this thread was started for, from wherever it acts at the moment.
+    static HOME: Cell<*const Slot> = const { Cell::new(ptr::null()) };
 }
 
 #[cfg(loom)]
@@ -35,7 +35,7 @@ loom::thread_local! {
     static RING: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
-    static HOME: Cell<*const Registry> = Cell::new(ptr::null());
+    static HOME: Cell<*const Slot> = Cell::new(ptr::null());
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
@@ -67,14 +67,21 @@ pub(crate) fn slot<'a>() -> Option<&'a Slot> {
     unsafe { slot.as_ref() }
 }
 
-/// The current thread belongs to this pool.
-pub(super) fn set_home(registry: &Registry) {
-    HOME.with(|cell| cell.set(registry));
+/// The current thread is a pool's, started for this slot; the slot outlives it.
+pub(super) fn set_home(slot: &Slot) {
+    HOME.with(|cell| cell.set(slot));
 }
 
-/// Whether the current thread belongs to this pool.
-pub(super) fn is_home(registry: &Registry) -> bool {
-    HOME.with(|cell| ptr::eq(cell.get(), registry))
+/// The slot that the current thread was started for, if it is a pool's.
+pub(crate) fn home<'a>() -> Option<&'a Slot> {
+    let home = HOME.with(Cell::get);
+    // SAFETY: set by `set_home`; the thread holds the slot's registry until it ends.
+    unsafe { home.as_ref() }
+}
+
+/// The same, if it is this pool's.
+pub(crate) fn home_in<'a>(registry: &Registry) -> Option<&'a Slot> {
+    home().filter(|home| ptr::eq(home.registry(), registry))
 }
 
 /// The thread acts from `slot` until the guard is dropped, then from where it acted before.

@@ -290,7 +290,7 @@ fn a_guest_slot_changes_hands() {
             let pool = Arc::clone(&pool);
             move || {
                 pool.install(|| {
-                    crate::join(|| (), || ());
+                    pool.join(|| (), || ());
                     context::slot().expect("a guest").id
                 })
             }

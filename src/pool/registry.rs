@@ -8,7 +8,7 @@ use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
 use crate::sleep::{Need, Park, Recruit, Sleep};
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, lock};
 use crate::{barrier, sys, unwind};
 use std::ptr;
 use std::sync::Weak;
@@ -20,7 +20,12 @@ pub(crate) struct Registry {
     /// Itself, for new threads and handles.
     pub(crate) this: Weak<Registry>,
     slots: SlotTable,
+    /// Detached tasks from outside.
     pub(crate) injector: Injector,
+    /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
+    pub(crate) strays: Injector,
+    /// Held by whoever runs detached tasks because no thread can be started.
+    stranded: Mutex<()>,
     pub(crate) sleep: Sleep,
     threads: Mutex<Threads>,
     /// A guest slot that is free, most likely the one that was used last. Taken by swap.
@@ -57,6 +62,8 @@ impl Registry {
             this: this.clone(),
             slots: SlotTable::default(),
             injector: Injector::new(),
+            strays: Injector::new(),
+            stranded: Mutex::new(()),
             sleep: Sleep::new(threads, spares),
             threads: Mutex::new(Threads::default()),
             guest: AtomicPtr::new(ptr::null_mut()),
@@ -180,6 +187,7 @@ impl Registry {
         let slot = self.slot(id);
         slot.mail().post(letter);
         slot.parker.unpark();
+        slot.mail().wake_elsewhere();
         // If that start has failed meanwhile, nobody would read the letter.
         if self.sleep.claim_worker(index) {
             let _ = self.start(Seat::Worker(index));
@@ -189,13 +197,14 @@ impl Registry {
     /// Starts a thread that is already counted awake and searching.
     pub(crate) fn start(&self, seat: Seat) -> std::io::Result<()> {
         let slot = self.acquire(seat);
-        let worker = match seat {
-            Seat::Worker(index) => Some(index),
-            _ => None,
-        };
         // ORDERING: Relaxed, a count; the thread's end lowers it.
         self.count_alive(seat, 1);
-        match threads::start(self, slot) {
+        let started = if self.forked() {
+            Err(std::io::Error::other("the pool is the parent process's"))
+        } else {
+            threads::start(self, slot)
+        };
+        match started {
             Ok(handle) => {
                 self.count(|counters| &counters.wakeups, 1);
                 lock(&self.threads).handles.push(handle);
@@ -205,10 +214,13 @@ impl Registry {
                 self.count_alive(seat, usize::MAX);
                 self.start_failures.add_shared(1);
                 self.release(slot);
-                self.sleep.start_failed(worker);
+                self.sleep.start_failed(seat.worker());
+                // To be had again, and nobody searches: the next pushes are to try.
+                self.request_all();
                 while let Some(letter) = slot.mail().take() {
                     letter.resolve(Fate::Run, None);
                 }
+                self.run_stranded();
                 Err(error)
             }
         }
@@ -258,42 +270,45 @@ impl Registry {
     }
 
     fn look(&self) -> Option<Need> {
-        if !self.injector.is_empty() {
+        if self.has_detached() {
             Some(Need::Worker)
-        } else if self.slots().any(Slot::has_work) {
+        } else if !self.strays.is_empty() || self.slots().any(Slot::has_help) {
             Some(Need::Help)
         } else {
             None
         }
     }
 
-    /// A guest has left, others are busy and nobody searches: finds a thread for what there is to do.
-    ///
-    /// With a full fence only, which orders this against those who publish tasks. Against a fork that is being pushed in these
-    /// nanoseconds it would take the heavy one, several microseconds for each call of a small map from many threads; such a fork is
-    /// noticed at its owner's next push instead, and nobody's progress depends on it.
-    pub(crate) fn fill_vacancy(&self) {
-        self.request_all();
-        fence(Ordering::SeqCst);
-        if let Some(need) = self.look() {
-            self.dispatch(self.sleep.recruit(need));
+    /// Whether there is something that only a worker will run.
+    pub(crate) fn has_detached(&self) -> bool {
+        !self.injector.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
+    }
+
+    /// Room was made and nobody searches: finds a thread for what there is to do. Returns whether its heavy fence was in force.
+    pub(crate) fn fill_vacancy(&self) -> bool {
+        match self.last_look() {
+            Ok(Some(need)) => self.dispatch(self.sleep.recruit(need)),
+            Ok(None) => {}
+            Err(Unordered) => return false,
         }
+        true
     }
 
     // ---- tasks from anywhere ----
 
-    /// Queues a task for any worker.
-    pub(crate) fn inject(&self, task: Task, need: Need) {
+    /// Queues a detached task for any worker.
+    pub(crate) fn inject(&self, task: Task) {
         self.injector.push(task);
-        self.published(need);
+        self.published(Need::Worker);
     }
 
-    /// Queues a task that a waiter has come across and may not run. Its own waiter may have looked for it while it was in
-    /// nobody's queue: then it looks again.
-    pub(crate) fn put_back(&self, task: Task) {
+    /// Queues a scope's task where its waiter will find it: one that a waiter has come across and may not run, or from outside.
+    /// Its own waiter may have looked for it while it was in nobody's queue: then it looks again.
+    pub(crate) fn stray(&self, task: Task) {
         // Before the push: afterwards the task, and its group, may be gone.
         let waiter = task.waiter();
-        self.inject(task, Need::Worker);
+        self.strays.push(task);
+        self.published(Need::Worker);
         // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
         if let Some(waiter) = waiter
             && self.slot(waiter).awaits_tasks()
@@ -302,14 +317,20 @@ impl Registry {
         }
     }
 
-    /// Runs what is queued on the calling thread if the pool has no thread and can get none.
+    /// Runs detached tasks on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
         // A thread that is just being started is counted awake before it is alive.
-        while self.alive() == 0
-            && self.sleep.counts().workers == 0
-            && let Some(task) = self.injector.steal()
-        {
-            worker::as_guest(self, |slot| worker::run_task(slot, task));
+        let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
+        while nobody() && !self.injector.is_empty() {
+            // Somebody else at it, or this thread further down, comes to what is queued now.
+            let Ok(_alone) = self.stranded.try_lock() else {
+                return;
+            };
+            while nobody()
+                && let Some(task) = self.injector.steal()
+            {
+                worker::as_guest(self, |slot| worker::run_task(slot, task));
+            }
         }
     }
 
@@ -321,15 +342,21 @@ impl Registry {
             self.wake(slot);
         }
         let here = context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self));
-        if self.forked() || here || context::is_home(self) {
+        if self.forked() || here || context::home_in(self).is_some() {
             return;
         }
+        // What runs here on the way may start another thread.
         loop {
             let handle = lock(&self.threads).handles.pop();
-            let Some(handle) = handle else { break };
-            threads::join(handle);
+            match handle {
+                Some(handle) => threads::join(handle),
+                None if self.injector.is_empty() => break,
+                None => {
+                    self.run_stranded();
+                    crate::sync::yield_thread();
+                }
+            }
         }
-        self.run_stranded();
     }
 
     /// Whether this is a child process that has the pool's memory but not its threads.
@@ -396,28 +423,33 @@ impl Drop for Registry {
         while let Some(task) = self.injector.steal() {
             drop(task);
         }
+        for slot in self.slots() {
+            while let Some(task) = slot.detached.steal() {
+                drop(task);
+            }
+        }
     }
 }
 
 /// Searches end here: on the idle list until recruited, or out.
 #[must_use]
 pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
-    match registry.sleep.park_free(slot.id, slot.seat == Seat::Spare) {
+    match registry.sleep.park_free(slot.id, slot.seat.worker()) {
         Park::Leave => {
             // Who published while we were counted searching has left it to us.
-            let seen = registry.last_look();
-            if !matches!(seen, Ok(Some(_))) {
-                return false;
-            }
-            registry.sleep.rejoin();
-            return true;
+            let seen = matches!(registry.last_look(), Ok(Some(_))) || !slot.mail().is_empty();
+            return seen && registry.sleep.rejoin(slot.seat.worker());
         }
         Park::Now => {
             slot.counters.parks.add(1);
             slot.parker.park();
         }
         Park::AfterLook => match registry.last_look() {
-            Ok(Some(need)) if registry.sleep.still_wanted(need) => {}
+            Ok(Some(need)) if registry.sleep.still_wanted(need) => {
+                // A model must let whoever holds that work get on.
+                #[cfg(loom)]
+                crate::sync::yield_thread();
+            }
             Ok(_) => {
                 slot.counters.parks.add(1);
                 slot.parker.park();

@@ -6,7 +6,7 @@ use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Group, Task};
 use crate::ring::Ring;
-use crate::sleep::Parker;
+use crate::sleep::{Need, Parker};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
@@ -24,14 +24,27 @@ pub(crate) enum Seat {
     Guest,
 }
 
-/// Ring, deque, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
+impl Seat {
+    /// The worker's index.
+    pub(crate) fn worker(self) -> Option<usize> {
+        match self {
+            Seat::Worker(index) => Some(index),
+            Seat::Spare | Seat::Guest => None,
+        }
+    }
+}
+
+/// Ring, deques, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
 pub(crate) struct Slot {
     pub(crate) ring: Box<Ring<ForkHeader>>,
     pub(crate) id: usize,
     pub(crate) seat: Seat,
     registry: *const Registry,
     pub(crate) parker: Arc<Parker>,
-    pub(crate) stealer: Stealer,
+    /// Tasks of scopes. Their waiters look here.
+    pub(crate) tasks: Stealer,
+    /// Detached tasks. Only free workers look here.
+    pub(crate) detached: Stealer,
     mail: Mailbox,
     /// The owner waits for a scope's tasks, parked or about to look for them once more.
     awaits_tasks: AtomicBool,
@@ -45,6 +58,7 @@ struct Owner {
     /// As what the owning thread takes part: the seat itself, but for a second ring, which a worker may own.
     role: Cell<Seat>,
     deque: Local,
+    detached: Local,
     /// Pushes minus successful pops on the deque: the last entry's position, however many thieves took from the
     /// other end.
     position: Cell<usize>,
@@ -66,20 +80,22 @@ unsafe impl Send for Slot {}
 
 impl Slot {
     pub(crate) fn new(id: usize, seat: Seat, registry: *const Registry) -> Self {
-        let deque = Local::new();
+        let (deque, detached) = (Local::new(), Local::new());
         Slot {
             ring: Ring::boxed(),
             id,
             seat,
             registry,
             parker: Arc::default(),
-            stealer: deque.stealer(),
+            tasks: deque.stealer(),
+            detached: detached.stealer(),
             mail: Mailbox::default(),
             awaits_tasks: AtomicBool::new(false),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
                 role: Cell::new(seat),
                 deque,
+                detached,
                 position: Cell::new(0),
                 group: Cell::new(ptr::null()),
                 blocks: Blocks::default(),
@@ -106,18 +122,31 @@ impl Slot {
         self.owner.role.set(role);
     }
 
-    /// Owner: pushes a task and looks whether somebody wants to know.
+    /// Owner: pushes a detached task and looks whether somebody wants to know.
+    pub(crate) fn push_detached(&self, task: Task) {
+        self.owner.detached.push(task);
+        if self.ring.attention_due(self.ring.depth()) {
+            self.attend(Need::Worker);
+        }
+    }
+
+    /// Owner, free: the newest detached task of the own deque.
+    pub(crate) fn pop_detached(&self) -> Option<Task> {
+        self.owner.detached.pop()
+    }
+
+    /// Owner: pushes a scope's task and looks whether somebody wants to know.
     pub(crate) fn push_task(&self, task: Task) {
         self.owner.position.set(self.owner.position.get() + 1);
         self.owner.deque.push(task);
         // A deque push asks the ring's question: its `limit` is 0 if a sleeper announced itself. The depth is below any
         // restored limit unless the ring is full, and then one look too many does no harm.
         if self.ring.attention_due(self.ring.depth()) {
-            self.attend();
+            self.attend(Need::Help);
         }
     }
 
-    /// Owner: the newest task of the own deque.
+    /// Owner: the newest scope's task of the own deque.
     pub(crate) fn pop_task(&self) -> Option<Task> {
         let task = self.owner.deque.pop()?;
         self.owner.position.set(self.owner.position.get() - 1);
@@ -166,9 +195,9 @@ impl Slot {
 
     // ---- anybody ----
 
-    /// Whether a free thread could find something here.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.ring.is_empty() || self.stealer.len() > 0
+    /// Whether a free thread could find a fork or a scope's task here.
+    pub(crate) fn has_help(&self) -> bool {
+        !self.ring.is_empty() || self.tasks.len() > 0
     }
 
     /// Owner: set before the last look for tasks, cleared after parking.
@@ -204,6 +233,8 @@ pub(crate) struct Mailbox {
     /// Spares the owner the lock. Set and cleared under it.
     full: AtomicBool,
     letters: Mutex<VecDeque<Task>>,
+    /// Where the owner waits if not at its own slot: as a guest of another pool, or from a second ring.
+    elsewhere: Mutex<Option<Arc<Parker>>>,
 }
 
 impl Mailbox {
@@ -212,6 +243,18 @@ impl Mailbox {
         letters.push_back(task);
         // ORDERING: Release pairs with the Acquire in `take`; that the owner wakes up is the parker's business.
         self.full.store(true, Ordering::Release);
+    }
+
+    /// The owner waits at this parker from now on; None: at its own.
+    pub(crate) fn forward(&self, parker: Option<Arc<Parker>>) {
+        *lock(&self.elsewhere) = parker;
+    }
+
+    /// Wakes the owner where it waits elsewhere. After a post: whoever forwards looks at its mail afterwards.
+    pub(crate) fn wake_elsewhere(&self) {
+        if let Some(parker) = &*lock(&self.elsewhere) {
+            parker.unpark();
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -80,7 +80,7 @@ fn live(birth: Birth) {
             registry.lost_panic(payload);
         }
     };
-    context::set_home(registry);
+    context::set_home(slot);
     hook(&registry.config.on_thread_start);
     worker::work(registry, slot);
     hook(&registry.config.on_thread_exit);

@@ -2,13 +2,15 @@
 
 use super::context;
 pub(crate) use super::registry::UNORDERED_NAP;
-use super::registry::{Registry, Unordered, sleep_free};
+use super::registry::{Registry, sleep_free};
 use super::slot::{Seat, Slot};
 use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
 use crate::latch::Latch;
 use crate::ring::{Popped, Ring, Steal};
 use crate::sleep::Need;
-use crate::sync::{spin_hint, yield_thread};
+#[cfg(not(loom))]
+use crate::sync::spin_hint;
+use crate::sync::yield_thread;
 use crate::unwind;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -91,7 +93,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
             if registry.sleep.overcommitted() {
                 // One too many: only what nobody else would run.
                 (registry.sleep.counts().workers <= 1)
-                    .then(|| registry.injector.steal().map(Work::Task))
+                    .then(|| steal_detached(registry, slot))
                     .flatten()
             } else {
                 raid_all(registry, slot, 0)
@@ -120,16 +122,27 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
     }
 }
 
-/// Mail, the own deque, and once in a while the injector.
+/// Mail, the own deques, and once in a while the injector.
 fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     if let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
+    let own = || slot.pop_task().or_else(|| slot.pop_detached());
     let task = if slot.tick(INJECTOR_TURN) {
-        registry.injector.steal().or_else(|| slot.pop_task())
+        registry.injector.steal().or_else(own)
     } else {
-        slot.pop_task()
+        own()
     };
+    task.map(Work::Task)
+}
+
+/// What only workers run: from the injector, or from another worker's deque.
+fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
+    let task = registry.injector.steal().or_else(|| {
+        let others = registry.slots().filter(|victim| victim.id != slot.id);
+        let mut stolen = others.filter_map(|victim| victim.detached.steal());
+        stolen.next().inspect(|_| slot.counters.stolen.add(1))
+    });
     task.map(Work::Task)
 }
 
@@ -156,16 +169,21 @@ fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
 }
 
 /// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.
+#[cfg(not(loom))]
 fn pause(round: u32) {
-    // A model's interrupts are noticed at fences only, and there may be none in a loop.
-    #[cfg(loom)]
-    crate::barrier::light();
     if round.is_multiple_of(8) {
         yield_thread();
     }
-    for _ in 0..1 << round.min(if cfg!(loom) { 0 } else { 5 }) {
+    for _ in 0..1 << round.min(5) {
         spin_hint();
     }
+}
+
+/// A model has no time to pass: it tries each order of events anyway, but none in which a thread that yields goes on before
+/// another one. Only an interrupt that is due is taken, since the caller may be in a loop without a fence.
+#[cfg(loom)]
+fn pause(_: u32) {
+    crate::barrier::light();
 }
 
 /// One look at everybody else's work: public forks, then tasks, then the injector.
@@ -183,12 +201,13 @@ fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
         }
     }
     for victim in victims() {
-        if let Some(task) = victim.stealer.steal() {
+        if let Some(task) = victim.tasks.steal() {
             slot.counters.stolen.add(1);
             return Some(Work::Task(task));
         }
     }
-    registry.injector.steal().map(Work::Task)
+    let stray = registry.strays.steal().map(Work::Task);
+    stray.or_else(|| steal_detached(registry, slot))
 }
 
 /// Takes a fork at or above `floor` from a victim: what is public, else by asking, else, after some rounds, by force.
@@ -248,7 +267,7 @@ pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
     let mut round = 0;
     while !awaited.is_done() {
         registry.check_fork();
-        let helped = (may_run && answer_mail(slot))
+        let helped = answer_mail()
             || (help && awaited.help(slot, round))
             || (may_run && any && run_any(registry, slot, round));
         if helped {
@@ -262,9 +281,7 @@ pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
             continue;
         }
         if awaited.announce(slot) {
-            park_bound(registry, slot, &|| {
-                awaited.is_done() || (may_run && !slot.mail().is_empty())
-            });
+            park_bound(registry, slot, &|| awaited.is_done() || has_mail());
             awaited.withdraw(slot);
             (since, round) = (None, 0);
         } else {
@@ -273,31 +290,51 @@ pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
     }
 }
 
-fn answer_mail(slot: &Slot) -> bool {
-    let letter = slot.mail().take();
-    letter.map(|letter| run_task(slot, letter)).is_some()
+/// Letters are for the worker, from wherever it acts at the moment.
+fn has_mail() -> bool {
+    context::home().is_some_and(|home| !home.mail().is_empty())
 }
 
-/// Anything, in the middle of something else. The own deque is taken from at the thieves' end: at the other one, positions
+/// Runs a letter, while unwinding too: its sender may be what the wait waits for.
+fn answer_mail() -> bool {
+    let Some(home) = context::home() else {
+        return false;
+    };
+    let letter = home.mail().take();
+    letter
+        .map(|letter| {
+            on_fresh_ring(home, |slot| run_task(slot, letter));
+        })
+        .is_some()
+}
+
+/// Anything, in the middle of something else. The own deques are taken from at the thieves' end: at the other one, positions
 /// below a scope's base would be given out again.
 fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
-    let own = || slot.mail().take().or_else(|| slot.stealer.steal());
-    let work = own().map(Work::Task);
+    let own = slot.tasks.steal().or_else(|| slot.detached.steal());
+    let work = own.map(Work::Task);
     let work = work.or_else(|| raid_all(registry, slot, round));
-    work.map(|work| run(slot, work)).is_some()
+    let any = registry.config.waits_any;
+    work.map(|work| match work {
+        work if any => run(slot, work),
+        work => on_fresh_ring(slot, |slot| run(slot, work)),
+    })
+    .is_some()
 }
 
 /// Sleeps until a token comes, leaving a vacancy.
 fn park_bound(registry: &Registry, slot: &Slot, ready: &dyn Fn() -> bool) {
     let guest = slot.role() == Seat::Guest;
-    let vacancy = registry.sleep.park_bound(guest);
-    let mut ordered = true;
-    if vacancy {
-        match registry.last_look() {
-            Ok(Some(need)) => registry.dispatch(registry.sleep.recruit(need)),
-            Ok(None) => {}
-            Err(Unordered) => ordered = false,
-        }
+    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
+    if let Some(home) = elsewhere {
+        home.mail().forward(Some(slot.parker.clone()));
+    }
+    let mut ordered = !registry.sleep.park_bound(guest) || registry.fill_vacancy();
+    // A worker that waits in another pool leaves a vacancy in its own.
+    let abroad = elsewhere.map(Slot::registry);
+    let abroad = abroad.filter(|home| !std::ptr::eq(*home, registry));
+    if let Some(home) = abroad {
+        ordered &= !home.sleep.park_bound(false) || home.fill_vacancy();
     }
     slot.counters.parks.add(1);
     if !ready() {
@@ -306,6 +343,12 @@ fn park_bound(registry: &Registry, slot: &Slot, ready: &dyn Fn() -> bool) {
         } else {
             slot.parker.park_timeout(UNORDERED_NAP);
         }
+    }
+    if let Some(home) = elsewhere {
+        home.mail().forward(None);
+    }
+    if let Some(home) = abroad {
+        home.sleep.resume_bound(false);
     }
     registry.sleep.resume_bound(guest);
 }
@@ -360,11 +403,16 @@ impl Awaited for Latch {
     }
 }
 
+/// The current thread's slot, where it is known to take part in a pool.
+pub(crate) fn own_slot<'a>() -> &'a Slot {
+    context::slot().expect("heist: a fork was made outside a pool")
+}
+
 /// Waits until the thief of the fork at `index` is done with it, and unbinds the place.
 #[cold]
 #[inline(never)]
 pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
-    let slot = context::slot().expect("heist: a fork was made outside a pool");
+    let slot = own_slot();
     let seen = std::cell::Cell::new(ForkState::Taken);
     wait(slot, &StolenFork { job, seen }, !unwind::panicking());
     slot.ring.reset(index);
@@ -372,11 +420,15 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
 
 /// One task, any, of the pool of the current thread.
 pub(crate) fn yield_now() -> bool {
-    context::slot().is_some_and(|slot| run_any(slot.registry(), slot, 0))
+    let Some(slot) = context::slot() else {
+        return false;
+    };
+    slot.registry().check_fork();
+    answer_mail() || run_any(slot.registry(), slot, 0)
 }
 
-/// Takes a task of `group` or below from the pool's queue or another slot's deque; puts others that it meets into the
-/// queue, where their own waiters find them.
+/// Takes a task of `group` or below from another slot's deque or from the strays; others that it meets become strays,
+/// where their own waiters find them.
 pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
     let registry = slot.registry();
     let first = slot.random() % registry.num_slots();
@@ -385,20 +437,20 @@ pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
         if victim.id == slot.id {
             continue;
         }
-        while let Some(task) = victim.stealer.steal() {
+        while let Some(task) = victim.tasks.steal() {
             if task.belongs_to(group) {
                 slot.counters.stolen.add(1);
                 return Some(task);
             }
-            registry.put_back(task);
+            registry.stray(task);
         }
     }
-    for _ in 0..registry.injector.len() {
-        let task = registry.injector.steal()?;
+    for _ in 0..registry.strays.len() {
+        let task = registry.strays.steal()?;
         if task.belongs_to(group) {
             return Some(task);
         }
-        registry.put_back(task);
+        registry.stray(task);
     }
     None
 }
@@ -408,10 +460,10 @@ pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
 impl Slot {
     /// Owner: somebody asked for attention: give thieves something, and get one if they sleep.
     #[cold]
-    pub(crate) fn attend(&self) {
+    pub(crate) fn attend(&self, need: Need) {
         self.counters.attentions.add(1);
         self.ring.attend();
-        self.registry().published(Need::Help);
+        self.registry().published(need);
     }
 }
 
@@ -427,7 +479,7 @@ pub(crate) enum Attended {
 #[cold]
 #[inline(never)]
 pub(crate) fn attend_push(index: usize) -> Attended {
-    let slot = context::slot().expect("heist: a fork was made outside a pool");
+    let slot = own_slot();
     if slot.registry().forked() {
         // Nobody can have stolen it: there are no threads.
         let _ = slot.ring.pop(index);
@@ -438,7 +490,7 @@ pub(crate) fn attend_push(index: usize) -> Attended {
     }
     // The ring points into the caller's frame: nothing may unwind from here.
     let guard = unwind::AbortOnUnwind("a wake-up panicked");
-    slot.attend();
+    slot.attend(Need::Help);
     std::mem::forget(guard);
     Attended::Pushed
 }
@@ -462,10 +514,10 @@ pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(&Slot) -> R) -> R 
     f(guest.slot)
 }
 
-/// Runs `f` from another slot of the same pool: for joins deeper than a ring.
+/// Runs `f` from another slot of the same pool: for joins deeper than a ring, and for strangers, whose forks must be out of reach
+/// of those who help with what lies below.
 #[cold]
-pub(crate) fn on_fresh_ring<R>(f: impl FnOnce() -> R) -> R {
-    let slot = context::slot().expect("heist: a fork was made outside a pool");
+pub(crate) fn on_fresh_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
     let registry = slot.registry();
     let fresh = FreshRing {
         slot: registry.acquire_guest(),
@@ -473,7 +525,7 @@ pub(crate) fn on_fresh_ring<R>(f: impl FnOnce() -> R) -> R {
     };
     fresh.slot.set_role(slot.role());
     let _context = context::enter(fresh.slot);
-    f()
+    f(fresh.slot)
 }
 
 struct FreshRing<'a> {
@@ -512,26 +564,28 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// Where nobody else is in, nobody pushes forks: then only the queue matters.
+/// Where nobody else is in, nobody pushes forks: then only detached tasks matter, and they are published with a full fence
+/// or by a worker, who was in.
 fn leave_vacancy(registry: &Registry) {
     let counts = registry.sleep.counts();
     if counts.workers + counts.guests > 0 {
         registry.fill_vacancy();
-    } else if !registry.injector.is_empty() {
+    } else if registry.has_detached() {
         registry.published(Need::Worker);
     }
 }
 
-/// Whether the current thread is one of the pool's own.
+/// Whether the current thread is one of the pool's own, from wherever it acts at the moment.
 pub(crate) fn is_pool_thread(registry: &Registry) -> bool {
-    context::slot()
-        .is_some_and(|slot| std::ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest)
+    context::home_in(registry).is_some()
+}
+
+/// Which worker of this pool the current thread is, from wherever it acts at the moment.
+pub(crate) fn home_index(registry: &Registry) -> Option<usize> {
+    context::home_in(registry)?.seat.worker()
 }
 
 /// Which worker the current thread is.
 pub(crate) fn current_index() -> Option<usize> {
-    match context::slot()?.role() {
-        Seat::Worker(index) => Some(index),
-        Seat::Spare | Seat::Guest => None,
-    }
+    context::slot()?.role().worker()
 }

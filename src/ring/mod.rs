@@ -264,6 +264,13 @@ impl<T> Ring<T> {
         }
     }
 
+    /// Owner: whether somebody asks for attention now. A strict ring cannot tell.
+    #[inline]
+    pub(crate) fn is_asked(&self) -> bool {
+        self.bounds.limit.load(Ordering::Relaxed) == 0
+            && self.bounds.guard.load(Ordering::Relaxed) & STRICT == 0
+    }
+
     /// Owner: how many places are in use, stolen ones included.
     pub(crate) fn depth(&self) -> usize {
         self.owner.bottom.load(Ordering::Relaxed)

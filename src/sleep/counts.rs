@@ -46,9 +46,12 @@ impl Counts {
 
     /// Whether a publisher should get a thread: nobody searches, one can be had, and there is room for it.
     pub(crate) fn wants(self, need: Need, target: usize) -> bool {
-        let room =
-            self.workers + self.guests < target || (need == Need::Worker && self.workers == 0);
-        self.searching == 0 && self.available > 0 && room
+        self.searching == 0 && self.available > 0 && self.has_room(need, target)
+    }
+
+    /// Whether one more thread may be awake for this.
+    pub(crate) fn has_room(self, need: Need, target: usize) -> bool {
+        self.workers + self.guests < target || (need == Need::Worker && self.workers == 0)
     }
 
     /// More threads are busy than the pool is to have.

@@ -95,8 +95,8 @@ pub(crate) enum Park {
     Now,
     /// Look once more (announce, heavy fence, every queue), then park.
     AfterLook,
-    /// The pool is closing: the thread was not put on the list and is no longer counted. Look once more; then
-    /// leave, or [`Sleep::rejoin`].
+    /// The pool is closing: the thread is to be had again by starting it. Look once more; then leave, or
+    /// [`Sleep::rejoin`].
     Leave,
 }
 
@@ -217,16 +217,19 @@ impl Sleep {
     }
 
     /// A searcher of `slot` found nothing and goes on the idle list.
-    pub(crate) fn park_free(&self, slot: usize, spare: bool) -> Park {
+    pub(crate) fn park_free(&self, slot: usize, worker: Option<usize>) -> Park {
         let mut idle = lock(&self.idle);
         if idle.closed {
-            self.add(0, ONE_WORKER + ONE_SEARCHING);
+            match worker {
+                Some(index) => idle.unstarted.push(index),
+                None => idle.spares_left += 1,
+            }
+            self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
             return Park::Leave;
         }
-        if spare {
-            idle.spares.push(slot);
-        } else {
-            idle.workers.push(slot);
+        match worker {
+            Some(_) => idle.workers.push(slot),
+            None => idle.spares.push(slot),
         }
         let before = self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
         let after = Counts::unpack(
@@ -241,9 +244,20 @@ impl Sleep {
         }
     }
 
-    /// A thread that was about to leave saw work: counted again, searching.
-    pub(crate) fn rejoin(&self) {
-        self.add(ONE_WORKER + ONE_SEARCHING, 0);
+    /// A thread that was about to leave saw work: counted again, searching. False: another one was started in its place.
+    pub(crate) fn rejoin(&self, worker: Option<usize>) -> bool {
+        match worker {
+            Some(index) => self.claim_worker(index),
+            None => {
+                let mut idle = lock(&self.idle);
+                let Some(left) = idle.spares_left.checked_sub(1) else {
+                    return false;
+                };
+                idle.spares_left = left;
+                self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
+                true
+            }
+        }
     }
 
     /// The last look found work: off the list again, searching. False: somebody recruited the caller meanwhile,
@@ -301,9 +315,12 @@ impl Sleep {
         self.add(if guest { ONE_GUEST } else { ONE_WORKER }, 0);
     }
 
+    /// Where there was room before, whoever made it has asked all rings, and nothing is new.
     fn vacate(&self, unit: u64) -> bool {
         let before = self.add(0, unit);
-        Counts::unpack(before.wrapping_sub(unit)).wants(Need::Worker, self.target())
+        let after = Counts::unpack(before.wrapping_sub(unit));
+        let before = Counts::unpack(before);
+        after.wants(Need::Worker, self.target()) && !before.has_room(Need::Worker, self.target())
     }
 
     /// The one change of the word. Returns it as it was.

@@ -97,8 +97,14 @@ impl Bench {
                 self.run();
                 self.sleep.search();
             }
-            match self.sleep.park_free(slot, slot == SPARE) {
-                Park::Leave => return,
+            let worker = (slot != SPARE).then_some(slot);
+            match self.sleep.park_free(slot, worker) {
+                Park::Leave => {
+                    if !(self.look() && self.sleep.rejoin(worker)) {
+                        return;
+                    }
+                    continue;
+                }
                 Park::Now => self.parkers[slot].park(),
                 Park::AfterLook => {
                     if !(self.look() && self.sleep.still_wanted(Need::Worker)) {

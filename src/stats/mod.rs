@@ -95,7 +95,7 @@ impl ThreadPool {
             threads: self.num_threads(),
             active: counts.workers + counts.guests,
             idle: registry.alive().saturating_sub(counts.workers),
-            queued: registry.injector.len(),
+            queued: registry.injector.len() + registry.strays.len(),
             spares: registry.alive_spares(),
             start_failures: registry.start_failures.get(),
             ..PoolStats::default()
@@ -156,7 +156,7 @@ fn worker_stats(registry: &Registry, slot: &Slot) -> WorkerStats {
                 .busy_shown_ns
                 .raise(counters.busy_ns.get() + running),
         ),
-        queued: slot.stealer.len(),
+        queued: slot.tasks.len() + slot.detached.len(),
     }
 }
 

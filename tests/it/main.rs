@@ -7,6 +7,7 @@ mod join;
 mod lifecycle;
 mod map;
 mod map_values;
+mod mixtures;
 mod panics;
 mod panics_unseen;
 mod properties;

@@ -9,17 +9,24 @@
 use super::Source;
 use crate::fork::join;
 use crate::pool::context;
+use crate::ring::Ring;
 use crate::sys;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a piece should take, in [`sys::ticks`]: about 1 us, some 300 forks (measured 2026-11 by the bench `map`).
 const PIECE: u64 = sys::TICKS_PER_MICROSECOND;
 
+/// A piece that takes this long has met other items than those it was measured by.
+const LATE: u64 = 4 * PIECE;
+
 /// What looking at the clock twice costs, in ticks. A piece that seems to take less says only that it is short.
 const CLOCK: u64 = 16 * sys::TICKS_PER_MICROSECOND / 1_000;
 
 /// A pace grows at most by this factor at a time: one cheap item says little about the next.
 const GROWTH: usize = 32;
+
+/// A piece of so many items is run in eighths.
+const EIGHTHS: usize = 32;
 
 /// So many pieces are not timed after one that was, once the pace is known.
 const TIMED_TURN: usize = 7;
@@ -77,7 +84,20 @@ fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &
     }
     let whole = len <= pace.items() && len <= bounds.max;
     if whole || len < 2 || len / 2 < bounds.min {
-        return pace.time(len, || plan.piece(source, offset, len));
+        let part = Part {
+            source,
+            offset,
+            len,
+        };
+        let (out, rest) = pace.time(len, || piece(part, bounds, plan));
+        return match rest {
+            None => out,
+            Some(rest) => {
+                // Somebody wants work while what looked like a piece still has some: find out again what items cost.
+                pace.forget();
+                plan.merge(out, halve(rest, bounds, plan, pace))
+            }
+        };
     }
     let middle = if pace.is_known() {
         len / 2
@@ -106,6 +126,43 @@ fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &
         },
     );
     plan.merge(left, right)
+}
+
+/// Runs a piece, one of many items in eighths: when somebody asks for work although the piece has lasted much longer than it
+/// should, the rest is returned.
+fn piece<S: Source, P: Plan<S>>(
+    part: Part<S>,
+    bounds: Bounds,
+    plan: &P,
+) -> (P::Out, Option<Part<S>>) {
+    let Part {
+        mut source,
+        mut offset,
+        mut len,
+    } = part;
+    let block = (len / 8).max(bounds.min);
+    if len < EIGHTHS || len / 2 < block {
+        return (plan.piece(source, offset, len), None);
+    }
+    let start = sys::ticks();
+    let (first, rest) = source.split_at(block);
+    let mut out = plan.piece(first, offset, block);
+    (source, offset, len) = (rest, offset + block, len - block);
+    while len / 2 >= block {
+        let asked = context::ring().is_some_and(Ring::is_asked);
+        if asked && sys::ticks().saturating_sub(start) > LATE {
+            let rest = Part {
+                source,
+                offset,
+                len,
+            };
+            return (out, Some(rest));
+        }
+        let (next, rest) = source.split_at(block);
+        out = plan.merge(out, plan.piece(next, offset, block));
+        (source, offset, len) = (rest, offset + block, len - block);
+    }
+    (plan.merge(out, plan.piece(source, offset, len)), None)
 }
 
 /// How many items make a piece, as one thread has learned it. Atomics only because the closure that may be stolen
@@ -144,6 +201,11 @@ impl Pace {
 
     fn is_known(&self) -> bool {
         self.turns.load(Ordering::Relaxed) != LEARNING
+    }
+
+    fn forget(&self) {
+        self.items.store(1, Ordering::Relaxed);
+        self.turns.store(LEARNING, Ordering::Relaxed);
     }
 
     /// Runs a piece of `len` items, and sometimes learns from it.

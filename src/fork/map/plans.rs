@@ -95,7 +95,8 @@ impl<R> Buffer<R> {
         };
         part.into_seq().take(len).for_each(|item| {
             let result = f(item);
-            // SAFETY: `take` yields at most `len`, and parts do not overlap: `drive` cuts offset and length, not the source.
+            // SAFETY: `take` yields at most `len` (on a user's iterator it can go by `next` only: its `try_fold` cannot be
+            // overridden in stable Rust), and parts do not overlap: `drive` cuts offset and length, not the source.
             unsafe { filled.push(result) };
         });
         assert!(
