@@ -8,7 +8,7 @@ use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
 use crate::sleep::{Need, Park, Recruit, Sleep};
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, lock};
+use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
 use crate::{barrier, sys, unwind};
 use std::ptr;
 use std::sync::Weak;
@@ -279,8 +279,17 @@ impl Registry {
         }
     }
 
+    /// The same where no other thread of the pool is awake.
+    pub(crate) fn fill_quiet_vacancy(&self) {
+        // ORDERING: pairs with the fence in `published`.
+        fence(Ordering::SeqCst);
+        if let Some(need) = self.look() {
+            self.dispatch(self.sleep.recruit(need));
+        }
+    }
+
     /// Whether there is something that only a worker will run.
-    pub(crate) fn has_detached(&self) -> bool {
+    fn has_detached(&self) -> bool {
         !self.injector.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
     }
 
@@ -319,8 +328,12 @@ impl Registry {
 
     /// Runs detached tasks on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
-        // A thread that is just being started is counted awake before it is alive.
-        let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
+        // A thread that is just being started is counted awake before it is alive. Of two whose starts fail at the same
+        // time, the fences let at least one see that the other's is over.
+        let nobody = || {
+            fence(Ordering::SeqCst);
+            self.alive() == 0 && self.sleep.counts().workers == 0
+        };
         while nobody() && !self.injector.is_empty() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
             let Ok(_alone) = self.stranded.try_lock() else {

@@ -564,14 +564,13 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// Where nobody else is in, nobody pushes forks: then only detached tasks matter, and they are published with a full fence
-/// or by a worker, who was in.
+/// Where nobody else is awake, nobody pushes forks, and those of threads that have parked are visible by the word: no heavy fence.
 fn leave_vacancy(registry: &Registry) {
     let counts = registry.sleep.counts();
     if counts.workers + counts.guests > 0 {
         registry.fill_vacancy();
-    } else if registry.has_detached() {
-        registry.published(Need::Worker);
+    } else {
+        registry.fill_quiet_vacancy();
     }
 }
 

@@ -320,7 +320,8 @@ impl Sleep {
         let before = self.add(0, unit);
         let after = Counts::unpack(before.wrapping_sub(unit));
         let before = Counts::unpack(before);
-        after.wants(Need::Worker, self.target()) && !before.has_room(Need::Worker, self.target())
+        let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
+        new(Need::Help) || new(Need::Worker)
     }
 
     /// The one change of the word. Returns it as it was.
