@@ -153,25 +153,6 @@ fn tasks_from_outside_against_the_last_look() {
     });
 }
 
-/// The same from two threads, with two workers.
-#[test]
-#[ignore = "too large"]
-fn two_publishers_and_two_workers() {
-    model(Flavour::Strict, || {
-        let pool = Arc::new(pool(2, 0));
-        let party = Party::of(2);
-        let publish = {
-            let (pool, party) = (Arc::clone(&pool), party.clone());
-            move || pool.spawn(move || party.arrive())
-        };
-        let other = thread::spawn(publish.clone());
-        publish();
-        party.gate.pass();
-        other.join().unwrap();
-        drop(pool);
-    });
-}
-
 /// A worker waits, parked, for something that a task from outside brings about. The task is published while that worker
 /// is awake and takes the only place, or later: a spare must run it.
 #[test]
@@ -195,7 +176,6 @@ fn a_parked_waiter_leaves_a_vacancy() {
 /// A worker's own task lies in its deque when it parks in a wait for that task, and a guest, which blocks on the same thing, takes
 /// the only place: a detached task is nobody's to help with, so a spare must run it all the same.
 #[test]
-#[ignore = "finds a lost wake-up"]
 fn a_waiters_own_tasks_need_a_worker_whatever_the_guests_do() {
     model(Flavour::Strict, || {
         let pool = Arc::new(pool(1, 1));
@@ -210,41 +190,6 @@ fn a_waiters_own_tasks_need_a_worker_whatever_the_guests_do() {
             after.open();
         });
         pool.install(|| over.pass());
-        drop(pool);
-    });
-}
-
-/// A thread that finds several tasks takes two at once. The first needs the second to end, so another worker must get that one: also
-/// when it looked while the second was in no queue.
-#[test]
-#[ignore = "finds a lost wake-up"]
-fn a_batch_is_published() {
-    model(Flavour::Strict, || {
-        let pool = pool(2, 0);
-        let (begun, go, second, over) = (
-            Gate::default(),
-            Gate::default(),
-            Gate::default(),
-            Gate::default(),
-        );
-        {
-            let (begun, go) = (begun.clone(), go.clone());
-            pool.spawn(move || {
-                begun.open();
-                go.pass();
-            });
-        }
-        begun.pass();
-        {
-            let (second, over) = (second.clone(), over.clone());
-            pool.spawn(move || {
-                second.pass();
-                over.open();
-            });
-        }
-        pool.spawn(move || second.open());
-        go.open();
-        over.pass();
         drop(pool);
     });
 }

@@ -215,8 +215,13 @@ impl Registry {
                 self.start_failures.add_shared(1);
                 self.release(slot);
                 self.sleep.start_failed(seat.worker());
-                // To be had again, and nobody searches: the next pushes are to try.
+                // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
+                // another that is there.
                 self.request_all();
+                fence(Ordering::SeqCst);
+                if let Some(need) = self.look() {
+                    self.dispatch(self.sleep.recruit_parked(need));
+                }
                 while let Some(letter) = slot.mail().take() {
                     letter.resolve(Fate::Run, None);
                 }

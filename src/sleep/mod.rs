@@ -34,7 +34,7 @@
 //! the event's last look sees the work. Without the look, or without either fence, both can miss:
 //! `models::sleep_*` fail then.
 
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
 
 mod counts;
 mod parker;
@@ -140,7 +140,21 @@ impl Sleep {
     /// Gets a thread if one is wanted and to be had.
     #[cold]
     pub(crate) fn recruit(&self, need: Need) -> Recruit {
-        let mut idle = lock(&self.idle);
+        self.recruit_from(lock(&self.idle), need)
+    }
+
+    /// The same after a start has failed: only threads that are there. While it was being started the recruit counted as
+    /// searching, and others may have relied on it.
+    #[cold]
+    pub(crate) fn recruit_parked(&self, need: Need) -> Recruit {
+        let idle = lock(&self.idle);
+        if idle.workers.is_empty() && (idle.spares.is_empty() || !idle.unstarted.is_empty()) {
+            return Recruit::None;
+        }
+        self.recruit_from(idle, need)
+    }
+
+    fn recruit_from(&self, mut idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
         let change = ONE_WORKER
             .wrapping_add(ONE_SEARCHING)
             .wrapping_sub(ONE_AVAILABLE);

@@ -8,6 +8,7 @@ mod lifecycle;
 mod map;
 mod map_values;
 mod mixtures;
+mod nested;
 mod panics;
 mod panics_unseen;
 mod properties;
