@@ -229,10 +229,10 @@ mod scopes {
         seen.check(&["on a worker", "on the guest"]);
     }
 
-    /// A worker holds a lock over a scope; another one steals a stranger's task, which wants the lock, and the scope's
-    /// task with it in one batch. The scope's owner must still find its task, though it looked while that was in no queue.
+    /// A worker holds a lock over a scope; another one takes a stranger's task, which wants the lock, and may take the scope's
+    /// task too. The scope's owner must find its task in any case.
     #[test]
-    fn a_batch_hides_no_task_from_its_scope() {
+    fn a_stolen_stranger_hides_no_task_from_its_scope() {
         model(Flavour::Strict, || {
             let pool = Arc::new(pool(2, 0));
             let (lock, over) = (Gate::default(), Gate::default());

@@ -20,6 +20,7 @@ use crate::pool::worker::{self, Awaited};
 use crate::pool::{Registry, Slot, ThreadPool, context, global};
 use crate::sync::{AtomicI64, Mutex, Ordering, lock};
 use crate::unwind::{self, Payload};
+use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -33,10 +34,11 @@ const ONE: i64 = 2;
 /// Where tasks that borrow for `'scope` are spawned. See [`scope`].
 pub struct Scope<'scope> {
     group: Group,
-    /// Spawns minus ends on the owner's thread, until it parks.
-    own: Cell<i64>,
+    /// Spawns minus ends on the owner's thread, until it parks. On lines of its own: the owner writes it at each task, while
+    /// others write the word and all read the rest.
+    own: CachePadded<Cell<i64>>,
     /// The rest of the tasks that have not ended, by [`ONE`]s, and [`PARKED`].
-    word: AtomicI64,
+    word: CachePadded<AtomicI64>,
     /// The first panic of a task.
     panic: Mutex<Option<Payload>>,
     registry: *const Registry,
@@ -104,8 +106,8 @@ fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R
     slot.registry().check_fork();
     let scope = Scope {
         group: Group::new(slot.group(), slot.id),
-        own: Cell::new(0),
-        word: AtomicI64::new(0),
+        own: CachePadded::new(Cell::new(0)),
+        word: CachePadded::new(AtomicI64::new(0)),
         panic: Mutex::new(None),
         registry: slot.registry(),
         owner: slot,
@@ -168,7 +170,7 @@ impl<'scope> Scope<'scope> {
         let registry = self.registry();
         registry.check_fork();
         let slot = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
-        self.count(slot, 1);
+        let by_owner = self.count(slot, 1).is_none();
         // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
         let task = unsafe { Task::new(&self.group, slot.map(Slot::blocks), task) };
         match slot {
@@ -182,7 +184,8 @@ impl<'scope> Scope<'scope> {
             }
         }
         // Dekker: {push; light (in `push_task`, or the fence in `inject`); word} here, {word; heavy; look} in `announce`.
-        if self.word.load(Ordering::Relaxed) & PARKED != 0 {
+        // The owner, at work, is not parked, and would only fetch the line that others write.
+        if !by_owner && self.word.load(Ordering::Relaxed) & PARKED != 0 {
             registry.wake(self.owner().id);
         }
     }

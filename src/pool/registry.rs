@@ -10,6 +10,7 @@ use crate::job::{Fate, Task};
 use crate::sleep::{Need, Park, Recruit, Sleep};
 use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
 use crate::{barrier, sys, unwind};
+use crossbeam_utils::CachePadded;
 use std::ptr;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -29,7 +30,7 @@ pub(crate) struct Registry {
     pub(crate) sleep: Sleep,
     threads: Mutex<Threads>,
     /// A guest slot that is free, most likely the one that was used last. Taken by swap.
-    guest: AtomicPtr<Slot>,
+    guest: CachePadded<AtomicPtr<Slot>>,
     /// How many [`super::ThreadPool`] handles there are.
     pub(crate) handles: AtomicUsize,
     /// How many of the pool's threads have been started and not ended.
@@ -66,7 +67,7 @@ impl Registry {
             stranded: Mutex::new(()),
             sleep: Sleep::new(threads, spares),
             threads: Mutex::new(Threads::default()),
-            guest: AtomicPtr::new(ptr::null_mut()),
+            guest: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
             handles: AtomicUsize::new(1),
             alive: AtomicUsize::new(0),
             spares: AtomicUsize::new(0),

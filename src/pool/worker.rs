@@ -107,7 +107,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
         }
         end_busy(registry, slot);
         let others = if std::mem::replace(searching, true) {
-            registry.sleep.counts().searching - 1
+            registry.sleep.counts().searching.saturating_sub(1)
         } else {
             registry.sleep.search()
         };

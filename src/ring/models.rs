@@ -26,6 +26,8 @@ struct Item {
 struct Bench {
     ring: Box<Ring<Item>>,
     items: Vec<Item>,
+    /// The job whose descendants helpers may take runs. Only item 0 is one.
+    running: AtomicBool,
 }
 
 impl Bench {
@@ -39,6 +41,7 @@ impl Bench {
                     done: AtomicBool::new(false),
                 })
                 .collect(),
+            running: AtomicBool::new(true),
         })
     }
 
@@ -74,6 +77,25 @@ impl Bench {
         item.value
             .with(|value| assert_eq!(unsafe { *value }, n + 1));
         assert_eq!(item.taken.fetch_add(1, Relaxed), 0, "item {n} twice");
+    }
+
+    /// Owner: the job ends; item 1 will be no descendant of it.
+    fn end_job(&self) {
+        self.running.store(false, Ordering::Release);
+    }
+
+    /// Helper: as it asks before it takes anything.
+    fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Helper: what it got, which must be a descendant.
+    fn finish_help(&self, stolen: Steal<Item>) {
+        if let Steal::Item(item) = stolen {
+            let descendant = std::ptr::eq(&self.items[0], item.as_ptr());
+            assert!(descendant, "an item of another job");
+            self.finish(stolen);
+        }
     }
 
     /// Thief: what it got.
@@ -192,6 +214,35 @@ fn publish_twice(bench: &Bench) {
     bench.pop(0, a);
 }
 
+/// A public descendant comes back to its owner; then another job has a public item at the same place.
+fn two_public_lives(bench: &Bench) {
+    let a = bench.push(0);
+    bench.ring.attend();
+    bench.pop(0, a);
+    bench.end_job();
+    let b = bench.push(1);
+    bench.ring.attend();
+    bench.pop(1, b);
+}
+
+/// The same with private items.
+fn two_private_lives(bench: &Bench) {
+    bench.ring.attend();
+    let a = bench.push(0);
+    bench.pop(0, a);
+    bench.end_job();
+    let b = bench.push(1);
+    bench.pop(1, b);
+}
+
+fn help_to_public(bench: &Bench) {
+    bench.finish_help(bench.ring.steal(0, || bench.is_running()));
+}
+
+fn help_by_force(bench: &Bench) {
+    bench.finish_help(bench.ring.force(0, || bench.is_running()));
+}
+
 both_flavours! {
     two_public_steals: 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }];
     public_steals_of_two_thieves: 2, publish_between, &[Bench::steal, Bench::steal];
@@ -203,4 +254,7 @@ both_flavours! {
     publish_against_force: 2, publish_twice, &[Bench::force];
     publish_against_force_and_steal: 2, publish_twice, &[Bench::force, Bench::steal];
     two_forces_of_one_thief: 2, private_twice, &[|b| { b.force(); b.force(); }];
+    two_forcers_of_a_place_used_twice: 2, private_twice, &[Bench::force, Bench::force];
+    help_takes_public_descendants_only: 2, two_public_lives, &[help_to_public];
+    help_takes_private_descendants_only: 2, two_private_lives, &[help_by_force];
 }

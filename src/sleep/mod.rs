@@ -35,6 +35,7 @@
 //! `models::sleep_*` fail then.
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
+use crossbeam_utils::CachePadded;
 
 mod counts;
 mod parker;
@@ -52,7 +53,8 @@ pub(crate) const MAX_THREADS: usize = 1 << 12;
 /// The sleep state of one pool. See the module.
 #[derive(Debug)]
 pub(crate) struct Sleep {
-    word: AtomicU64,
+    /// On lines of its own: written at each search and by each guest, beside what every spawn reads.
+    word: CachePadded<AtomicU64>,
     /// How many threads the pool wants awake.
     target: AtomicUsize,
     idle: Mutex<Idle>,
@@ -104,7 +106,7 @@ impl Sleep {
     pub(crate) fn new(target: usize, spares: usize) -> Self {
         let available = (target + spares) as u64;
         Sleep {
-            word: AtomicU64::new(available * ONE_AVAILABLE),
+            word: CachePadded::new(AtomicU64::new(available * ONE_AVAILABLE)),
             target: AtomicUsize::new(target),
             idle: Mutex::new(Idle {
                 workers: Vec::new(),
