@@ -201,6 +201,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// The slot of the current thread, if it is one of this pool's. Tasks end on such threads, but for a closing pool's.
+    #[inline]
     fn here(&self) -> Option<&Slot> {
         context::slot().filter(|slot| ptr::eq(slot.registry(), self.registry()))
     }

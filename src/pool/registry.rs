@@ -379,6 +379,7 @@ impl Registry {
     }
 
     /// Whether this is a child process that has the pool's memory but not its threads.
+    #[inline]
     pub(crate) fn forked(&self) -> bool {
         sys::forks() != self.forks
     }

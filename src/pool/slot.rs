@@ -136,6 +136,7 @@ impl Slot {
     }
 
     /// Owner: pushes a scope's task and looks whether somebody wants to know.
+    #[inline]
     pub(crate) fn push_task(&self, task: Task) {
         self.owner.position.set(self.owner.position.get() + 1);
         self.owner.deque.push(task);
@@ -147,6 +148,7 @@ impl Slot {
     }
 
     /// Owner: the newest scope's task of the own deque.
+    #[inline]
     pub(crate) fn pop_task(&self) -> Option<Task> {
         let task = self.owner.deque.pop()?;
         self.owner.position.set(self.owner.position.get() - 1);
