@@ -45,8 +45,15 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Tasks that came to an end of any kind.
+    pub(crate) fn ended(&self) -> u64 {
+        self.completed.get() + self.failed.get() + self.cancelled.get()
+    }
+}
+
 counters! {
-    /// Tasks made: `spawn` and scope tasks.
+    /// Tasks made: `submit`, `spawn`, scope tasks.
     submitted,
     /// Tasks that ended without a panic.
     completed,
@@ -54,6 +61,10 @@ counters! {
     failed,
     /// Tasks dropped before they ran.
     cancelled,
+    /// Panics that no handle and no scope saw.
+    lost_panics,
+    /// Tasks that a thread of the pool queued beyond the capacity.
+    beyond_capacity,
     /// Tasks and stolen forks that ran here.
     executed,
     /// Forks and tasks taken from another slot.

@@ -251,11 +251,14 @@ impl Group {
     }
 }
 
+/// Ends a task. False: somebody else had ended it before, only its block was left.
+pub(crate) type Resolve = unsafe fn(NonNull<TaskHeader>, Fate, Option<&Blocks>) -> bool;
+
 /// First word of a task on the heap.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TaskHeader {
-    resolve: unsafe fn(NonNull<TaskHeader>, Fate, Option<&Blocks>),
+    resolve: Resolve,
     /// Whose task it is; null: nobody's, detached.
     group: *const Group,
 }
@@ -273,7 +276,31 @@ struct TaskBlock<F> {
     closure: F,
 }
 
+impl TaskHeader {
+    /// A detached task's.
+    pub(crate) fn detached(resolve: Resolve) -> Self {
+        TaskHeader {
+            resolve,
+            group: ptr::null(),
+        }
+    }
+}
+
 impl Task {
+    /// A task in a block of the caller's making.
+    ///
+    /// # Safety
+    /// `header` is the first field of a block that its `resolve` can end, once, on any thread.
+    #[inline]
+    pub(crate) unsafe fn from_header(header: NonNull<TaskHeader>) -> Self {
+        Task(header)
+    }
+
+    /// Where the block is. It stays this task's.
+    pub(crate) fn header(&self) -> NonNull<TaskHeader> {
+        self.0
+    }
+
     /// One block of memory, from `blocks` if the caller owns some. `closure` gets what becomes of the task and must not unwind.
     ///
     /// # Safety
@@ -319,9 +346,9 @@ impl Task {
         false
     }
 
-    /// Ends the task. Its memory goes to `blocks` if the caller owns some.
+    /// Ends the task. Its memory goes to `blocks` if the caller owns some. False: there was nothing left to end.
     #[inline]
-    pub(crate) fn resolve(self, fate: Fate, blocks: Option<&Blocks>) {
+    pub(crate) fn resolve(self, fate: Fate, blocks: Option<&Blocks>) -> bool {
         let task = ManuallyDrop::new(self);
         // SAFETY: the block is alive, its header says how it is built.
         let resolve = unsafe { task.0.as_ref() }.resolve;
@@ -340,7 +367,7 @@ unsafe fn resolve<F: FnOnce(Fate) + Send>(
     task: NonNull<TaskHeader>,
     fate: Fate,
     blocks: Option<&Blocks>,
-) {
+) -> bool {
     let block = task.cast::<TaskBlock<F>>();
     // SAFETY: made by `Task::new::<F>`, resolved once: the value is moved out, the memory is given back.
     let TaskBlock { closure, .. } = unsafe { block.read() };
@@ -350,4 +377,5 @@ unsafe fn resolve<F: FnOnce(Fate) + Send>(
     let guard = unwind::AbortOnUnwind("a task's wrapper panicked");
     closure(fate);
     std::mem::forget(guard);
+    true
 }

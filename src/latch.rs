@@ -57,14 +57,4 @@ impl Latch {
     pub(crate) fn unregister(&self) {
         *lock(&self.shared.waiter) = None;
     }
-
-    /// Blocks a thread that takes part in no pool.
-    pub(crate) fn wait(&self) {
-        let parker = Arc::new(Parker::default());
-        while !self.is_set() {
-            if self.register(&parker) {
-                parker.park();
-            }
-        }
-    }
 }

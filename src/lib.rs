@@ -58,13 +58,22 @@ mod pool;
 
 mod fork;
 
+mod executor;
+
 mod stats;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use executor::{
+    AsCompleted, CancelToken, JoinError, JoinHandle, JoinSet, RunningTask, ShutdownTimeout,
+    TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed, current_token,
+    first_finished, first_ok, spawn, wait,
+};
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source};
-pub use fork::{Scope, current_thread_index, join, scope, spawn, yield_now};
-pub use pool::{BuildError, Start, ThreadPool, ThreadPoolBuilder, Waits, global};
+pub use fork::{Scope, current_thread_index, join, scope, yield_now};
+pub use pool::{
+    BuildError, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
+};
 pub use stats::{PoolStats, SchedulerStats, WorkerStats};

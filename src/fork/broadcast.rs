@@ -2,7 +2,7 @@
 
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
-use crate::pool::{Seat, ThreadPool, context, worker};
+use crate::pool::{Seat, ThreadPool, worker};
 use crate::sync::{Mutex, lock};
 use crate::unwind::{self, Payload};
 use std::ptr;
@@ -36,7 +36,7 @@ impl ThreadPool {
             let outcome = unwind::catch(|| f(index));
             *lock(&results[index]) = Some(outcome);
         };
-        let own = worker::home_index(registry);
+        let own = worker::home_index(registry).filter(|&index| index < count);
         for index in (0..count).filter(|&index| Some(index) != own) {
             if registry.sleep.claim_worker(index) && registry.start(Seat::Worker(index)).is_err() {
                 run(index);
@@ -59,10 +59,7 @@ impl ThreadPool {
             run(index);
             latch.count_down();
         }
-        match context::slot() {
-            Some(slot) => worker::wait(slot, &latch, false),
-            None => latch.wait(),
-        }
+        worker::block(&latch, None);
         let outcomes = results.into_iter().map(|cell| {
             cell.into_inner()
                 .unwrap_or_else(|poison| poison.into_inner())

@@ -2,7 +2,7 @@
 
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
-use crate::pool::{ThreadPool, context, worker};
+use crate::pool::{Priority, ThreadPool, worker};
 use crate::sync::{Mutex, lock};
 use crate::unwind;
 
@@ -57,13 +57,8 @@ impl ThreadPool {
         };
         // SAFETY: this function does not return before the latch is set, which is the last thing that the task does.
         let task = unsafe { Task::new(std::ptr::null(), None, task) };
-        registry.inject(task);
-        registry.run_stranded();
-        match context::slot() {
-            // A worker of another pool, say: it leaves a vacancy there.
-            Some(slot) => worker::wait(slot, &latch, false),
-            None => latch.wait(),
-        }
+        registry.inject([task], Priority::Normal);
+        worker::block(&latch, None);
         match outcome
             .into_inner()
             .unwrap_or_else(|poison| poison.into_inner())

@@ -1,6 +1,7 @@
 //! How a pool is made.
 
 use super::ThreadPool;
+use super::gate::WhenFull;
 use super::registry::Registry;
 use super::slot::Seat;
 use crate::sleep::MAX_THREADS;
@@ -25,6 +26,8 @@ pub(crate) struct Config {
     pub(super) on_thread_start: Option<Hook>,
     pub(super) on_thread_exit: Option<Hook>,
     pub(super) panic_handler: Option<PanicHandler>,
+    pub(super) queue_capacity: Option<usize>,
+    pub(super) when_full: WhenFull,
 }
 
 /// When a pool's threads start.
@@ -73,6 +76,8 @@ pub struct ThreadPoolBuilder {
     on_thread_start: Option<Hook>,
     on_thread_exit: Option<Hook>,
     panic_handler: Option<PanicHandler>,
+    queue_capacity: Option<usize>,
+    when_full: WhenFull,
 }
 
 impl ThreadPoolBuilder {
@@ -152,6 +157,20 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// The most tasks of [`submit`](ThreadPool::submit), [`spawn`](ThreadPool::spawn) and streams that may be queued and not have
+    /// begun; by default there is no limit. It binds threads outside the pool: a task's own are queued beyond it, and counted, since a worker
+    /// that waited for its own pool would wait for itself. At least 1.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.queue_capacity = Some(tasks.max(1));
+        self
+    }
+
+    /// What happens to a task for which there is no room. See [`queue_capacity`](Self::queue_capacity).
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
     /// Makes the pool.
     ///
     /// # Errors
@@ -204,6 +223,8 @@ impl ThreadPoolBuilder {
             on_thread_start: self.on_thread_start,
             on_thread_exit: self.on_thread_exit,
             panic_handler: self.panic_handler,
+            queue_capacity: self.queue_capacity,
+            when_full: self.when_full,
         })
     }
 }
@@ -216,11 +237,13 @@ impl fmt::Debug for ThreadPoolBuilder {
             .field("start", &self.start)
             .field("waits", &self.waits)
             .field("stack_size", &self.stack_size)
+            .field("queue_capacity", &self.queue_capacity)
+            .field("when_full", &self.when_full)
             .finish_non_exhaustive()
     }
 }
 
-fn automatic_size() -> usize {
+pub(super) fn automatic_size() -> usize {
     std::env::var("HEIST_NUM_THREADS")
         .ok()
         .and_then(|value| value.trim().parse().ok())
@@ -243,6 +266,13 @@ pub fn global() -> &'static ThreadPool {
             .build()
             .expect("heist: the defaults make a valid pool and start no thread")
     })
+}
+
+/// Whether that is the pool of the free functions.
+pub(crate) fn is_global(registry: &Registry) -> bool {
+    GLOBAL
+        .get()
+        .is_some_and(|pool| std::ptr::eq(pool.registry(), registry))
 }
 
 impl ThreadPool {

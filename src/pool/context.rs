@@ -28,6 +28,8 @@ thread_local! {
     static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
     /// The slot that this thread was started for, from wherever it acts at the moment.
     static HOME: Cell<*const Slot> = const { Cell::new(ptr::null()) };
+    /// Below this address the stack is used up too far to begin a task there.
+    static FLOOR: Cell<usize> = const { Cell::new(0) };
 }
 
 #[cfg(loom)]
@@ -36,6 +38,7 @@ loom::thread_local! {
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
     static HOME: Cell<*const Slot> = Cell::new(ptr::null());
+    static FLOOR: Cell<usize> = Cell::new(0);
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
@@ -67,9 +70,35 @@ pub(crate) fn slot<'a>() -> Option<&'a Slot> {
     unsafe { slot.as_ref() }
 }
 
-/// The current thread is a pool's, started for this slot; the slot outlives it.
-pub(super) fn set_home(slot: &Slot) {
+/// The current thread is a pool's, started for this slot; the slot outlives it. `stack`: how much of its stack may be used up before
+/// [`is_deep`], in bytes.
+pub(super) fn set_home(slot: &Slot, stack: usize) {
     HOME.with(|cell| cell.set(slot));
+    set_floor(stack);
+}
+
+/// From here on the thread may use this much stack before [`is_deep`]. Returns the limit before.
+pub(crate) fn set_floor(stack: usize) -> usize {
+    FLOOR.with(|floor| floor.replace(stack_address().saturating_sub(stack)))
+}
+
+/// Whether so little stack is left that no further task should begin on top of the running ones.
+pub(crate) fn is_deep() -> bool {
+    if FLOOR.with(Cell::get) == 0 {
+        // A thread from outside, of which nothing is known.
+        set_floor(GUEST_STACK);
+    }
+    stack_address() < FLOOR.with(Cell::get)
+}
+
+/// What a guest's stack is trusted to have left when it first joins a task.
+const GUEST_STACK: usize = 512 << 10;
+
+/// Roughly where the stack stands. It grows downwards wherever Rust runs.
+#[inline(never)]
+fn stack_address() -> usize {
+    let here = 0_u8;
+    ptr::from_ref(&here).addr()
 }
 
 /// The slot that the current thread was started for, if it is a pool's.

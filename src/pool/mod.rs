@@ -2,6 +2,8 @@
 
 mod builder;
 pub(crate) mod context;
+mod gate;
+mod lanes;
 mod queue;
 mod registry;
 mod slot;
@@ -11,8 +13,12 @@ pub(crate) mod worker;
 #[cfg(all(test, loom))]
 pub(crate) mod models;
 
+pub(crate) use builder::is_global;
 pub use builder::{BuildError, Start, ThreadPoolBuilder, Waits, global};
-pub(crate) use registry::Registry;
+pub(crate) use gate::Refusal;
+pub use gate::WhenFull;
+pub use lanes::Priority;
+pub(crate) use registry::{Registry, pool};
 pub(crate) use slot::{Seat, Slot};
 
 use crate::sync::{Arc, Ordering};
@@ -53,7 +59,7 @@ impl ThreadPool {
 
     /// How many workers the pool has, started or not.
     pub fn num_threads(&self) -> usize {
-        self.registry.config.num_threads
+        self.registry.sleep.target()
     }
 
     /// The first handle.

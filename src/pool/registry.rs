@@ -1,16 +1,21 @@
 //! The shared part of a pool: its slots, its queue, its threads.
 
-use super::builder::Config;
+use super::builder::{Config, automatic_size};
 use super::context;
+use super::gate::Gate;
+use super::lanes::{Lanes, Priority};
 use super::queue::Injector;
 use super::slot::{Seat, Slot};
 use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
-use crate::sleep::{Need, Park, Recruit, Sleep};
-use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
+use crate::sleep::{MAX_THREADS, Need, Park, Parker, Recruit, Sleep};
+use crate::sync::{
+    Arc, AtomicBool, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock,
+};
 use crate::{barrier, sys, unwind};
 use crossbeam_utils::CachePadded;
+use std::collections::BTreeMap;
 use std::ptr;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
@@ -21,8 +26,17 @@ pub(crate) struct Registry {
     /// Itself, for new threads and handles.
     pub(crate) this: Weak<Registry>,
     slots: SlotTable,
-    /// Detached tasks from outside.
-    pub(crate) injector: Injector,
+    /// Its number, of which there is one for each pool that ever was.
+    pub(crate) id: u64,
+    /// Detached tasks from outside, and those with a priority.
+    pub(crate) lanes: Lanes,
+    /// Who may queue such tasks.
+    pub(crate) gate: Gate,
+    /// Its threads have ended and no new one starts: what is left runs on its callers.
+    retired: AtomicBool,
+    /// Threads that wait until nothing is queued or runs.
+    idle_waiters: AtomicUsize,
+    idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
     pub(crate) strays: Injector,
     /// Held by whoever runs detached tasks because no thread can be started.
@@ -61,8 +75,13 @@ impl Registry {
         let (threads, spares) = (config.num_threads, config.spare_threads);
         Arc::new_cyclic(|this| Registry {
             this: this.clone(),
+            id: register(this),
             slots: SlotTable::default(),
-            injector: Injector::new(),
+            lanes: Lanes::new(),
+            gate: Gate::new(config.queue_capacity, config.when_full),
+            retired: AtomicBool::new(false),
+            idle_waiters: AtomicUsize::new(0),
+            idle_parkers: Mutex::default(),
             strays: Injector::new(),
             stranded: Mutex::new(()),
             sleep: Sleep::new(threads, spares),
@@ -176,12 +195,17 @@ impl Registry {
         self.slot(slot).parker.unpark();
     }
 
-    /// Posts a letter to the worker of `index`, whose thread was started, and wakes it.
+    /// Posts a letter to the worker of `index`, whose thread was started, and wakes it. Where there is none, runs it.
     pub(crate) fn post(&self, index: usize, letter: Task) {
         let id = loop {
             // A worker that another thread is just starting gets its slot in a moment.
             if let Some(id) = lock(&self.threads).workers.get(index).copied().flatten() {
                 break id;
+            }
+            // After a shutdown there is none.
+            if !self.sleep.is_present(index) {
+                letter.resolve(Fate::Run, None);
+                return;
             }
             crate::sync::yield_thread();
         };
@@ -189,9 +213,18 @@ impl Registry {
         slot.mail().post(letter);
         slot.parker.unpark();
         slot.mail().wake_elsewhere();
-        // If that start has failed meanwhile, nobody would read the letter.
+        // If that start has failed meanwhile, or the worker has left, nobody would read the letter.
         if self.sleep.claim_worker(index) {
             let _ = self.start(Seat::Worker(index));
+        } else if !self.sleep.is_present(index) {
+            self.read_mail(slot);
+        }
+    }
+
+    /// Runs the letters of a worker that is not there.
+    fn read_mail(&self, slot: &Slot) {
+        while let Some(letter) = slot.mail().take() {
+            letter.resolve(Fate::Run, None);
         }
     }
 
@@ -223,9 +256,9 @@ impl Registry {
                 if let Some(need) = self.look() {
                     self.dispatch(self.sleep.recruit_parked(need));
                 }
-                while let Some(letter) = slot.mail().take() {
-                    letter.resolve(Fate::Run, None);
-                }
+                self.read_mail(slot);
+                // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
+                fence(Ordering::SeqCst);
                 self.run_stranded();
                 Err(error)
             }
@@ -236,6 +269,7 @@ impl Registry {
     pub(crate) fn ended(&self, slot: &Slot) {
         self.release(slot);
         self.count_alive(slot.seat, usize::MAX);
+        self.look_idle();
     }
 
     /// Adds 1 or, as `usize::MAX`, takes it away.
@@ -296,7 +330,7 @@ impl Registry {
 
     /// Whether there is something that only a worker will run.
     fn has_detached(&self) -> bool {
-        !self.injector.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
+        !self.lanes.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
     }
 
     /// Room was made and nobody searches: finds a thread for what there is to do. Returns whether its heavy fence was in force.
@@ -311,10 +345,47 @@ impl Registry {
 
     // ---- tasks from anywhere ----
 
-    /// Queues a detached task for any worker.
-    pub(crate) fn inject(&self, task: Task) {
-        self.injector.push(task);
+    /// Queues a detached task: on a thread of the pool in its own deque, if nothing else is asked for.
+    #[inline]
+    pub(crate) fn enqueue(&self, task: Task, priority: Priority) {
+        match context::slot() {
+            Some(slot)
+                if priority == Priority::Normal
+                    && ptr::eq(slot.registry(), self)
+                    && slot.role() != Seat::Guest =>
+            {
+                slot.push_detached(task);
+            }
+            _ => self.inject([task], priority),
+        }
+    }
+
+    /// Queues detached tasks for any worker. One wake-up: whoever comes gets the next.
+    pub(crate) fn inject(&self, tasks: impl IntoIterator<Item = Task>, priority: Priority) {
+        for task in tasks {
+            self.lanes.push(task, priority);
+        }
+        // With its fence, which `run_stranded` and the look at `retired` rely on.
         self.published(Need::Worker);
+        self.run_stranded();
+        if self.retired.load(Ordering::Relaxed) {
+            self.cancel_queued();
+        }
+    }
+
+    /// Drops what is queued and has not begun. Returns how much that was.
+    pub(crate) fn cancel_queued(&self) -> usize {
+        let mut dropped = 0;
+        let mut drop_it = |task: Task| dropped += usize::from(task.resolve(Fate::Drop, None));
+        while let Some(task) = self.lanes.steal() {
+            drop_it(task);
+        }
+        for slot in self.slots() {
+            while let Some(task) = slot.detached.steal() {
+                drop_it(task);
+            }
+        }
+        dropped
     }
 
     /// Queues a scope's task where its waiter will find it: one that a waiter has come across and may not run, or from outside.
@@ -334,21 +405,19 @@ impl Registry {
 
     /// Runs detached tasks on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
-        // A thread that is just being started is counted awake before it is alive. Of two whose starts fail at the same
-        // time, the fences let at least one see that the other's is over.
-        let nobody = || {
-            fence(Ordering::SeqCst);
-            self.alive() == 0 && self.sleep.counts().workers == 0
-        };
-        while nobody() && !self.injector.is_empty() {
+        // A thread that is just being started is counted awake before it is alive. The caller has fenced, after its push or
+        // after its failure.
+        let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
+        while nobody() && !self.lanes.is_empty() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
             let Ok(_alone) = self.stranded.try_lock() else {
                 return;
             };
             while nobody()
-                && let Some(task) = self.injector.steal()
+                && let Some(task) = self.lanes.steal()
             {
                 worker::as_guest(self, |slot| worker::run_task(slot, task));
+                fence(Ordering::SeqCst);
             }
         }
     }
@@ -357,25 +426,136 @@ impl Registry {
 
     /// Lets the threads run what is queued and end; waits for them unless the caller is one of them.
     pub(crate) fn shut_down(&self) {
+        self.close();
+        if !self.forked() && !self.is_here() {
+            self.join_threads();
+        }
+    }
+
+    /// Whether the current thread is one of the pool's, or acts as a part of it at the moment.
+    pub(crate) fn is_here(&self) -> bool {
+        let here = context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self));
+        here || context::home_in(self).is_some()
+    }
+
+    /// Threads end when they find nothing more to do.
+    pub(crate) fn close(&self) {
         for slot in self.sleep.close() {
             self.wake(slot);
         }
-        let here = context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self));
-        if self.forked() || here || context::home_in(self).is_some() {
-            return;
-        }
+    }
+
+    /// After `close`: waits for the threads, and runs what none can be started for.
+    pub(crate) fn join_threads(&self) {
         // What runs here on the way may start another thread.
         loop {
             let handle = lock(&self.threads).handles.pop();
             match handle {
                 Some(handle) => threads::join(handle),
-                None if self.injector.is_empty() => break,
+                None if self.lanes.is_empty() => break,
                 None => {
+                    fence(Ordering::SeqCst);
                     self.run_stranded();
                     crate::sync::yield_thread();
                 }
             }
         }
+    }
+
+    /// After `close`: waits until the threads have ended, at most until `deadline`. Returns whether they have.
+    pub(crate) fn wait_threads(&self, deadline: std::time::Instant) -> bool {
+        let parker = Arc::new(Parker::default());
+        lock(&self.idle_parkers).push(Arc::clone(&parker));
+        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        let over = loop {
+            // Dekker: {waiters; fence; alive} here, {alive; fence; waiters} in `look_idle`.
+            fence(Ordering::SeqCst);
+            if self.alive() == 0 {
+                break true;
+            }
+            if Instant::now() >= deadline {
+                break false;
+            }
+            parker.park_until(Some(deadline));
+        };
+        self.forget_idle_waiter(&parker);
+        over
+    }
+
+    /// Changes the number of workers; 0: the automatic one. Returns how many there were.
+    pub(crate) fn set_num_threads(&self, count: usize) -> usize {
+        let most = MAX_THREADS - self.config.spare_threads;
+        let count = match count {
+            0 => automatic_size(),
+            count => count,
+        };
+        let (before, woken) = self.sleep.set_target(count.clamp(1, most));
+        for slot in woken {
+            self.wake(slot);
+        }
+        // Where there is more room than before, whoever published has not asked for it.
+        self.fill_vacancy();
+        before
+    }
+
+    /// After `join_threads`: no thread starts any more.
+    pub(crate) fn retire(&self) {
+        self.sleep.retire();
+        self.retired.store(true, Ordering::Relaxed);
+        // Dekker: {retired; fence; lanes} here, {lanes; fence (in `published`); retired} in `inject`.
+        fence(Ordering::SeqCst);
+        self.cancel_queued();
+        // One that was being started when it was too late for that.
+        self.join_threads();
+    }
+
+    /// Whether nothing is queued or runs that is counted.
+    fn is_idle(&self) -> bool {
+        // Ends before beginnings: then the sums are equal only if nothing was under way.
+        let all = || {
+            self.slots()
+                .map(|slot| &*slot.counters)
+                .chain([&self.outside])
+        };
+        let ended: u64 = all().map(Counters::ended).sum();
+        let begun: u64 = all().map(|counters| counters.submitted.get()).sum();
+        ended == begun
+    }
+
+    /// Waits until nothing is queued or runs.
+    pub(crate) fn wait_idle(&self) {
+        let parker = Arc::new(Parker::default());
+        lock(&self.idle_parkers).push(Arc::clone(&parker));
+        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        loop {
+            // Dekker: {waiters; fence; counts} here, {counts; fence; waiters} in `look_idle`.
+            fence(Ordering::SeqCst);
+            if self.is_idle() {
+                break;
+            }
+            parker.park();
+        }
+        self.forget_idle_waiter(&parker);
+    }
+
+    fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
+        lock(&self.idle_parkers).retain(|other| !Arc::ptr_eq(other, parker));
+        self.idle_waiters.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A thread found nothing to do, or a task was ended by somebody else: those who wait for that look again.
+    pub(crate) fn look_idle(&self) {
+        fence(Ordering::SeqCst);
+        if self.idle_waiters.load(Ordering::Relaxed) > 0 {
+            for parker in lock(&self.idle_parkers).iter() {
+                parker.unpark();
+            }
+        }
+    }
+
+    /// The stack of a pool's thread, in bytes, as far as is known.
+    pub(crate) fn stack_size(&self) -> usize {
+        threads::stack_size(self)
     }
 
     /// Whether this is a child process that has the pool's memory but not its threads.
@@ -411,6 +591,7 @@ impl Registry {
 
     /// A panic that no handle and no scope will see.
     pub(crate) fn lost_panic(&self, payload: unwind::Payload) {
+        self.count(|counters| &counters.lost_panics, 1);
         match &self.config.panic_handler {
             Some(handler) => {
                 if let Err(second) = unwind::catch(|| handler(payload)) {
@@ -440,21 +621,45 @@ fn forked_child() -> ! {
 impl Drop for Registry {
     fn drop(&mut self) {
         // Tasks that nobody ran (a forked child, or none): their wrappers resolve them.
-        while let Some(task) = self.injector.steal() {
-            drop(task);
-        }
-        for slot in self.slots() {
-            while let Some(task) = slot.detached.steal() {
-                drop(task);
-            }
-        }
+        self.cancel_queued();
+        pools().remove(&self.id);
     }
+}
+
+/// All pools, by number: for those who must not keep one alive, and rarely need it. Not of the loom seam: nothing waits for it.
+fn pools() -> std::sync::MutexGuard<'static, BTreeMap<u64, Weak<Registry>>> {
+    static POOLS: std::sync::Mutex<BTreeMap<u64, Weak<Registry>>> =
+        std::sync::Mutex::new(BTreeMap::new());
+    POOLS.lock().unwrap_or_else(|poison| poison.into_inner())
+}
+
+fn register(registry: &Weak<Registry>) -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    pools().insert(id, registry.clone());
+    id
+}
+
+/// The pool of this number, if it is still there.
+pub(crate) fn pool(id: u64) -> Option<Arc<Registry>> {
+    let pool = pools().get(&id).cloned();
+    pool?.upgrade()
 }
 
 /// Searches end here: on the idle list until recruited, or out.
 #[must_use]
 pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
-    match registry.sleep.park_free(slot.id, slot.seat.worker()) {
+    let park = registry.sleep.park_free(slot.id, slot.seat.worker());
+    registry.look_idle();
+    match park {
+        Park::Surplus => {
+            // Others come to what is left here.
+            registry.read_mail(slot);
+            if let Ok(Some(need)) = registry.last_look() {
+                registry.dispatch(registry.sleep.recruit(need));
+            }
+            return false;
+        }
         Park::Leave => {
             // Who published while we were counted searching has left it to us.
             let seen = matches!(registry.last_look(), Ok(Some(_))) || !slot.mail().is_empty();
@@ -462,7 +667,9 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
         }
         Park::Now => {
             slot.counters.parks.add(1);
-            slot.parker.park();
+            if !park_idle(registry, slot) {
+                return false;
+            }
         }
         Park::AfterLook => match registry.last_look() {
             Ok(Some(need)) if registry.sleep.still_wanted(need) => {
@@ -472,7 +679,9 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
             }
             Ok(_) => {
                 slot.counters.parks.add(1);
-                slot.parker.park();
+                if !park_idle(registry, slot) {
+                    return false;
+                }
             }
             Err(Unordered) => {
                 slot.counters.parks.add(1);
@@ -485,6 +694,19 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
         // Recruited; if we had not parked, the token is still to come, and a later park takes it for nothing.
     }
     true
+}
+
+/// How long a spare that nobody needs stays.
+const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Parks until recruited. False: the thread is a spare, and nobody has needed it for long.
+fn park_idle(registry: &Registry, slot: &Slot) -> bool {
+    if slot.seat != Seat::Spare {
+        slot.parker.park();
+        return true;
+    }
+    slot.parker.park_timeout(SPARE_KEEP_ALIVE);
+    !registry.sleep.dismiss_spare(slot.id)
 }
 
 /// Slots by id: grows, never moves, never shrinks. Chunk `k` holds `8 << k`.

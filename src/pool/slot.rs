@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::job::{ForkHeader, Group, Task};
 use crate::ring::Ring;
 use crate::sleep::{Need, Parker};
-use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -43,11 +43,13 @@ pub(crate) struct Slot {
     pub(crate) parker: Arc<Parker>,
     /// Tasks of scopes. Their waiters look here.
     pub(crate) tasks: Stealer,
-    /// Detached tasks. Only free workers look here.
+    /// Detached tasks. Only free workers look here, and handles that wait for one.
     pub(crate) detached: Stealer,
     mail: Mailbox,
     /// The owner waits for a scope's tasks, parked or about to look for them once more.
     awaits_tasks: AtomicBool,
+    /// The submitted task that runs here.
+    pub(crate) running: Running,
     pub(crate) counters: CachePadded<Counters>,
     /// The owner's side. Touched by the owner only.
     owner: CachePadded<Owner>,
@@ -68,8 +70,8 @@ struct Owner {
     blocks: Blocks,
     /// State of the victim picker.
     random: Cell<u32>,
-    /// Tasks since the injector was looked at first.
-    ticks: Cell<u32>,
+    /// Looks for work so far.
+    turns: Cell<u32>,
 }
 
 // SAFETY: `owner` is reached through methods that only the owning thread calls (the one whose context holds the
@@ -91,6 +93,7 @@ impl Slot {
             detached: detached.stealer(),
             mail: Mailbox::default(),
             awaits_tasks: AtomicBool::new(false),
+            running: Running::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
                 role: Cell::new(seat),
@@ -100,7 +103,7 @@ impl Slot {
                 group: Cell::new(ptr::null()),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
-                ticks: Cell::new(0),
+                turns: Cell::new(0),
             }),
         }
     }
@@ -188,11 +191,11 @@ impl Slot {
         x as usize
     }
 
-    /// Owner: true once in `turns` calls.
-    pub(crate) fn tick(&self, turns: u32) -> bool {
-        let ticks = self.owner.ticks.get() + 1;
-        self.owner.ticks.set(if ticks >= turns { 0 } else { ticks });
-        ticks >= turns
+    /// Owner: counts its calls.
+    pub(crate) fn turn(&self) -> u32 {
+        let turn = self.owner.turns.get().wrapping_add(1);
+        self.owner.turns.set(turn);
+        turn
     }
 
     // ---- anybody ----
@@ -226,6 +229,45 @@ pub(crate) struct GroupGuard<'a> {
 impl Drop for GroupGuard<'_> {
     fn drop(&mut self) {
         self.slot.owner.group.set(self.outer);
+    }
+}
+
+/// Which submitted task runs: for those who ask what a shutdown waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    /// Its number; 0: none.
+    id: AtomicU64,
+    name: Mutex<Option<std::sync::Arc<str>>>,
+}
+
+impl Running {
+    /// Owner: begins a task; [`Running::back`] ends it. Returns the number of the one further down the stack.
+    #[inline]
+    pub(crate) fn begin(&self, id: u64) -> u64 {
+        // ORDERING: Relaxed: told to people, no more.
+        let outer = self.id.load(Ordering::Relaxed);
+        self.id.store(id, Ordering::Relaxed);
+        outer
+    }
+
+    /// Owner: the task of this number goes on, or none.
+    #[inline]
+    pub(crate) fn back(&self, outer: u64) {
+        self.id.store(outer, Ordering::Relaxed);
+    }
+
+    /// Owner: names the running task. Returns the name before.
+    pub(crate) fn set_name(
+        &self,
+        name: Option<std::sync::Arc<str>>,
+    ) -> Option<std::sync::Arc<str>> {
+        std::mem::replace(&mut *lock(&self.name), name)
+    }
+
+    /// Number and name of what runs.
+    pub(crate) fn get(&self) -> Option<(u64, Option<std::sync::Arc<str>>)> {
+        let id = self.id.load(Ordering::Relaxed);
+        (id != 0).then(|| (id, lock(&self.name).clone()))
     }
 }
 

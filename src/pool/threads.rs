@@ -80,11 +80,22 @@ fn live(birth: Birth) {
             registry.lost_panic(payload);
         }
     };
-    context::set_home(slot);
+    context::set_home(slot, stack_size(registry) / 2);
     hook(&registry.config.on_thread_start);
     worker::work(registry, slot);
     hook(&registry.config.on_thread_exit);
     registry.ended(slot);
+}
+
+/// What a thread gets, as far as is known: std's default may be changed by an environment variable.
+pub(super) fn stack_size(registry: &Registry) -> usize {
+    let default = || {
+        let asked = std::env::var("RUST_MIN_STACK").ok();
+        asked
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(2 << 20)
+    };
+    registry.config.stack_size.unwrap_or_else(default)
 }
 
 /// Waits for the end of a thread.

@@ -7,10 +7,10 @@ use super::slot::{Seat, Slot};
 use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
 use crate::latch::Latch;
 use crate::ring::{Popped, Ring, Steal};
-use crate::sleep::Need;
+use crate::sleep::{Need, Parker};
 #[cfg(not(loom))]
 use crate::sync::spin_hint;
-use crate::sync::yield_thread;
+use crate::sync::{Arc, yield_thread};
 use crate::unwind;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -21,9 +21,6 @@ const SEARCH_TIME: Duration = Duration::from_micros(50);
 
 /// How long a bound waiter spins before it parks.
 const WAIT_TIME: Duration = Duration::from_micros(20);
-
-/// Every so many tasks the injector comes first, so that a worker with a full deque does not starve it.
-const INJECTOR_TURN: u32 = 61;
 
 /// From which round of unanswered requests a thief forces: about 1 us after the first.
 const FORCE_ROUND: u32 = if cfg!(loom) { 1 } else { 5 };
@@ -89,6 +86,17 @@ fn end_busy(registry: &Registry, slot: &Slot) {
 /// The next work of a free worker, whatever it is. None: the pool closes and nothing is left.
 fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> {
     loop {
+        // The pool became smaller: others come to what lies here.
+        if registry.sleep.is_surplus(slot.seat.worker()) {
+            end_busy(registry, slot);
+            if !std::mem::replace(searching, true) {
+                registry.sleep.search();
+            }
+            if !sleep_free(registry, slot) {
+                return None;
+            }
+            continue;
+        }
         let work = own_work(registry, slot).or_else(|| {
             if registry.sleep.overcommitted() {
                 // One too many: only what nobody else would run.
@@ -122,28 +130,25 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
     }
 }
 
-/// Mail, the own deques, and once in a while the injector.
+/// Mail, what comes before all else, the own deques.
 fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     if let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
-    let own = || slot.pop_task().or_else(|| slot.pop_detached());
-    let task = if slot.tick(INJECTOR_TURN) {
-        registry.injector.steal().or_else(own)
-    } else {
-        own()
-    };
+    let first = registry.lanes.steal_first(slot.turn());
+    let task = first.or_else(|| slot.pop_task().or_else(|| slot.pop_detached()));
     task.map(Work::Task)
 }
 
-/// What only workers run: from the injector, or from another worker's deque.
+/// What only workers run: from the lanes, or from another worker's deque.
 fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
-    let task = registry.injector.steal().or_else(|| {
+    let others = || {
         let others = registry.slots().filter(|victim| victim.id != slot.id);
         let mut stolen = others.filter_map(|victim| victim.detached.steal());
         stolen.next().inspect(|_| slot.counters.stolen.add(1))
-    });
-    task.map(Work::Task)
+    };
+    let task = registry.lanes.steal_next().or_else(others);
+    task.or_else(|| registry.lanes.steal_last()).map(Work::Task)
 }
 
 /// Keeps looking for a while. Only one searcher spins: with `others` about, one round is enough.
@@ -186,7 +191,7 @@ fn pause(_: u32) {
     crate::barrier::light();
 }
 
-/// One look at everybody else's work: public forks, then tasks, then the injector.
+/// One look at everybody else's work: public forks, then tasks, then what is detached.
 fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
     let count = registry.num_slots();
     let first = slot.random() % count;
@@ -260,6 +265,16 @@ pub(crate) trait Awaited {
 /// `help`: whether it may run what it waits for. While unwinding nothing else runs in any case: that code would find
 /// `thread::panicking()` true, and a lock whose holder panics there is not poisoned.
 pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
+    wait_until(slot, awaited, help, None);
+}
+
+/// The same, at most until `deadline`. Returns whether what was awaited has come.
+pub(crate) fn wait_until(
+    slot: &Slot,
+    awaited: &impl Awaited,
+    help: bool,
+    deadline: Option<Instant>,
+) -> bool {
     let registry = slot.registry();
     let may_run = !unwind::panicking();
     let any = registry.config.waits_any;
@@ -274,6 +289,9 @@ pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
             (since, round) = (None, 0);
             continue;
         }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return awaited.is_done();
+        }
         pause(round.min(6));
         round += 1;
         let spun = !cfg!(loom) && since.get_or_insert_with(Instant::now).elapsed() < WAIT_TIME;
@@ -281,13 +299,15 @@ pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
             continue;
         }
         if awaited.announce(slot) {
-            park_bound(registry, slot, &|| awaited.is_done() || has_mail());
+            let ready = || awaited.is_done() || has_mail();
+            park_bound(registry, slot, &ready, deadline);
             awaited.withdraw(slot);
             (since, round) = (None, 0);
         } else {
             yield_thread();
         }
     }
+    true
 }
 
 /// Letters are for the worker, from wherever it acts at the moment.
@@ -323,7 +343,12 @@ fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
 }
 
 /// Sleeps until a token comes, leaving a vacancy.
-fn park_bound(registry: &Registry, slot: &Slot, ready: &dyn Fn() -> bool) {
+fn park_bound(
+    registry: &Registry,
+    slot: &Slot,
+    ready: &dyn Fn() -> bool,
+    deadline: Option<Instant>,
+) {
     let guest = slot.role() == Seat::Guest;
     let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
     if let Some(home) = elsewhere {
@@ -339,7 +364,7 @@ fn park_bound(registry: &Registry, slot: &Slot, ready: &dyn Fn() -> bool) {
     slot.counters.parks.add(1);
     if !ready() {
         if ordered {
-            slot.parker.park();
+            slot.parker.park_until(deadline);
         } else {
             slot.parker.park_timeout(UNORDERED_NAP);
         }
@@ -385,7 +410,32 @@ impl Awaited for StolenFork<'_> {
     }
 }
 
-impl Awaited for Latch {
+/// What comes once and wakes whoever has left a parker there. Any thread can wait for it, by [`block`].
+pub(crate) trait Event {
+    fn is_set(&self) -> bool;
+
+    /// From now on, whoever sets it wakes `parker`. False: it is set, nothing is left there.
+    fn register(&self, parker: &Arc<Parker>) -> bool;
+
+    /// Takes back what `register` left.
+    fn unregister(&self, parker: &Arc<Parker>);
+}
+
+impl Event for Latch {
+    fn is_set(&self) -> bool {
+        Latch::is_set(self)
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        Latch::register(self, parker)
+    }
+
+    fn unregister(&self, _: &Arc<Parker>) {
+        Latch::unregister(self);
+    }
+}
+
+impl<E: Event> Awaited for E {
     fn is_done(&self) -> bool {
         self.is_set()
     }
@@ -398,9 +448,45 @@ impl Awaited for Latch {
         self.register(&slot.parker)
     }
 
-    fn withdraw(&self, _: &Slot) {
-        self.unregister();
+    fn withdraw(&self, slot: &Slot) {
+        self.unregister(&slot.parker);
     }
+}
+
+/// Blocks the current thread, whatever it is, until the event or the deadline. Returns whether the event has come.
+///
+/// A thread that takes part in a pool leaves a vacancy there.
+pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
+    match context::slot() {
+        Some(slot) => wait_until(slot, event, false, deadline),
+        None => block_outside(event, deadline),
+    }
+}
+
+fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
+    let start = Instant::now();
+    let mut round = 0;
+    while !event.is_set() {
+        let now = Instant::now();
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            return event.is_set();
+        }
+        if !cfg!(loom) && now - start < WAIT_TIME {
+            pause(round);
+            round += 1;
+            continue;
+        }
+        // A new one each time: a parker of the thread's own would have to outlive its thread-locals' destructors.
+        let parker = Arc::new(Parker::default());
+        while event.register(&parker) {
+            parker.park_until(deadline);
+            event.unregister(&parker);
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return event.is_set();
+            }
+        }
+    }
+    true
 }
 
 /// The current thread's slot, where it is known to take part in a pool.
@@ -561,6 +647,7 @@ impl Drop for Guest<'_> {
         if self.registry.sleep.leave_guest() {
             leave_vacancy(self.registry);
         }
+        self.registry.look_idle();
     }
 }
 

@@ -71,8 +71,12 @@ struct Idle {
     unstarted: Vec<usize>,
     /// Spares that may still be started.
     spares_left: usize,
+    /// Workers, by index, that have a thread, or are about to.
+    present: Vec<bool>,
     /// No thread parks any more.
     closed: bool,
+    /// No thread starts any more.
+    retired: bool,
 }
 
 /// The thread that a publisher got. It is already counted awake and searching.
@@ -100,6 +104,28 @@ pub(crate) enum Park {
     /// The pool is closing: the thread is to be had again by starting it. Look once more; then leave, or
     /// [`Sleep::rejoin`].
     Leave,
+    /// The pool has become smaller: the thread ends. Look once more, for somebody else.
+    Surplus,
+}
+
+impl Idle {
+    /// The worker of `index` has no thread any more: it can be started, where it is one of the pool still.
+    fn absent(&mut self, index: usize, target: usize) -> bool {
+        self.present[index] = false;
+        let wanted = index < target && !self.retired;
+        if wanted {
+            self.unstarted.push(index);
+        }
+        wanted
+    }
+
+    /// A spare has no thread any more.
+    fn spare_back(&mut self) -> bool {
+        if !self.retired {
+            self.spares_left += 1;
+        }
+        !self.retired
+    }
 }
 
 impl Sleep {
@@ -113,7 +139,9 @@ impl Sleep {
                 spares: Vec::new(),
                 unstarted: (0..target).rev().collect(),
                 spares_left: spares,
+                present: vec![false; target],
                 closed: false,
+                retired: false,
             }),
         }
     }
@@ -122,7 +150,8 @@ impl Sleep {
         Counts::unpack(self.word.load(Ordering::Relaxed))
     }
 
-    fn target(&self) -> usize {
+    /// How many threads the pool wants awake: its number of workers.
+    pub(crate) fn target(&self) -> usize {
         self.target.load(Ordering::Relaxed)
     }
 
@@ -176,6 +205,7 @@ impl Sleep {
         if let Some(slot) = idle.workers.pop() {
             Recruit::Unpark(slot)
         } else if let Some(index) = idle.unstarted.pop() {
+            idle.present[index] = true;
             Recruit::StartWorker(index)
         } else if let Some(slot) = idle.spares.pop() {
             Recruit::Unpark(slot)
@@ -195,18 +225,30 @@ impl Sleep {
             return false;
         };
         idle.unstarted.remove(place);
+        idle.present[index] = true;
         self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
         true
+    }
+
+    /// Whether the worker of `index` has a thread, or is about to.
+    pub(crate) fn is_present(&self, index: usize) -> bool {
+        lock(&self.idle).present[index]
     }
 
     /// A recruit's thread could not be started: it is to be had again.
     pub(crate) fn start_failed(&self, worker: Option<usize>) {
         let mut idle = lock(&self.idle);
-        match worker {
-            Some(index) => idle.unstarted.push(index),
-            None => idle.spares_left += 1,
-        }
-        self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
+        let back = match worker {
+            Some(index) => idle.absent(index, self.target()),
+            None => idle.spare_back(),
+        };
+        self.leave(back);
+    }
+
+    /// A searching thread is no more; it is to be had again, or not.
+    fn leave(&self, back: bool) {
+        let available = if back { ONE_AVAILABLE } else { 0 };
+        self.add(available, ONE_WORKER + ONE_SEARCHING);
     }
 
     // ---- workers ----
@@ -214,6 +256,11 @@ impl Sleep {
     /// Whether the caller, an awake worker, is one too many.
     pub(crate) fn overcommitted(&self) -> bool {
         self.counts().overcommitted(self.target())
+    }
+
+    /// Whether the pool has become too small for this worker.
+    pub(crate) fn is_surplus(&self, worker: Option<usize>) -> bool {
+        worker.is_some_and(|index| index >= self.target())
     }
 
     /// A worker begins to search. Returns how many others do.
@@ -235,13 +282,14 @@ impl Sleep {
     /// A searcher of `slot` found nothing and goes on the idle list.
     pub(crate) fn park_free(&self, slot: usize, worker: Option<usize>) -> Park {
         let mut idle = lock(&self.idle);
-        if idle.closed {
-            match worker {
-                Some(index) => idle.unstarted.push(index),
-                None => idle.spares_left += 1,
-            }
-            self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
-            return Park::Leave;
+        let surplus = self.is_surplus(worker);
+        if idle.closed || surplus {
+            let back = match worker {
+                Some(index) => idle.absent(index, self.target()),
+                None => idle.spare_back(),
+            };
+            self.leave(back);
+            return if surplus { Park::Surplus } else { Park::Leave };
         }
         match worker {
             Some(_) => idle.workers.push(slot),
@@ -294,6 +342,64 @@ impl Sleep {
     /// The last look saw something: whether the looker should take it, or others are enough.
     pub(crate) fn still_wanted(&self, need: Need) -> bool {
         self.counts().wants(need, self.target())
+    }
+
+    /// A spare that has been parked for long. True: it is off the list, to be started again when there is need.
+    pub(crate) fn dismiss_spare(&self, slot: usize) -> bool {
+        let mut idle = lock(&self.idle);
+        let Some(place) = idle.spares.iter().position(|&other| other == slot) else {
+            return false;
+        };
+        idle.spares.remove(place);
+        idle.spares_left += 1;
+        true
+    }
+
+    /// Changes how many workers there are. Returns how many there were, and the slots to wake: they are counted awake and searching,
+    /// and those of them that are too many end.
+    pub(crate) fn set_target(&self, target: usize) -> (usize, Vec<usize>) {
+        let mut idle = lock(&self.idle);
+        let idle = &mut *idle;
+        let before = self.target();
+        self.target.store(target, Ordering::Relaxed);
+        if idle.present.len() < target {
+            idle.present.resize(target, false);
+        }
+        if idle.retired {
+            return (before, Vec::new());
+        }
+        // Those that are still there stay; the rest can be started.
+        let fresh: Vec<usize> = (before..target)
+            .filter(|&index| !idle.present[index])
+            .collect();
+        let started = idle.unstarted.len();
+        idle.unstarted.retain(|&index| index < target);
+        let gone = started - idle.unstarted.len();
+        idle.unstarted.splice(0..0, fresh.iter().rev().copied());
+        self.add(
+            fresh.len() as u64 * ONE_AVAILABLE,
+            gone as u64 * ONE_AVAILABLE,
+        );
+        let mut woken = Vec::new();
+        if target < before {
+            // The list does not know whose index is which; those that stay park again.
+            woken = std::mem::take(&mut idle.workers);
+            let count = woken.len() as u64;
+            self.add(count * (ONE_WORKER + ONE_SEARCHING), count * ONE_AVAILABLE);
+        }
+        (before, woken)
+    }
+
+    /// No thread starts from now on. All have ended, but for those that are being started at this moment.
+    pub(crate) fn retire(&self) {
+        let mut idle = lock(&self.idle);
+        if std::mem::replace(&mut idle.retired, true) {
+            return;
+        }
+        let had = (idle.unstarted.len() + idle.spares_left) as u64;
+        idle.unstarted.clear();
+        idle.spares_left = 0;
+        self.add(0, had * ONE_AVAILABLE);
     }
 
     /// Nobody parks from now on. Returns the slots to wake; they are counted awake and searching.

@@ -1,7 +1,7 @@
 //! A sticky one-thread wake-up token.
 
 use crate::sync::{Condvar, Mutex, lock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One thread sleeps here, any thread wakes it. A wake-up that comes first is kept; several count as one.
 ///
@@ -45,6 +45,16 @@ impl Parker {
         {
             let _ = timeout;
             self.park();
+        }
+    }
+
+    /// The same, at most until `deadline`, if there is one.
+    pub(crate) fn park_until(&self, deadline: Option<Instant>) {
+        match deadline {
+            None => self.park(),
+            Some(deadline) => {
+                self.park_timeout(deadline.saturating_duration_since(Instant::now()));
+            }
         }
     }
 

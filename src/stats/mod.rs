@@ -7,8 +7,8 @@ use std::time::Duration;
 
 /// What a pool has done and does, as [`ThreadPool::stats`] found it.
 ///
-/// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`. They count tasks (`spawn`,
-/// scope tasks), not joins or pieces of a map.
+/// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`. They count tasks (`submit`, `spawn`,
+/// scope tasks, stream items), not joins or pieces of a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
@@ -28,6 +28,10 @@ pub struct PoolStats {
     pub failed: u64,
     /// Tasks dropped before they ran.
     pub cancelled: u64,
+    /// Panics that no handle and no scope saw: of detached tasks, callbacks, thread hooks.
+    pub lost_panics: u64,
+    /// Tasks that the pool's own threads queued beyond the capacity.
+    pub beyond_capacity: u64,
     /// Forks and tasks that a thread took from another.
     pub steals: u64,
     /// Times that a thread went to sleep.
@@ -95,7 +99,7 @@ impl ThreadPool {
             threads: self.num_threads(),
             active: counts.workers + counts.guests,
             idle: registry.alive().saturating_sub(counts.workers),
-            queued: registry.injector.len() + registry.strays.len(),
+            queued: registry.lanes.len() + registry.strays.len(),
             spares: registry.alive_spares(),
             start_failures: registry.start_failures.get(),
             ..PoolStats::default()
@@ -131,6 +135,8 @@ impl PoolStats {
 
     fn add(&mut self, counters: &Counters) {
         self.submitted += counters.submitted.get();
+        self.lost_panics += counters.lost_panics.get();
+        self.beyond_capacity += counters.beyond_capacity.get();
         self.steals += counters.stolen.get();
         self.parks += counters.parks.get();
         self.wakeups += counters.wakeups.get();

@@ -1,0 +1,650 @@
+//! The heap block of a submitted task: header, then the closure, in whose place the outcome is written.
+//!
+//! What only the header is needed for is written once for all tasks ([`TaskRef`]); what knows the types stands in [`Ops`].
+//!
+//! **Invariant.** The phase says what the cell holds (see [`state`](super::state)): whoever has moved it there owns that.
+
+use super::error::{Cause, JoinError, TaskId};
+use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
+use super::state::{Birth, Detach, End, State};
+use super::token;
+use crate::blocks::{self, Blocks};
+use crate::job::{Fate, Task, TaskHeader};
+use crate::pool::worker::{self, Event};
+use crate::pool::{self, Registry, Slot, context};
+use crate::sleep::Parker;
+use crate::sync::{Arc, AtomicPtr, Ordering, lock};
+use crate::unwind::{self, Payload};
+use std::alloc::Layout;
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+
+/// What any task's block begins with. 56 bytes.
+#[repr(C)]
+pub(super) struct Header {
+    task: TaskHeader,
+    state: State,
+    ops: &'static Ops,
+    /// Made once, freed with the block.
+    extra: AtomicPtr<Extra>,
+    /// The number of its pool, which it does not keep alive.
+    pool: u64,
+    id: TaskId,
+}
+
+const _: () = assert!(cfg!(loom) || size_of::<Header>() <= 56);
+
+#[repr(C)]
+struct Cell<F, T> {
+    header: Header,
+    stage: UnsafeCell<Stage<F, T>>,
+}
+
+union Stage<F, T> {
+    /// While queued.
+    closure: ManuallyDrop<F>,
+    /// Once settled.
+    outcome: ManuallyDrop<Result<T, JoinError>>,
+}
+
+/// How a run went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ran {
+    Completed,
+    Panicked,
+    /// The deadline came first: the outcome has been dropped.
+    Late,
+}
+
+/// What has to know the types. Each function is unsafe: the header is a `Cell`'s of these types, in the phase that is said.
+struct Ops {
+    layout: Layout,
+    /// Running: takes the closure, runs it and writes the outcome.
+    run: unsafe fn(NonNull<Header>) -> Ran,
+    /// Settling, unrun: drops the closure.
+    drop_closure: unsafe fn(NonNull<Header>),
+    /// Settling, unrun: takes the closure, to be dropped somewhere else.
+    evict: unsafe fn(NonNull<Header>) -> Refuse,
+    /// Settling: writes an error as the outcome.
+    fail: unsafe fn(NonNull<Header>, JoinError),
+    /// Settled: the outcome's address.
+    outcome: unsafe fn(NonNull<Header>) -> NonNull<()>,
+    /// Settled: takes the outcome and drops the result, if it is one.
+    discard: unsafe fn(NonNull<Header>) -> Option<JoinError>,
+    /// Calls back with an error that is not in the cell. Any phase.
+    call: unsafe fn(Callback, JoinError),
+}
+
+struct OpsOf<F, T>(PhantomData<(F, T)>);
+
+impl<F, T> OpsOf<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    const OPS: Ops = Ops {
+        layout: Layout::new::<Cell<F, T>>(),
+        run: Self::run,
+        drop_closure: Self::drop_closure,
+        evict: Self::evict,
+        fail: Self::fail,
+        outcome: Self::outcome,
+        discard: Self::discard,
+        call: Self::call,
+    };
+
+    fn stage(header: NonNull<Header>) -> *mut Stage<F, T> {
+        let cell = header.cast::<Cell<F, T>>().as_ptr();
+        // SAFETY: the header is the first field of such a cell.
+        let stage = unsafe { &raw const (*cell).stage };
+        UnsafeCell::raw_get(stage)
+    }
+
+    unsafe fn take(header: NonNull<Header>) -> F {
+        // SAFETY: by the caller the cell holds the closure, which is the caller's to take, once.
+        unsafe { Self::stage(header).cast::<F>().read() }
+    }
+
+    unsafe fn write(header: NonNull<Header>, outcome: Result<T, JoinError>) {
+        // SAFETY: by the caller nothing is in the cell, and nobody else looks.
+        unsafe {
+            Self::stage(header)
+                .cast::<Result<T, JoinError>>()
+                .write(outcome)
+        };
+    }
+
+    unsafe fn run(header: NonNull<Header>) -> Ran {
+        // SAFETY: running, so the closure is the runner's.
+        let closure = unsafe { Self::take(header) };
+        let result = unwind::catch(closure);
+        // SAFETY: the runner has a reference.
+        let head = unsafe { header.as_ref() };
+        if head.state.is_timed() && !head.state.settle() {
+            unwind::drop_quietly(result);
+            return Ran::Late;
+        }
+        let (outcome, ran) = match result {
+            Ok(value) => (Ok(value), Ran::Completed),
+            Err(payload) => (Err(head.panicked(payload)), Ran::Panicked),
+        };
+        // SAFETY: the closure is gone; nobody else writes, since no deadline is set or it has lost.
+        unsafe { Self::write(header, outcome) };
+        ran
+    }
+
+    unsafe fn drop_closure(header: NonNull<Header>) {
+        // SAFETY: forwarded.
+        unwind::drop_quietly(unsafe { Self::take(header) });
+    }
+
+    unsafe fn evict(header: NonNull<Header>) -> Refuse {
+        // SAFETY: forwarded.
+        let closure = unsafe { Self::take(header) };
+        let boxed: Box<dyn Drops + Send + '_> = Box::new(closure);
+        // SAFETY: only the lifetime changes. Deadlines, for which this is called, are for tasks that borrow nothing.
+        unsafe { std::mem::transmute::<Box<dyn Drops + Send + '_>, Refuse>(boxed) }
+    }
+
+    unsafe fn fail(header: NonNull<Header>, error: JoinError) {
+        // SAFETY: forwarded.
+        unsafe { Self::write(header, Err(error)) };
+    }
+
+    unsafe fn outcome(header: NonNull<Header>) -> NonNull<()> {
+        NonNull::new(Self::stage(header).cast()).expect("a cell has an address")
+    }
+
+    unsafe fn discard(header: NonNull<Header>) -> Option<JoinError> {
+        let outcome = Self::stage(header).cast::<Result<T, JoinError>>();
+        // SAFETY: by the caller the outcome is there and the caller's.
+        match unsafe { outcome.read() } {
+            Ok(value) => {
+                unwind::drop_quietly(value);
+                None
+            }
+            Err(error) => Some(error),
+        }
+    }
+
+    unsafe fn call(callback: Callback, error: JoinError) {
+        let outcome: Result<T, JoinError> = Err(error);
+        callback(NonNull::from(&outcome).cast());
+    }
+}
+
+impl Header {
+    fn extra(&self) -> Option<&Extra> {
+        // ORDERING: Acquire pairs with the Release in `extra_or_new`.
+        let extra = self.extra.load(Ordering::Acquire);
+        // SAFETY: null, or a block that is freed with the cell.
+        unsafe { extra.as_ref() }
+    }
+
+    fn extra_or_new(&self) -> &Extra {
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let fresh = Box::into_raw(Box::<Extra>::default());
+        let set = self.extra.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        let extra = match set {
+            Ok(_) => fresh,
+            Err(other) => {
+                // SAFETY: made above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+                other
+            }
+        };
+        // SAFETY: freed with the cell.
+        unsafe { &*extra }
+    }
+
+    fn name(&self) -> Option<std::sync::Arc<str>> {
+        self.extra().and_then(|extra| extra.name.clone())
+    }
+
+    fn panicked(&self, payload: Payload) -> JoinError {
+        JoinError::panicked(payload, self.id, self.name())
+    }
+}
+
+/// One of those who point at a task's cell. The last one frees it.
+pub(super) struct TaskRef(NonNull<Header>);
+
+// SAFETY: the header is `Sync` by its parts; what the stage holds is `Send`, and only the one whom the phase names touches it.
+unsafe impl Send for TaskRef {}
+// SAFETY: likewise.
+unsafe impl Sync for TaskRef {}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.head().state.retain();
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        if self.head().state.release() {
+            let blocks = context::slot().map(Slot::blocks);
+            // SAFETY: the last reference, so the cell is ours, and its stage is empty.
+            unsafe { free(self.0, blocks) };
+        }
+    }
+}
+
+/// # Safety
+/// Nobody points at the cell any more, and nothing is in its stage.
+unsafe fn free(header: NonNull<Header>, blocks: Option<&Blocks>) {
+    // SAFETY: by the caller the header is ours.
+    let head = unsafe { header.as_ref() };
+    let (extra, layout) = (head.extra.load(Ordering::Acquire), head.ops.layout);
+    if !extra.is_null() {
+        // SAFETY: made by `Box::into_raw`, freed once, here.
+        unwind::drop_quietly(unsafe { Box::from_raw(extra) });
+    }
+    // SAFETY: as said; loom's atomics have destructors.
+    #[cfg(loom)]
+    unsafe {
+        header.drop_in_place();
+    }
+    // SAFETY: allocated by `make` with this layout.
+    unsafe { blocks::release(header.cast(), layout, blocks) };
+}
+
+/// Makes a task that is queued, with the reference that a queue will own and, if `birth` says so, a handle's.
+///
+/// # Safety
+/// What `closure` and its result borrow outlives the task.
+#[inline]
+pub(super) unsafe fn make<F, T>(
+    pool: u64,
+    birth: Birth,
+    extra: Option<Box<Extra>>,
+    closure: F,
+) -> (Task, NonNull<Header>)
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let blocks = context::slot().map(Slot::blocks);
+    let memory = blocks::allocate(Layout::new::<Cell<F, T>>(), blocks);
+    let cell = Cell::<F, T> {
+        header: Header {
+            task: TaskHeader::detached(resolve),
+            state: State::new(birth),
+            ops: &OpsOf::<F, T>::OPS,
+            extra: AtomicPtr::new(extra.map_or(ptr::null_mut(), Box::into_raw)),
+            pool,
+            id: super::next_id(),
+        },
+        stage: UnsafeCell::new(Stage {
+            closure: ManuallyDrop::new(closure),
+        }),
+    };
+    // SAFETY: allocated for this layout.
+    unsafe { memory.cast::<Cell<F, T>>().write(cell) };
+    let header = memory.cast::<Header>();
+    // SAFETY: the header is the cell's first field, and begins with the task's; `resolve` ends it.
+    let task = unsafe { Task::from_header(header.cast()) };
+    (task, header)
+}
+
+/// Ends a task that comes out of a queue.
+unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> bool {
+    // The queue's reference.
+    let task = TaskRef(task.cast());
+    match fate {
+        Fate::Run => {
+            let live = task.head().state.claim();
+            if live {
+                let slot = context::slot().expect("heist: a task ran outside its pool");
+                slot.registry().gate.leave();
+                task.run_claimed(slot);
+            }
+            live
+        }
+        Fate::Drop => task.cancel(Cause::ShutDown),
+    }
+}
+
+impl TaskRef {
+    /// # Safety
+    /// The caller owns one reference to this cell, and gives it away.
+    pub(super) unsafe fn from_header(header: NonNull<Header>) -> Self {
+        TaskRef(header)
+    }
+
+    #[inline]
+    fn head(&self) -> &Header {
+        // SAFETY: a reference keeps the cell alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(super) fn id(&self) -> TaskId {
+        self.head().id
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.head().extra()?.name.as_deref()
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.head().state.is_queued()
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.head().state.is_running()
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.head().state.is_finished()
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.head().state.is_cancelled()
+    }
+
+    /// The queue's reference of a task that is in no queue.
+    pub(super) fn of(task: Task) -> Self {
+        let header = task.header().cast();
+        std::mem::forget(task);
+        TaskRef(header)
+    }
+
+    /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
+    pub(super) fn enrol(task: &Task) {
+        // The task's own reference stays the task's.
+        let own = ManuallyDrop::new(TaskRef(task.header().cast()));
+        if let Some(extra) = own.head().extra()
+            && !extra.enrol(&own)
+        {
+            own.cancel(Cause::Asked);
+        }
+    }
+
+    /// Takes a queued task of this pool out of the hands of its queue. False: it has begun, or is another pool's.
+    pub(super) fn claim_of(&self, registry: &Registry) -> bool {
+        let ours = registry.id == self.head().pool && self.head().state.claim();
+        if ours {
+            registry.gate.leave();
+        }
+        ours
+    }
+
+    /// Runs the task here and now if nobody has begun it, and it is `slot`'s pool's. False: it is not for us.
+    pub(super) fn run_queued(&self, slot: &Slot) -> bool {
+        let ours = self.claim_of(slot.registry());
+        if ours {
+            slot.counters.executed.add(1);
+            let _group = slot.enter_group(ptr::null());
+            self.clone().run_claimed(slot);
+        }
+        ours
+    }
+
+    /// Claims a task that is in no queue.
+    pub(super) fn claim(&self) -> bool {
+        self.head().state.claim()
+    }
+
+    /// Whether this is the task in that block.
+    pub(super) fn is(&self, task: &Task) -> bool {
+        task.header() == self.0.cast()
+    }
+
+    /// Whether the task in that block, which comes from a detached deque, needs nothing any more.
+    pub(super) fn is_dead(task: &Task) -> bool {
+        let header = task.header().cast::<Header>();
+        // SAFETY: detached deques hold cells only, and the task holds a reference.
+        !unsafe { header.as_ref() }.state.is_queued()
+    }
+
+    /// Runs a task that the caller has claimed, on `slot`, which is its pool's.
+    #[inline]
+    pub(super) fn run_claimed(self, slot: &Slot) {
+        let head = self.head();
+        let outer = slot.running.begin(head.id.0.get());
+        let extra = head
+            .extra()
+            .filter(|extra| extra.name.is_some() || extra.token.is_some());
+        let token = token::enter(extra.and_then(|extra| extra.token.as_ref()));
+        let name = extra.and_then(|extra| extra.name.clone());
+        let named = name.is_some();
+        let outer_name = if named {
+            slot.running.set_name(name)
+        } else {
+            None
+        };
+        // SAFETY: claimed by the caller: running.
+        let ran = unsafe { (head.ops.run)(self.0) };
+        if named {
+            slot.running.set_name(outer_name);
+        }
+        drop(token);
+        slot.running.back(outer);
+        match ran {
+            Ran::Completed => slot.counters.completed.add(1),
+            Ran::Panicked => slot.counters.failed.add(1),
+            Ran::Late => return,
+        }
+        if head.state.is_timed() {
+            self.serve(Some(slot.registry()));
+            return;
+        }
+        match head.state.end() {
+            // That took our reference: the cell may be gone.
+            End::Handed => std::mem::forget(self),
+            End::Settle => self.serve(Some(slot.registry())),
+        }
+    }
+
+    /// Drops the task unrun if nobody has begun it. Returns whether that was so.
+    pub(super) fn cancel(&self, cause: Cause) -> bool {
+        let head = self.head();
+        if !head.state.intercept(true) {
+            return false;
+        }
+        // SAFETY: settling and unrun, by us.
+        unsafe { (head.ops.drop_closure)(self.0) };
+        // SAFETY: the closure is gone.
+        unsafe { (head.ops.fail)(self.0, JoinError::cancelled(cause, head.id, head.name())) };
+        let registry = pool::pool(head.pool);
+        if let Some(registry) = &registry {
+            if cause != Cause::Refused && cause != Cause::Full {
+                registry.gate.leave();
+            }
+            registry.count(|counters| &counters.cancelled, 1);
+        }
+        self.serve(registry.as_deref());
+        if let Some(registry) = registry {
+            registry.look_idle();
+        }
+        true
+    }
+
+    /// The deadline has come. On the timer's thread: what is the user's is handed to the pool.
+    pub(super) fn expire(&self) {
+        let head = self.head();
+        let closure = if head.state.intercept(false) {
+            // SAFETY: settling and unrun, by us.
+            Some(unsafe { (head.ops.evict)(self.0) })
+        } else if head.state.settle() {
+            None
+        } else {
+            return;
+        };
+        let error = || JoinError::timed_out(head.id, head.name());
+        // SAFETY: settling, and the closure is gone.
+        unsafe { (head.ops.fail)(self.0, error()) };
+        let registry = pool::pool(head.pool);
+        if let Some(registry) = &registry {
+            if closure.is_some() {
+                registry.gate.leave();
+            }
+            registry.count(|counters| &counters.failed, 1);
+        }
+        let extra = head.extra_or_new();
+        let (callbacks, waiters, wanted) = {
+            let mut list = lock(&extra.list);
+            let wanted = head.state.finish();
+            let List { callbacks, waiters } = std::mem::take(&mut *list);
+            (callbacks, waiters, wanted)
+        };
+        if let Some(token) = &extra.token {
+            token.leave(head.id);
+            token.cancel();
+        }
+        wake_all(waiters);
+        if !wanted {
+            // SAFETY: finished, and no handle: the outcome, an error, is ours.
+            drop(unsafe { (head.ops.discard)(self.0) });
+        }
+        if closure.is_some() || !callbacks.is_empty() {
+            let (call, keep) = (head.ops.call, self.clone());
+            let rest = move || {
+                unwind::drop_quietly(closure);
+                for callback in callbacks {
+                    let error = JoinError::timed_out(keep.id(), keep.head().name());
+                    // SAFETY: the callback is of this cell's type, as `call` is.
+                    let called = unwind::catch(|| unsafe { call(callback, error) });
+                    keep.note_callback(called, pool::pool(keep.head().pool).as_deref());
+                }
+            };
+            match &registry {
+                Some(registry) => super::submit::run_soon(registry, rest),
+                None => rest(),
+            }
+        }
+        if let Some(registry) = registry {
+            registry.look_idle();
+        }
+    }
+
+    /// Settling, and the outcome is there: calls back, finishes, wakes.
+    fn serve(&self, registry: Option<&Registry>) {
+        let head = self.head();
+        let mut waiters = Vec::new();
+        let wanted = match head.extra() {
+            None => head.state.finish(),
+            Some(extra) => {
+                extra.leave(head.id);
+                loop {
+                    let mut list = lock(&extra.list);
+                    let callbacks = std::mem::take(&mut list.callbacks);
+                    if callbacks.is_empty() {
+                        waiters = std::mem::take(&mut list.waiters);
+                        // Under the lock: who comes now finds the task finished.
+                        break head.state.finish();
+                    }
+                    drop(list);
+                    // SAFETY: settling, by us: the outcome is there.
+                    let outcome = unsafe { (head.ops.outcome)(self.0) };
+                    for callback in callbacks {
+                        self.note_callback(unwind::catch(|| callback(outcome)), registry);
+                    }
+                }
+            }
+        };
+        wake_all(waiters);
+        if !wanted {
+            self.discard(registry);
+        }
+    }
+
+    /// Drops an outcome that nobody will look at. A panic goes to the pool's handler.
+    fn discard(&self, registry: Option<&Registry>) {
+        let head = self.head();
+        // SAFETY: the caller has found that the outcome is there, and has no handle's.
+        let error = unsafe { (head.ops.discard)(self.0) };
+        if let Some(error) = error
+            && let Ok(payload) = error.try_into_panic()
+        {
+            match registry {
+                Some(registry) => registry.lost_panic(payload),
+                None => unwind::drop_quietly(payload),
+            }
+        }
+    }
+
+    fn note_callback(&self, called: Result<(), Payload>, registry: Option<&Registry>) {
+        match (called, registry) {
+            (Ok(()), _) => {}
+            (Err(payload), Some(registry)) => registry.lost_panic(payload),
+            (Err(payload), None) => unwind::drop_quietly(payload),
+        }
+    }
+
+    /// Adds to what is done at the end. False, and `add` is not called: the task has finished.
+    pub(super) fn at_end(&self, add: impl FnOnce(&mut List)) -> bool {
+        let head = self.head();
+        if head.state.is_finished() {
+            return false;
+        }
+        let extra = head.extra_or_new();
+        let mut list = lock(&extra.list);
+        if !head.state.add_extra() {
+            return false;
+        }
+        add(&mut list);
+        true
+    }
+
+    pub(super) fn forget(&self, which: impl Fn(&Waiter) -> bool) {
+        if let Some(extra) = self.head().extra() {
+            extra.forget(which);
+        }
+    }
+
+    /// The handle's: address of the outcome of a finished task.
+    pub(super) fn outcome(&self) -> NonNull<()> {
+        assert!(
+            self.is_finished(),
+            "heist: the outcome of an unfinished task"
+        );
+        // SAFETY: finished; what is there is the handle's.
+        unsafe { (self.head().ops.outcome)(self.0) }
+    }
+
+    /// The handle goes, with its reference.
+    pub(super) fn detach(self) {
+        match self.head().state.detach() {
+            // That took the reference.
+            Detach::Left => std::mem::forget(self),
+            Detach::Outcome => self.discard(pool::pool(self.head().pool).as_deref()),
+        }
+    }
+
+    /// A callback that came too late to be in the list has panicked.
+    pub(super) fn lost_callback(&self, payload: Payload) {
+        self.note_callback(Err(payload), pool::pool(self.head().pool).as_deref());
+    }
+}
+
+/// It has finished.
+impl Event for TaskRef {
+    fn is_set(&self) -> bool {
+        self.is_finished()
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        self.at_end(|list| list.waiters.push(Waiter::Parker(Arc::clone(parker))))
+    }
+
+    fn unregister(&self, parker: &Arc<Parker>) {
+        self.forget(|waiter| matches!(waiter, Waiter::Parker(other) if Arc::ptr_eq(other, parker)));
+    }
+}
+
+/// Waits for a task; see [`worker::block`].
+pub(super) fn wait(task: &TaskRef, deadline: Option<std::time::Instant>) -> bool {
+    worker::block(task, deadline)
+}

@@ -1,0 +1,209 @@
+//! What can become of a task other than a result.
+
+use crate::unwind::Payload;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::{Arc, Mutex};
+
+/// Tells tasks apart, within one process and for its whole life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(super) NonZeroU64);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Why there is no result: the task panicked, was cancelled, or its deadline passed.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let error = pool.submit(|| -> u32 { panic!("no luck") }).join().unwrap_err();
+/// assert!(error.is_panic());
+/// assert!(error.to_string().ends_with("panicked: no luck"));
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub struct JoinError(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    id: TaskId,
+    name: Option<Arc<str>>,
+}
+
+enum Kind {
+    /// The lock makes the error `Sync`, which payloads are not.
+    Panic(Mutex<Payload>),
+    Cancelled(Cause),
+    Timeout,
+}
+
+/// Who saw to it that a task does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its handle, its token, or a stream that ended.
+    Asked,
+    /// `shutdown_now`, or the pool went.
+    ShutDown,
+    /// It came after the shutdown.
+    Refused,
+    /// The queue was full, and the pool rejects.
+    Full,
+}
+
+impl JoinError {
+    fn new(kind: Kind, id: TaskId, name: Option<Arc<str>>) -> Self {
+        JoinError(Box::new(Inner { kind, id, name }))
+    }
+
+    pub(super) fn panicked(payload: Payload, id: TaskId, name: Option<Arc<str>>) -> Self {
+        Self::new(Kind::Panic(Mutex::new(payload)), id, name)
+    }
+
+    pub(super) fn cancelled(cause: Cause, id: TaskId, name: Option<Arc<str>>) -> Self {
+        Self::new(Kind::Cancelled(cause), id, name)
+    }
+
+    pub(super) fn timed_out(id: TaskId, name: Option<Arc<str>>) -> Self {
+        Self::new(Kind::Timeout, id, name)
+    }
+
+    /// The task panicked.
+    pub fn is_panic(&self) -> bool {
+        matches!(self.0.kind, Kind::Panic(_))
+    }
+
+    /// The task was dropped before it began: cancelled, refused, or its pool was shut down.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.0.kind, Kind::Cancelled(_))
+    }
+
+    /// The task's deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.0.kind, Kind::Timeout)
+    }
+
+    /// What the panic carried, for [`std::panic::resume_unwind`].
+    ///
+    /// # Panics
+    /// If the task did not panic: ask [`is_panic`](Self::is_panic), or use [`try_into_panic`](Self::try_into_panic).
+    pub fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
+        self.try_into_panic()
+            .unwrap_or_else(|error| panic!("{error}, so there is no panic to take"))
+    }
+
+    /// What the panic carried.
+    ///
+    /// # Errors
+    /// The error itself, if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn std::any::Any + Send + 'static>, JoinError> {
+        match *self.0 {
+            Inner {
+                kind: Kind::Panic(payload),
+                ..
+            } => Ok(payload
+                .into_inner()
+                .unwrap_or_else(|poison| poison.into_inner())),
+            other => Err(JoinError(Box::new(other))),
+        }
+    }
+
+    /// Which task.
+    pub fn id(&self) -> TaskId {
+        self.0.id
+    }
+
+    /// The task's name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.name {
+            Some(name) => write!(f, "task \"{name}\" ")?,
+            None => write!(f, "task {} ", self.0.id)?,
+        }
+        match &self.0.kind {
+            Kind::Panic(payload) => {
+                let payload = payload.lock().unwrap_or_else(|poison| poison.into_inner());
+                match message(&payload) {
+                    Some(message) => write!(f, "panicked: {message}"),
+                    None => f.write_str("panicked"),
+                }
+            }
+            Kind::Cancelled(Cause::Asked) => f.write_str("was cancelled before it began"),
+            Kind::Cancelled(Cause::ShutDown) => {
+                f.write_str("was cancelled: its pool was shut down before it began")
+            }
+            Kind::Cancelled(Cause::Refused) => {
+                f.write_str("was refused: its pool had been shut down")
+            }
+            Kind::Cancelled(Cause::Full) => f.write_str("was refused: the pool's queue was full"),
+            Kind::Timeout => f.write_str("missed its deadline"),
+        }
+    }
+}
+
+/// The text of a panic, where it is one.
+fn message(payload: &Payload) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+impl fmt::Debug for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JoinError({self})")
+    }
+}
+
+impl std::error::Error for JoinError {}
+
+/// Why [`try_submit`](crate::ThreadPool::try_submit) did not take a closure. It gives it back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TrySubmitError<F> {
+    /// As many tasks are queued as the pool may hold.
+    Full(F),
+    /// The pool has been shut down.
+    ShutDown(F),
+}
+
+impl<F> TrySubmitError<F> {
+    /// The closure.
+    pub fn into_inner(self) -> F {
+        match self {
+            TrySubmitError::Full(f) | TrySubmitError::ShutDown(f) => f,
+        }
+    }
+
+    /// The queue was full: a later try may succeed.
+    pub fn is_full(&self) -> bool {
+        matches!(self, TrySubmitError::Full(_))
+    }
+}
+
+impl<F> fmt::Debug for TrySubmitError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_full() {
+            "Full(..)"
+        } else {
+            "ShutDown(..)"
+        })
+    }
+}
+
+impl<F> fmt::Display for TrySubmitError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_full() {
+            "the pool's queue is full: try again later, or raise queue_capacity"
+        } else {
+            "the pool has been shut down and takes no more tasks"
+        })
+    }
+}
+
+impl<F> std::error::Error for TrySubmitError<F> {}

@@ -1,0 +1,328 @@
+//! The handle of a submitted task.
+
+use super::cell::{self, TaskRef};
+use super::error::{Cause, JoinError, TaskId};
+use super::extra::{Callback, Waiter};
+use crate::job::Task;
+use crate::pool::{Seat, Slot, context, worker};
+use crate::unwind;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A submitted task, to be joined, cancelled, awaited or let go.
+///
+/// Dropping it lets the task go: it runs, and its result is dropped. Every handle resolves, whatever happens: the task runs, panics, is cancelled,
+/// misses its deadline, or its pool is shut down.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handle = pool.submit(|| 6 * 7);
+/// assert_eq!(handle.join().unwrap(), 42);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+#[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
+pub struct JoinHandle<T> {
+    /// None once the outcome was taken.
+    task: Option<TaskRef>,
+    marker: PhantomData<fn() -> T>,
+}
+
+// SAFETY: the handle moves a `T` to whoever joins.
+unsafe impl<T: Send> Send for JoinHandle<T> {}
+// SAFETY: shared, it gives no access to the `T`.
+unsafe impl<T: Send> Sync for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// `task` owns the handle's reference to a task whose result is a `T`.
+    #[inline]
+    pub(super) unsafe fn new(task: TaskRef) -> Self {
+        JoinHandle {
+            task: Some(task),
+            marker: PhantomData,
+        }
+    }
+
+    #[inline]
+    pub(super) fn task(&self) -> &TaskRef {
+        self.task
+            .as_ref()
+            .expect("heist: a handle was polled again after it had given its result")
+    }
+
+    /// Waits for the task, and gives its result.
+    ///
+    /// On a thread that takes part in the task's pool, the task runs here and now if nobody has begun it: a pool of one thread
+    /// does not wait for itself, however its tasks join each other. Tasks that wait for each other in a ring wait for ever.
+    ///
+    /// # Errors
+    /// The task panicked, was cancelled, or missed its deadline.
+    ///
+    /// # Blocking
+    /// Until the task has finished; a worker leaves its place to a spare thread meanwhile.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handles: Vec<_> = (0..4).map(|n| pool.submit(move || n * n)).collect();
+    /// let squares: Result<Vec<_>, _> = handles.into_iter().map(|handle| handle.join()).collect();
+    /// assert_eq!(squares.unwrap(), [0, 1, 4, 9]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn join(mut self) -> Result<T, JoinError> {
+        let task = self.task();
+        if !task.is_finished() {
+            run_here(task);
+            cell::wait(task, None);
+        }
+        self.take()
+    }
+
+    /// Waits for at most `timeout`. Returns whether the task has finished; a timeout of zero asks just that. It never cancels.
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let task = self.task();
+        task.is_finished() || (!timeout.is_zero() && cell::wait(task, after(timeout)))
+    }
+
+    /// [`join`](Self::join) for at most `timeout`. It does not run the task itself: that could take longer.
+    ///
+    /// # Errors
+    /// The handle, if the task has not finished by then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = heist::ThreadPool::new()?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handle = pool.submit(move || gate.recv().is_ok());
+    /// let handle = handle.join_timeout(Duration::from_millis(1)).unwrap_err();
+    /// go.send(()).unwrap();
+    /// assert!(handle.join().unwrap());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn join_timeout(mut self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
+        if self.wait_timeout(timeout) {
+            Ok(self.take())
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Whether the task has come to its end, of whatever kind.
+    pub fn is_finished(&self) -> bool {
+        self.task().is_finished()
+    }
+
+    /// Whether the task has begun and not ended.
+    pub fn is_running(&self) -> bool {
+        self.task().is_running()
+    }
+
+    /// Whether the task was dropped before it began.
+    pub fn is_cancelled(&self) -> bool {
+        self.task().is_cancelled()
+    }
+
+    /// Which task.
+    pub fn id(&self) -> TaskId {
+        self.task().id()
+    }
+
+    /// The name that the task was given.
+    pub fn name(&self) -> Option<&str> {
+        self.task().name()
+    }
+
+    /// Drops the task if it has not begun: its closure is dropped here and now, and whoever waits is told.
+    ///
+    /// True: it will not run, or was cancelled before. False: it runs or has ended. To stop one that runs, give it a
+    /// [`CancelToken`](crate::CancelToken).
+    pub fn cancel(&self) -> bool {
+        let task = self.task();
+        task.cancel(Cause::Asked) || task.is_cancelled()
+    }
+
+    /// Calls `f` with the outcome when the task ends, before the handle reports it as finished; in the order added; on the thread that ends the
+    /// task, or here and now if it has ended. (After a deadline: on the pool, and the handle is finished by then.) A panic of `f` goes to the pool's
+    /// [`panic_handler`](crate::ThreadPoolBuilder::panic_handler).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let mut handle = pool.submit(|| 42);
+    /// handle.on_finish(move |outcome| sender.send(*outcome.as_ref().unwrap()).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(42));
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn on_finish<F>(&mut self, f: F)
+    where
+        T: 'static,
+        F: FnOnce(&Result<T, JoinError>) + Send + 'static,
+    {
+        let task = self.task();
+        let mut f = Some(f);
+        let added = task.at_end(|list| {
+            let f = f.take().expect("added once");
+            let callback: Callback = Box::new(move |outcome: NonNull<()>| {
+                // SAFETY: the cell that calls holds a `T`'s outcome, and nobody changes it meanwhile.
+                f(unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() });
+            });
+            list.callbacks.push(callback);
+        });
+        if !added && let Some(f) = f {
+            let outcome = task.outcome().cast::<Result<T, JoinError>>();
+            // SAFETY: finished: the outcome is this handle's, which is borrowed.
+            let outcome = unsafe { outcome.as_ref() };
+            if let Err(payload) = unwind::catch(|| f(outcome)) {
+                task.lost_callback(payload);
+            }
+        }
+    }
+
+    /// Lets the task go: it runs, and its result is dropped. The same as dropping the handle, said aloud.
+    pub fn detach(self) {}
+
+    /// Whether the task has finished without a result.
+    pub(super) fn is_error(&self) -> bool {
+        let task = self.task();
+        // SAFETY: finished, and the handle is borrowed: the outcome stays there, and nobody writes.
+        task.is_finished()
+            && unsafe { task.outcome().cast::<Result<T, JoinError>>().as_ref() }.is_err()
+    }
+
+    /// Takes the outcome of a finished task.
+    pub(super) fn take(&mut self) -> Result<T, JoinError> {
+        let task = self.task.take().expect("heist: the outcome was taken");
+        // SAFETY: finished: the outcome is the handle's, and the handle has given up its task: taken once.
+        unsafe { task.outcome().cast::<Result<T, JoinError>>().read() }
+    }
+}
+
+/// The moment that is `timeout` from now; None: never.
+pub(super) fn after(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// Runs the task on the current thread if that takes part in its pool and nobody has begun it.
+pub(super) fn run_here(task: &TaskRef) {
+    let Some(slot) = context::slot() else {
+        return;
+    };
+    // While unwinding nothing else runs; see `worker::wait_until`.
+    if unwind::panicking() || !task.is_queued() {
+        return;
+    }
+    // If it is the own deque's newest, nothing of it is left there.
+    let queued = pop_own(slot, task);
+    if context::is_deep() {
+        run_on_fresh_stack(slot, task);
+    } else {
+        task.run_queued(slot);
+    }
+    drop(queued);
+}
+
+/// Takes the task from the end of the own deque, and on the way what needs nothing any more, so that a recursion that joins what it has
+/// submitted leaves nothing behind. None: another task is the newest.
+fn pop_own(slot: &Slot, target: &TaskRef) -> Option<Task> {
+    if slot.role() == Seat::Guest {
+        return None;
+    }
+    while let Some(task) = slot.pop_detached() {
+        if target.is(&task) {
+            return Some(task);
+        }
+        if !TaskRef::is_dead(&task) {
+            slot.push_detached(task);
+            return None;
+        }
+        drop(task);
+    }
+    None
+}
+
+/// Little stack is left here: another thread runs the task, with a stack of its own, while this one waits.
+#[cold]
+fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
+    let registry = slot.registry();
+    let Some(shared) = registry.this.upgrade() else {
+        return;
+    };
+    if !task.claim_of(registry) {
+        return;
+    }
+    let (claimed, stack) = (task.clone(), registry.stack_size());
+    let thread = std::thread::Builder::new()
+        .name("heist-deep".to_owned())
+        .stack_size(stack)
+        .spawn(move || {
+            context::set_floor(stack / 2);
+            worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
+        });
+    match thread {
+        Ok(thread) => {
+            cell::wait(task, None);
+            // It has nothing more to do, and no panic of its own.
+            let _ = thread.join();
+        }
+        Err(_) => {
+            registry.start_failures.add_shared(1);
+            task.clone().run_claimed(slot);
+        }
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.detach();
+        }
+    }
+}
+
+/// Resolves to what [`JoinHandle::join`] gives, on any runtime. Never blocks; dropping it lets the task go.
+///
+/// # Panics
+/// When polled again after it was ready.
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let task = self.task();
+        if !task.is_finished() {
+            let mut old = Vec::new();
+            let pending = task.at_end(|list| {
+                let (wakers, rest) = std::mem::take(&mut list.waiters)
+                    .into_iter()
+                    .partition(|waiter| matches!(waiter, Waiter::Waker(_)));
+                old = wakers;
+                list.waiters = rest;
+                list.waiters.push(Waiter::Waker(context.waker().clone()));
+            });
+            drop(old);
+            if pending {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.take())
+    }
+}
+
+impl<T> Unpin for JoinHandle<T> {}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("JoinHandle");
+        if let Some(task) = &self.task {
+            debug
+                .field("id", &task.id())
+                .field("name", &task.name())
+                .field("is_finished", &task.is_finished());
+        }
+        debug.finish_non_exhaustive()
+    }
+}

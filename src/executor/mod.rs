@@ -1,0 +1,61 @@
+//! The executor: tasks with handles, ways to wait for many of them, streams, cancellation, shutdown.
+//!
+//! # A task
+//!
+//! `submit` makes one block ([`cell`]): header, state word, and the closure, in whose place the outcome is written. The queues of
+//! the scheduler hold one reference to it, the handle another. The state word ([`state`]) decides every race by one
+//! compare-and-swap: who runs the task, who cancels it, whether the deadline was first, who drops the outcome. What only some tasks
+//! need (name, token, deadline, callbacks, waiters) stands in a second block ([`extra`]).
+//!
+//! # Waiting
+//!
+//! A handle's waiter first runs the task itself where it may, then waits as every wait does ([`worker::block`](crate::pool::worker::block)):
+//! the task's last step wakes it. Waiting for any of several tasks is waiting for the next entry in a list ([`arrivals`]).
+//!
+//! **Invariant.** A cell does not keep its pool alive: a task that is queued or runs is in its pool's hands, and a pool
+//! that goes ends what is queued. Whoever else needs the pool finds it by number.
+
+mod arrivals;
+mod cell;
+mod close;
+mod error;
+mod extra;
+mod handle;
+mod several;
+mod state;
+mod submit;
+mod timer;
+mod token;
+
+pub use close::{RunningTask, ShutdownTimeout};
+pub use error::{JoinError, TaskId, TrySubmitError};
+pub use handle::JoinHandle;
+pub use several::{
+    AsCompleted, JoinSet, TaskError, WaitFor, Waited, as_completed, first_finished, first_ok, wait,
+};
+pub use submit::{TaskBuilder, spawn};
+pub use token::{CancelToken, current_token};
+
+use std::cell::Cell;
+use std::num::NonZeroU64;
+// Numbers order nothing.
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The next task's number. Threads take them in blocks.
+fn next_id() -> TaskId {
+    const BLOCK: u64 = 1 << 12;
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static OWN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    let id = OWN.with(|own| {
+        let (mut next, mut end) = own.get();
+        if next == end {
+            next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
+            end = next + BLOCK;
+        }
+        own.set((next + 1, end));
+        next
+    });
+    TaskId(NonZeroU64::new(id).expect("64 bits are enough for ever"))
+}

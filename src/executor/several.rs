@@ -1,0 +1,409 @@
+//! Waiting for several handles at once.
+
+use super::arrivals::Arrivals;
+use super::error::{JoinError, TaskId};
+use super::extra::Waiter;
+use super::handle::{JoinHandle, after, run_here};
+use crate::pool::{ThreadPool, worker};
+use crate::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Has the task's end put `index` into the list.
+fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: usize) {
+    let member = || Waiter::Member(Arc::clone(arrivals), index);
+    if !handle.task().at_end(|list| list.waiters.push(member())) {
+        arrivals.arrive(index);
+    }
+}
+
+/// Undoes [`enrol`].
+fn strike<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>) {
+    handle.task().forget(
+        |waiter| matches!(waiter, Waiter::Member(other, _) if Arc::ptr_eq(other, arrivals)),
+    );
+}
+
+/// The outcomes of `handles`, each as it finishes, with its index in the input; those that have finished come first.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handles: Vec<_> = (0..3).map(|n| pool.submit(move || n * 10)).collect();
+/// let mut seen: Vec<_> = heist::as_completed(handles).map(|(index, result)| (index, result.unwrap())).collect();
+/// seen.sort();
+/// assert_eq!(seen, [(0, 0), (1, 10), (2, 20)]);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn as_completed<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> AsCompleted<T> {
+    let arrivals = Arc::new(Arrivals::default());
+    let handles: Vec<_> = handles.into_iter().map(Some).collect();
+    for (index, handle) in handles.iter().flatten().enumerate() {
+        enrol(handle, &arrivals, index);
+    }
+    AsCompleted {
+        left: handles.len(),
+        handles,
+        arrivals,
+        unstarted: 0,
+        deadline: None,
+        timed_out: false,
+    }
+}
+
+/// See [`as_completed`].
+///
+/// # Blocking
+/// `next` waits for the next task that finishes. On a thread of the tasks' pool it runs one that nobody has begun, unless there is
+/// a time limit.
+#[must_use = "iterators are lazy: nothing is waited for until `next`"]
+pub struct AsCompleted<T> {
+    handles: Vec<Option<JoinHandle<T>>>,
+    arrivals: Arc<Arrivals>,
+    left: usize,
+    /// Handles before this one have been begun.
+    unstarted: usize,
+    deadline: Option<Instant>,
+    timed_out: bool,
+}
+
+impl<T> AsCompleted<T> {
+    /// The iterator ends this long from now, whether or not all tasks have finished.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.deadline = after(timeout);
+        self
+    }
+
+    /// Whether it ended because its time was over.
+    pub fn timed_out(&self) -> bool {
+        self.timed_out
+    }
+
+    /// The handles that it has not given out, in the order of the input.
+    pub fn unfinished(mut self) -> Vec<JoinHandle<T>> {
+        let handles: Vec<_> = self.handles.iter_mut().filter_map(Option::take).collect();
+        for handle in &handles {
+            strike(handle, &self.arrivals);
+        }
+        handles
+    }
+
+    /// Runs a task that nobody has begun, if this is a thread that may.
+    fn help(&mut self) {
+        while self.deadline.is_none()
+            && let Some(handle) = self.handles.get(self.unstarted)
+        {
+            self.unstarted += 1;
+            if let Some(handle) = handle
+                && handle.task().is_queued()
+            {
+                run_here(handle.task());
+                if handle.task().is_queued() {
+                    // Not ours to run.
+                    self.unstarted = self.handles.len();
+                }
+                return;
+            }
+        }
+    }
+}
+
+impl<T> Iterator for AsCompleted<T> {
+    type Item = (usize, Result<T, JoinError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.left > 0 && !self.timed_out {
+            if let Some(index) = self.arrivals.next() {
+                self.left -= 1;
+                let mut handle = self.handles[index].take()?;
+                return Some((index, handle.take()));
+            }
+            self.help();
+            self.timed_out = !worker::block(&*self.arrivals, self.deadline);
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let least = if self.deadline.is_none() {
+            self.left
+        } else {
+            0
+        };
+        (least, Some(self.left))
+    }
+}
+
+impl<T> fmt::Debug for AsCompleted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsCompleted")
+            .field("left", &self.left)
+            .field("timed_out", &self.timed_out)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitFor {
+    /// One task has finished.
+    First,
+    /// One task has finished without a result, or all have finished.
+    FirstError,
+    /// All have finished.
+    All,
+}
+
+/// What [`wait`] found: indices of its input, rising.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waited {
+    /// The finished ones.
+    pub done: Vec<usize>,
+    /// The others.
+    pub pending: Vec<usize>,
+}
+
+/// Waits for some of `handles`, at most for `timeout`, and says which have finished. The handles stay as they are.
+///
+/// With no handles it returns at once. That the time is over is no error.
+///
+/// ```
+/// use heist::WaitFor;
+/// let pool = heist::ThreadPool::new()?;
+/// let handles = [pool.submit(|| 1), pool.submit(|| 2)];
+/// let waited = heist::wait(&handles, WaitFor::All, None);
+/// assert_eq!(waited.done, [0, 1]);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duration>) -> Waited {
+    let deadline = timeout.and_then(after);
+    let arrivals = Arc::new(Arrivals::default());
+    for (index, handle) in handles.iter().enumerate() {
+        enrol(handle, &arrivals, index);
+    }
+    let mut missing = handles.len();
+    let mut unstarted = handles.iter();
+    let mut enough = false;
+    while !enough && missing > 0 {
+        if let Some(index) = arrivals.next() {
+            missing -= 1;
+            enough = match what {
+                WaitFor::First => true,
+                WaitFor::FirstError => handles[index].is_error(),
+                WaitFor::All => false,
+            };
+            continue;
+        }
+        if timeout.is_none()
+            && let Some(handle) = unstarted.find(|handle| handle.task().is_queued())
+        {
+            run_here(handle.task());
+        }
+        if !worker::block(&*arrivals, deadline) {
+            break;
+        }
+    }
+    for handle in handles {
+        strike(handle, &arrivals);
+    }
+    let (done, pending) = (0..handles.len()).partition(|&index| handles[index].is_finished());
+    Waited { done, pending }
+}
+
+/// The outcome of the task that finishes first, with its index; the others are [cancelled](JoinHandle::cancel) if they have not begun, else let
+/// go. None: there were no handles.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handles = (1..4).map(|n| pool.submit(move || n));
+/// let (index, result) = heist::first_finished(handles).unwrap();
+/// assert_eq!(result.unwrap(), index + 1);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn first_finished<T>(
+    handles: impl IntoIterator<Item = JoinHandle<T>>,
+) -> Option<(usize, Result<T, JoinError>)> {
+    let mut all = as_completed(handles);
+    let first = all.next();
+    cancel(all.unfinished());
+    first
+}
+
+/// The first success, with its task's index; the others are [cancelled](JoinHandle::cancel) if they have not begun, else let go.
+///
+/// # Errors
+/// Every task's error, in the order of the input, if none succeeded.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handles = (0..4).map(|n| pool.submit(move || if n == 2 { Ok(n) } else { Err("not this one") }));
+/// assert_eq!(heist::first_ok(handles).unwrap(), (2, 2));
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn first_ok<T, E>(
+    handles: impl IntoIterator<Item = JoinHandle<Result<T, E>>>,
+) -> Result<(usize, T), Vec<TaskError<E>>> {
+    let mut all = as_completed(handles);
+    let mut errors = Vec::new();
+    for (index, outcome) in &mut all {
+        match outcome {
+            Ok(Ok(value)) => {
+                cancel(all.unfinished());
+                return Ok((index, value));
+            }
+            Ok(Err(error)) => errors.push((index, TaskError::Failed(error))),
+            Err(error) => errors.push((index, TaskError::Lost(error))),
+        }
+    }
+    errors.sort_by_key(|&(index, _)| index);
+    Err(errors.into_iter().map(|(_, error)| error).collect())
+}
+
+/// Why a task brought no success. See [`first_ok`].
+#[derive(Debug)]
+pub enum TaskError<E> {
+    /// It returned this.
+    Failed(E),
+    /// It returned nothing.
+    Lost(JoinError),
+}
+
+impl<E: fmt::Display> fmt::Display for TaskError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TaskError::Failed(error) => error.fmt(f),
+            TaskError::Lost(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> std::error::Error for TaskError<E> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            TaskError::Failed(error) => Some(error),
+            TaskError::Lost(error) => Some(error),
+        }
+    }
+}
+
+fn cancel<T>(handles: Vec<JoinHandle<T>>) {
+    for handle in handles {
+        handle.cancel();
+    }
+}
+
+/// Tasks of one kind, joined in the order in which they finish. Dropping it cancels those that have not begun.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let mut set = heist::JoinSet::new(&pool);
+/// for n in 1..=4 {
+///     set.spawn(move || n);
+/// }
+/// let mut sum = 0;
+/// while let Some(result) = set.join_next() {
+///     sum += result.unwrap();
+/// }
+/// assert_eq!(sum, 10);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub struct JoinSet<T> {
+    pool: ThreadPool,
+    arrivals: Arc<Arrivals>,
+    handles: HashMap<usize, JoinHandle<T>>,
+    /// In the order of submission, those that may not have begun.
+    unstarted: VecDeque<usize>,
+    next: usize,
+}
+
+impl<T: Send + 'static> JoinSet<T> {
+    /// An empty set of tasks of this pool.
+    pub fn new(pool: &ThreadPool) -> Self {
+        JoinSet {
+            pool: pool.clone(),
+            arrivals: Arc::default(),
+            handles: HashMap::new(),
+            unstarted: VecDeque::new(),
+            next: 0,
+        }
+    }
+
+    /// Submits a task, as [`ThreadPool::submit`] does.
+    pub fn spawn<F>(&mut self, f: F) -> TaskId
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let handle = self.pool.submit(f);
+        let (id, index) = (handle.id(), self.next);
+        self.next += 1;
+        enrol(&handle, &self.arrivals, index);
+        self.handles.insert(index, handle);
+        self.unstarted.push_back(index);
+        id
+    }
+}
+
+impl<T> JoinSet<T> {
+    /// The outcome of the next task that finishes. None: the set is empty.
+    ///
+    /// # Blocking
+    /// As [`AsCompleted`].
+    pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        while !self.handles.is_empty() {
+            if let Some(index) = self.arrivals.next() {
+                return self.handles.remove(&index).map(|mut handle| handle.take());
+            }
+            self.help();
+            worker::block(&*self.arrivals, None);
+        }
+        self.unstarted.clear();
+        None
+    }
+
+    fn help(&mut self) {
+        while let Some(index) = self.unstarted.pop_front() {
+            if let Some(handle) = self.handles.get(&index)
+                && handle.task().is_queued()
+            {
+                run_here(handle.task());
+                if handle.task().is_queued() {
+                    // Not ours to run.
+                    self.unstarted.push_front(index);
+                }
+                return;
+            }
+        }
+    }
+
+    /// How many tasks have not been joined.
+    pub fn len(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Whether all tasks have been joined.
+    pub fn is_empty(&self) -> bool {
+        self.handles.is_empty()
+    }
+
+    /// Cancels the tasks that have not begun. They are joined like the others, with an error.
+    pub fn cancel_all(&mut self) {
+        for handle in self.handles.values() {
+            handle.cancel();
+        }
+    }
+}
+
+impl<T> Drop for JoinSet<T> {
+    fn drop(&mut self) {
+        self.cancel_all();
+    }
+}
+
+impl<T> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,208 @@
+//! The state of one submitted task, packed into a word: phase, who has an interest, and how many point at it.
+//!
+//! | phase | what is in the cell | who may leave it, and to where |
+//! |---|---|---|
+//! | queued | the closure | a runner, to running; whoever cancels or times it out, to settling |
+//! | running | nothing: the closure has moved to the runner's stack | the runner, to settling, or straight to finished where nothing is to be done; a deadline, to settling |
+//! | settling | the outcome is being written, then callbacks run | the one who entered it, to finished |
+//! | finished | the outcome, until the handle takes it | |
+//!
+//! One compare-and-swap decides each race: run against cancel, run against deadline, end against a handle that goes.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+const PHASE: usize = 0b11;
+const QUEUED: usize = 0;
+const RUNNING: usize = 1;
+const SETTLING: usize = 2;
+const FINISHED: usize = 3;
+
+/// There is a handle: the outcome is its to take or to drop.
+const HANDLE: usize = 1 << 2;
+/// There is an [`Extra`](super::extra::Extra) block with something to do at the end.
+const EXTRA: usize = 1 << 3;
+/// A timer may settle the task while it runs.
+const DEADLINE: usize = 1 << 4;
+/// It was settled without having run.
+const CANCELLED: usize = 1 << 5;
+/// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
+const ONE_REF: usize = 1 << 8;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct State(AtomicUsize);
+
+/// How a cell begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Birth {
+    pub(super) handle: bool,
+    pub(super) extra: bool,
+    pub(super) deadline: bool,
+}
+
+/// What the runner has to do, its outcome being in the cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum End {
+    /// Nothing: the handle has the outcome, and the runner's reference is gone.
+    Handed,
+    /// Now settling: callbacks and waiters are to be served, then [`State::finish`].
+    Settle,
+}
+
+/// What a handle that goes has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Detach {
+    /// Nothing: whoever settles the task drops the outcome.
+    Left,
+    /// The outcome is there: drop it, then release the reference.
+    Outcome,
+}
+
+impl State {
+    pub(super) fn new(birth: Birth) -> Self {
+        let bit = |set: bool, bit: usize| if set { bit } else { 0 };
+        let refs = ONE_REF * (1 + usize::from(birth.handle));
+        State(AtomicUsize::new(
+            refs | QUEUED
+                | bit(birth.handle, HANDLE)
+                | bit(birth.extra, EXTRA)
+                | bit(birth.deadline, DEADLINE),
+        ))
+    }
+
+    fn load(&self) -> usize {
+        // ORDERING: Acquire pairs with the Release of `end` and `finish`: who reads the phase sees the outcome.
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Changes the word while `change` gives a new one. Returns the word as it was, as an error where it did not.
+    fn update(&self, change: impl Fn(usize) -> Option<usize>) -> Result<usize, usize> {
+        // ORDERING: AcqRel: Release publishes what the cell holds to whoever reads the phase; Acquire takes over what the one before left.
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)
+    }
+
+    fn step(&self, from: usize, to: usize, flags: usize) -> bool {
+        self.update(|word| (word & PHASE == from).then_some((word & !PHASE) | to | flags))
+            .is_ok()
+    }
+
+    // ---- the questions ----
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.load() & PHASE == QUEUED
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.load() & PHASE == RUNNING
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.load() & PHASE == FINISHED
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        let word = self.load();
+        word & PHASE == FINISHED && word & CANCELLED != 0
+    }
+
+    // ---- the runner ----
+
+    /// Queued becomes running. False: somebody else has it.
+    #[inline]
+    pub(super) fn claim(&self) -> bool {
+        // ORDERING: Relaxed: the queue has handed the word over.
+        let seen = self.0.load(Ordering::Relaxed);
+        // Nobody else can touch the word of a task without handle and extras.
+        if seen == ONE_REF | QUEUED {
+            self.0.store(ONE_REF | RUNNING, Ordering::Relaxed);
+            return true;
+        }
+        self.step(QUEUED, RUNNING, 0)
+    }
+
+    /// Whether a deadline may come before the runner's outcome: then it needs [`State::settle`] before it writes.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        // ORDERING: Relaxed: the flag is as old as the cell.
+        self.0.load(Ordering::Relaxed) & DEADLINE != 0
+    }
+
+    /// Running becomes settling. False: the other one, runner or deadline, was first.
+    pub(super) fn settle(&self) -> bool {
+        self.step(RUNNING, SETTLING, 0)
+    }
+
+    /// The runner has written its outcome.
+    #[inline]
+    pub(super) fn end(&self) -> End {
+        let before = self.update(|word| {
+            let rest = word & !PHASE;
+            Some(if word & (HANDLE | EXTRA) == HANDLE {
+                (rest | FINISHED) - ONE_REF
+            } else {
+                rest | SETTLING
+            })
+        });
+        match before {
+            Ok(word) if word & (HANDLE | EXTRA) == HANDLE => End::Handed,
+            _ => End::Settle,
+        }
+    }
+
+    // ---- cancel and deadline ----
+
+    /// Queued becomes settling, for somebody who will not run it. False: it has begun.
+    pub(super) fn intercept(&self, cancelled: bool) -> bool {
+        self.step(QUEUED, SETTLING, if cancelled { CANCELLED } else { 0 })
+    }
+
+    // ---- the one who settles ----
+
+    /// Settling becomes finished. Returns whether a handle wants the outcome; if not it is the caller's to drop.
+    pub(super) fn finish(&self) -> bool {
+        let before = self.update(|word| Some((word & !PHASE) | FINISHED));
+        before.is_ok_and(|word| word & HANDLE != 0)
+    }
+
+    // ---- the handle ----
+
+    /// There is something to do at the end from now on. False: the task has finished.
+    ///
+    /// The extra block's lock must be held: it keeps who settles from passing by.
+    pub(super) fn add_extra(&self) -> bool {
+        self.update(|word| (word & PHASE != FINISHED).then_some(word | EXTRA))
+            .is_ok()
+    }
+
+    /// The handle goes.
+    pub(super) fn detach(&self) -> Detach {
+        let left =
+            self.update(|word| (word & PHASE != FINISHED).then(|| (word & !HANDLE) - ONE_REF));
+        match left {
+            Ok(_) => Detach::Left,
+            Err(_) => Detach::Outcome,
+        }
+    }
+
+    // ---- references ----
+
+    pub(super) fn retain(&self) {
+        // ORDERING: Relaxed, as for any count that grows from one of its owners.
+        self.0.fetch_add(ONE_REF, Ordering::Relaxed);
+    }
+
+    /// True: that was the last one.
+    #[inline]
+    #[must_use]
+    pub(super) fn release(&self) -> bool {
+        // The last one need not say so to anybody. ORDERING: Acquire: the others are done with the cell.
+        if self.0.load(Ordering::Acquire) / ONE_REF == 1 {
+            return true;
+        }
+        // ORDERING: AcqRel: each is done with the cell before the last one frees it.
+        self.0.fetch_sub(ONE_REF, Ordering::AcqRel) / ONE_REF == 1
+    }
+}

@@ -1,0 +1,378 @@
+//! Submitting tasks.
+
+use super::cell::{self, TaskRef};
+use super::error::{Cause, TrySubmitError};
+use super::extra::Extra;
+use super::handle::{JoinHandle, after};
+use super::state::Birth;
+use super::token::{self, CancelToken};
+use crate::job::{Fate, Task};
+use crate::pool::{Priority, Refusal, Registry, ThreadPool, WhenFull, global, worker};
+use std::ptr;
+use std::time::Duration;
+
+impl ThreadPool {
+    /// Queues `f` to run on some worker, and returns a handle for its result.
+    ///
+    /// From a thread of this pool the task goes to that thread's own deque, newest first; from elsewhere to the pool's
+    /// queue, oldest first. One allocation. After a shutdown the handle resolves to an error; and so it does where the pool has a
+    /// [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity) and [`WhenFull::Reject`].
+    ///
+    /// # Blocking
+    /// Only if the queue is full and the pool says [`WhenFull::Block`].
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handle = pool.submit(|| "hello".len());
+    /// assert_eq!(handle.join().unwrap(), 5);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    #[inline]
+    pub fn submit<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        submit(self.registry(), Options::default(), f)
+    }
+
+    /// [`submit`](Self::submit) that neither blocks nor gives up the closure.
+    ///
+    /// # Errors
+    /// The queue is full, for a thread of the pool too; or the pool has been shut down. Either way the closure comes back.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// assert!(pool.try_submit(|| ()).is_ok());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn try_submit<F, T>(&self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        try_submit(self.registry(), Options::default(), f)
+    }
+
+    /// Submits each of the closures, and wakes the pool once for all of them.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handles = pool.submit_many((0..3).map(|n| move || n + 1));
+    /// let sum: i32 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+    /// assert_eq!(sum, 6);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn submit_many<I, F, T>(&self, closures: I) -> Vec<JoinHandle<T>>
+    where
+        I: IntoIterator<Item = F>,
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let registry = self.registry();
+        if registry.gate.is_bounded() || token::current().is_some() {
+            return closures.into_iter().map(|f| self.submit(f)).collect();
+        }
+        registry.check_fork();
+        let mut handles = Vec::new();
+        let mut tasks = Vec::new();
+        for f in closures {
+            let (task, handle) = make(registry, Options::default(), f);
+            match registry.gate.enter(false) {
+                Ok(()) => tasks.push(task),
+                Err(_) => refuse(registry, task, Cause::Refused),
+            }
+            handles.push(handle);
+        }
+        registry.count(|counters| &counters.submitted, tasks.len() as u64);
+        registry.inject(tasks, Priority::Normal);
+        handles
+    }
+
+    /// A task with a name, a priority, a deadline or a token.
+    ///
+    /// ```
+    /// use heist::{Priority, ThreadPool};
+    /// let pool = ThreadPool::new()?;
+    /// let handle = pool.task().name("thumbnail").priority(Priority::High).submit(|| 1);
+    /// assert_eq!(handle.name(), Some("thumbnail"));
+    /// assert_eq!(handle.join().unwrap(), 1);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn task(&self) -> TaskBuilder<'_> {
+        TaskBuilder {
+            registry: self.registry(),
+            options: Options::default(),
+        }
+    }
+
+    /// [`submit`](Self::submit) without a handle. Nobody is told of its end.
+    ///
+    /// If the pool has no thread and none can be started, `f` runs here and now. After a shutdown, or where the queue is full and the
+    /// pool rejects, it is dropped, and counted cancelled.
+    ///
+    /// # Panics
+    /// A panic of `f` goes to the [`panic_handler`](crate::ThreadPoolBuilder::panic_handler); the process and the worker live on.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.spawn(move || sender.send(42).unwrap());
+    /// assert_eq!(receiver.recv(), Ok(42));
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn spawn<F>(&self, f: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let registry = self.registry();
+        registry.check_fork();
+        let (extra, birth) = Options::default().lower(false);
+        // SAFETY: `f` borrows nothing.
+        let (task, _) = unsafe { cell::make(registry.id, birth, extra, f) };
+        enter(registry, task, Priority::Normal);
+    }
+}
+
+/// [`ThreadPool::spawn`] on the pool of the current thread, or on the [`global`] one.
+///
+/// ```
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// heist::spawn(move || sender.send("done").unwrap());
+/// assert_eq!(receiver.recv(), Ok("done"));
+/// ```
+pub fn spawn<F>(f: F)
+where
+    F: FnOnce() + Send + 'static,
+{
+    match ThreadPool::current() {
+        Some(pool) => pool.spawn(f),
+        None => global().spawn(f),
+    }
+}
+
+/// A task to be submitted. See [`ThreadPool::task`].
+#[derive(Clone)]
+#[must_use = "a task does nothing until `submit` or `try_submit`"]
+pub struct TaskBuilder<'a> {
+    registry: &'a Registry,
+    options: Options,
+}
+
+#[derive(Clone, Default)]
+struct Options {
+    name: Option<std::sync::Arc<str>>,
+    priority: Priority,
+    deadline: Option<Duration>,
+    token: Option<CancelToken>,
+}
+
+impl TaskBuilder<'_> {
+    /// For errors, and for [`shutdown_timeout`](ThreadPool::shutdown_timeout), which says what still runs.
+    pub fn name(mut self, name: impl AsRef<str>) -> Self {
+        self.options.name = Some(name.as_ref().into());
+        self
+    }
+
+    /// Which tasks come first.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// The handle resolves to an error that [is a time-out](crate::JoinError::is_timeout) if the task has not ended this long after its
+    /// submission: if it has not begun, it never will; if it runs, it sees [`current_token`](crate::current_token) cancelled, and
+    /// what it returns is dropped.
+    pub fn deadline(mut self, timeout: Duration) -> Self {
+        self.options.deadline = Some(timeout);
+        self
+    }
+
+    /// The token that cancels the task. By default that of the task that submits it, if it has one.
+    pub fn token(mut self, token: &CancelToken) -> Self {
+        self.options.token = Some(token.clone());
+        self
+    }
+
+    /// See [`ThreadPool::submit`].
+    pub fn submit<F, T>(self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        submit(self.registry, self.options, f)
+    }
+
+    /// See [`ThreadPool::try_submit`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_submit<F, T>(self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        try_submit(self.registry, self.options, f)
+    }
+}
+
+impl std::fmt::Debug for TaskBuilder<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TaskBuilder")
+            .field("name", &self.options.name)
+            .field("priority", &self.options.priority)
+            .field("deadline", &self.options.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// What of it goes into the task's second block, if anything.
+    #[inline]
+    fn lower(self, handle: bool) -> (Option<Box<Extra>>, Birth) {
+        let token = match self.token {
+            None => token::current(),
+            token => token,
+        };
+        let timed = self.deadline.is_some();
+        if self.name.is_none() && token.is_none() && !timed {
+            let birth = Birth {
+                handle,
+                ..Birth::default()
+            };
+            return (None, birth);
+        }
+        // A deadline cancels this task's token and no other's.
+        let token = match (timed, token) {
+            (false, token) => token,
+            (true, Some(token)) => Some(token.child()),
+            (true, None) => Some(CancelToken::new()),
+        };
+        let birth = Birth {
+            handle,
+            extra: true,
+            deadline: timed,
+        };
+        let extra = Extra {
+            name: self.name,
+            token,
+            deadline: self.deadline.and_then(after),
+            ..Extra::default()
+        };
+        (Some(Box::new(extra)), birth)
+    }
+}
+
+fn make<F, T>(registry: &Registry, options: Options, f: F) -> (Task, JoinHandle<T>)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (extra, birth) = options.lower(true);
+    // SAFETY: closure and result borrow nothing.
+    let (task, header) = unsafe { cell::make(registry.id, birth, extra, f) };
+    // SAFETY: the birth counts a handle's reference, and here it is.
+    let task_ref = unsafe { TaskRef::from_header(header) };
+    // SAFETY: the handle's reference, and the result is a `T`.
+    (task, unsafe { JoinHandle::new(task_ref) })
+}
+
+#[inline]
+fn submit<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    registry.check_fork();
+    let priority = options.priority;
+    let (task, handle) = make(registry, options, f);
+    enter(registry, task, priority);
+    handle
+}
+
+fn try_submit<F, T>(
+    registry: &Registry,
+    options: Options,
+    f: F,
+) -> Result<JoinHandle<T>, TrySubmitError<F>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    registry.check_fork();
+    match registry.gate.enter(false) {
+        Ok(()) => {}
+        Err(Refusal::Full) => return Err(TrySubmitError::Full(f)),
+        Err(Refusal::Closed) => return Err(TrySubmitError::ShutDown(f)),
+    }
+    let priority = options.priority;
+    let (task, handle) = make(registry, options, f);
+    queue(registry, task, priority);
+    Ok(handle)
+}
+
+/// Lets a task into the pool, or does with it what the pool does when it is full.
+#[inline]
+fn enter(registry: &Registry, task: Task, priority: Priority) {
+    match registry.gate.enter(false) {
+        Ok(()) => queue(registry, task, priority),
+        Err(refusal) => enter_slow(registry, task, priority, refusal),
+    }
+}
+
+#[cold]
+fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: Refusal) {
+    // A worker never waits for its own pool.
+    let beyond = worker::is_pool_thread(registry);
+    loop {
+        match (refusal, registry.gate.when_full) {
+            (Refusal::Closed, _) => return refuse(registry, task, Cause::Refused),
+            (Refusal::Full, WhenFull::CallerRuns) => {
+                registry.count(|counters| &counters.submitted, 1);
+                return run_unqueued(registry, task);
+            }
+            (Refusal::Full, _) if beyond => {
+                registry.count(|counters| &counters.beyond_capacity, 1);
+            }
+            (Refusal::Full, WhenFull::Reject) => return refuse(registry, task, Cause::Full),
+            (Refusal::Full, WhenFull::Block) => {
+                worker::block(&registry.gate, None);
+            }
+        }
+        match registry.gate.enter(beyond) {
+            Ok(()) => return queue(registry, task, priority),
+            Err(next) => refusal = next,
+        }
+    }
+}
+
+/// Queues a task that was let in.
+#[inline]
+fn queue(registry: &Registry, task: Task, priority: Priority) {
+    // Before it is to be found: an end is never counted before its beginning.
+    registry.count(|counters| &counters.submitted, 1);
+    TaskRef::enrol(&task);
+    registry.enqueue(task, priority);
+}
+
+/// Ends a task that was not let in.
+fn refuse(registry: &Registry, task: Task, cause: Cause) {
+    registry.count(|counters| &counters.submitted, 1);
+    TaskRef::of(task).cancel(cause);
+}
+
+/// Runs a task that was not let in on the current thread.
+fn run_unqueued(registry: &Registry, task: Task) {
+    let task = TaskRef::of(task);
+    if task.claim() {
+        worker::as_part(registry, |slot| task.run_claimed(slot));
+    }
+}
+
+/// Has `f` run on the pool soon. It is no task that anybody counts.
+pub(super) fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
+    let run = move |_: Fate| f();
+    // SAFETY: `f` borrows nothing; the wrapper below catches its panics.
+    let task = unsafe { Task::new(ptr::null(), None, run) };
+    registry.inject([task], Priority::High);
+}
