@@ -67,9 +67,9 @@ mod stats;
 struct Readme;
 
 pub use executor::{
-    AsCompleted, CancelToken, JoinError, JoinHandle, JoinSet, RunningTask, ShutdownTimeout,
-    TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed, current_token,
-    first_finished, first_ok, spawn, wait,
+    AsCompleted, CancelToken, Imap, ImapUnordered, JoinError, JoinHandle, JoinSet, RunningTask,
+    ScopedJoinHandle, ShutdownTimeout, TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor,
+    Waited, as_completed, current_token, first_finished, first_ok, spawn, wait,
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source};
 pub use fork::{Scope, current_thread_index, join, scope, yield_now};

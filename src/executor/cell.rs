@@ -45,7 +45,8 @@ struct Cell<F, T> {
 union Stage<F, T> {
     /// While queued.
     closure: ManuallyDrop<F>,
-    /// Once settled.
+    /// Once settled. Written and read through the address.
+    #[expect(dead_code, reason = "it gives the union its size")]
     outcome: ManuallyDrop<Result<T, JoinError>>,
 }
 
@@ -260,7 +261,7 @@ unsafe fn free(header: NonNull<Header>, blocks: Option<&Blocks>) {
     unsafe { blocks::release(header.cast(), layout, blocks) };
 }
 
-/// Makes a task that is queued, with the reference that a queue will own and, if `birth` says so, a handle's.
+/// Makes a task that is queued, in memory from `blocks` if the caller owns some, with the reference that a queue will own and, if `birth` says so, a handle's.
 ///
 /// # Safety
 /// What `closure` and its result borrow outlives the task.
@@ -269,13 +270,13 @@ pub(super) unsafe fn make<F, T>(
     pool: u64,
     birth: Birth,
     extra: Option<Box<Extra>>,
+    blocks: Option<&Blocks>,
     closure: F,
 ) -> (Task, NonNull<Header>)
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let blocks = context::slot().map(Slot::blocks);
     let memory = blocks::allocate(Layout::new::<Cell<F, T>>(), blocks);
     let cell = Cell::<F, T> {
         header: Header {
@@ -374,7 +375,7 @@ impl TaskRef {
     /// Takes a queued task of this pool out of the hands of its queue. False: it has begun, or is another pool's.
     pub(super) fn claim_of(&self, registry: &Registry) -> bool {
         let ours = registry.id == self.head().pool && self.head().state.claim();
-        if ours {
+        if ours && self.head().state.is_gated() {
             registry.gate.leave();
         }
         ours
@@ -443,6 +444,12 @@ impl TaskRef {
         match head.state.end() {
             // That took our reference: the cell may be gone.
             End::Handed => std::mem::forget(self),
+            End::Alone => {
+                self.discard(Some(slot.registry()));
+                let header = ManuallyDrop::new(self).0;
+                // SAFETY: nobody else points at the cell, and its stage is empty.
+                unsafe { free(header, Some(slot.blocks())) };
+            }
             End::Settle => self.serve(Some(slot.registry())),
         }
     }
@@ -459,7 +466,8 @@ impl TaskRef {
         unsafe { (head.ops.fail)(self.0, JoinError::cancelled(cause, head.id, head.name())) };
         let registry = pool::pool(head.pool);
         if let Some(registry) = &registry {
-            if cause != Cause::Refused && cause != Cause::Full {
+            let queued = cause != Cause::Refused && cause != Cause::Full;
+            if queued && head.state.is_gated() {
                 registry.gate.leave();
             }
             registry.count(|counters| &counters.cancelled, 1);

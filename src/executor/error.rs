@@ -69,6 +69,17 @@ impl JoinError {
         Self::new(Kind::Timeout, id, name)
     }
 
+    /// The same error for another item of the task. A panic's payload cannot be shared, so that there it says what it was.
+    pub(super) fn again(&self) -> Self {
+        let Inner { kind, id, name } = &*self.0;
+        let kind = match kind {
+            Kind::Panic(_) => Kind::Panic(Mutex::new(Box::new(self.to_string()))),
+            Kind::Cancelled(cause) => Kind::Cancelled(*cause),
+            Kind::Timeout => Kind::Timeout,
+        };
+        Self::new(kind, *id, name.clone())
+    }
+
     /// The task panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0.kind, Kind::Panic(_))

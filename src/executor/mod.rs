@@ -21,8 +21,10 @@ mod close;
 mod error;
 mod extra;
 mod handle;
+mod scoped;
 mod several;
 mod state;
+mod stream;
 mod submit;
 mod timer;
 mod token;
@@ -30,9 +32,11 @@ mod token;
 pub use close::{RunningTask, ShutdownTimeout};
 pub use error::{JoinError, TaskId, TrySubmitError};
 pub use handle::JoinHandle;
+pub use scoped::ScopedJoinHandle;
 pub use several::{
     AsCompleted, JoinSet, TaskError, WaitFor, Waited, as_completed, first_finished, first_ok, wait,
 };
+pub use stream::{Imap, ImapUnordered};
 pub use submit::{TaskBuilder, spawn};
 pub use token::{CancelToken, current_token};
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 /// Has the task's end put `index` into the list.
-fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: usize) {
+pub(super) fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: usize) {
     let member = || Waiter::Member(Arc::clone(arrivals), index);
     if !handle.task().at_end(|list| list.waiters.push(member())) {
         arrivals.arrive(index);

@@ -25,6 +25,8 @@ const EXTRA: usize = 1 << 3;
 const DEADLINE: usize = 1 << 4;
 /// It was settled without having run.
 const CANCELLED: usize = 1 << 5;
+/// It takes no place of the pool's capacity.
+const UNGATED: usize = 1 << 6;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
 const ONE_REF: usize = 1 << 8;
 
@@ -38,6 +40,8 @@ pub(super) struct Birth {
     pub(super) handle: bool,
     pub(super) extra: bool,
     pub(super) deadline: bool,
+    /// It takes no place of the pool's capacity.
+    pub(super) ungated: bool,
 }
 
 /// What the runner has to do, its outcome being in the cell.
@@ -46,6 +50,8 @@ pub(super) struct Birth {
 pub(super) enum End {
     /// Nothing: the handle has the outcome, and the runner's reference is gone.
     Handed,
+    /// Drop the outcome and the cell: nobody else knows it.
+    Alone,
     /// Now settling: callbacks and waiters are to be served, then [`State::finish`].
     Settle,
 }
@@ -68,7 +74,8 @@ impl State {
             refs | QUEUED
                 | bit(birth.handle, HANDLE)
                 | bit(birth.extra, EXTRA)
-                | bit(birth.deadline, DEADLINE),
+                | bit(birth.deadline, DEADLINE)
+                | bit(birth.ungated, UNGATED),
         ))
     }
 
@@ -108,6 +115,12 @@ impl State {
         word & PHASE == FINISHED && word & CANCELLED != 0
     }
 
+    /// Whether the task takes a place of the pool's capacity while it is queued.
+    pub(super) fn is_gated(&self) -> bool {
+        // ORDERING: Relaxed: the flag is as old as the cell.
+        self.0.load(Ordering::Relaxed) & UNGATED == 0
+    }
+
     // ---- the runner ----
 
     /// Queued becomes running. False: somebody else has it.
@@ -138,6 +151,10 @@ impl State {
     /// The runner has written its outcome.
     #[inline]
     pub(super) fn end(&self) -> End {
+        // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
+        if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING {
+            return End::Alone;
+        }
         let before = self.update(|word| {
             let rest = word & !PHASE;
             Some(if word & (HANDLE | EXTRA) == HANDLE {

@@ -7,7 +7,9 @@ use super::handle::{JoinHandle, after};
 use super::state::Birth;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
-use crate::pool::{Priority, Refusal, Registry, ThreadPool, WhenFull, global, worker};
+use crate::pool::{
+    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, worker,
+};
 use std::ptr;
 use std::time::Duration;
 
@@ -77,7 +79,7 @@ impl ThreadPool {
         let mut handles = Vec::new();
         let mut tasks = Vec::new();
         for f in closures {
-            let (task, handle) = make(registry, Options::default(), f);
+            let (task, handle) = make(registry, context::slot(), Options::default(), f);
             match registry.gate.enter(false) {
                 Ok(()) => tasks.push(task),
                 Err(_) => refuse(registry, task, Cause::Refused),
@@ -127,10 +129,11 @@ impl ThreadPool {
     {
         let registry = self.registry();
         registry.check_fork();
+        let slot = context::slot();
         let (extra, birth) = Options::default().lower(false);
         // SAFETY: `f` borrows nothing.
-        let (task, _) = unsafe { cell::make(registry.id, birth, extra, f) };
-        enter(registry, task, Priority::Normal);
+        let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
+        enter(registry, slot, task, Priority::Normal);
     }
 }
 
@@ -230,18 +233,24 @@ impl Options {
     /// What of it goes into the task's second block, if anything.
     #[inline]
     fn lower(self, handle: bool) -> (Option<Box<Extra>>, Birth) {
-        let token = match self.token {
-            None => token::current(),
-            token => token,
-        };
-        let timed = self.deadline.is_some();
-        if self.name.is_none() && token.is_none() && !timed {
+        let plain = self.name.is_none() && self.token.is_none() && self.deadline.is_none();
+        if plain && !token::is_set() {
             let birth = Birth {
                 handle,
                 ..Birth::default()
             };
             return (None, birth);
         }
+        self.lower_slow(handle)
+    }
+
+    #[cold]
+    fn lower_slow(self, handle: bool) -> (Option<Box<Extra>>, Birth) {
+        let timed = self.deadline.is_some();
+        let token = match self.token {
+            None => token::current(),
+            token => token,
+        };
         // A deadline cancels this task's token and no other's.
         let token = match (timed, token) {
             (false, token) => token,
@@ -252,6 +261,7 @@ impl Options {
             handle,
             extra: true,
             deadline: timed,
+            ..Birth::default()
         };
         let extra = Extra {
             name: self.name,
@@ -263,14 +273,21 @@ impl Options {
     }
 }
 
-fn make<F, T>(registry: &Registry, options: Options, f: F) -> (Task, JoinHandle<T>)
+#[inline]
+fn make<F, T>(
+    registry: &Registry,
+    slot: Option<&Slot>,
+    options: Options,
+    f: F,
+) -> (Task, JoinHandle<T>)
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     let (extra, birth) = options.lower(true);
     // SAFETY: closure and result borrow nothing.
-    let (task, header) = unsafe { cell::make(registry.id, birth, extra, f) };
+    let (task, header) =
+        unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
     // SAFETY: the birth counts a handle's reference, and here it is.
     let task_ref = unsafe { TaskRef::from_header(header) };
     // SAFETY: the handle's reference, and the result is a `T`.
@@ -284,9 +301,10 @@ where
     T: Send + 'static,
 {
     registry.check_fork();
+    let slot = context::slot();
     let priority = options.priority;
-    let (task, handle) = make(registry, options, f);
-    enter(registry, task, priority);
+    let (task, handle) = make(registry, slot, options, f);
+    enter(registry, slot, task, priority);
     handle
 }
 
@@ -305,17 +323,18 @@ where
         Err(Refusal::Full) => return Err(TrySubmitError::Full(f)),
         Err(Refusal::Closed) => return Err(TrySubmitError::ShutDown(f)),
     }
+    let slot = context::slot();
     let priority = options.priority;
-    let (task, handle) = make(registry, options, f);
-    queue(registry, task, priority);
+    let (task, handle) = make(registry, slot, options, f);
+    queue(registry, slot, task, priority);
     Ok(handle)
 }
 
 /// Lets a task into the pool, or does with it what the pool does when it is full.
 #[inline]
-fn enter(registry: &Registry, task: Task, priority: Priority) {
+fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
     match registry.gate.enter(false) {
-        Ok(()) => queue(registry, task, priority),
+        Ok(()) => queue(registry, slot, task, priority),
         Err(refusal) => enter_slow(registry, task, priority, refusal),
     }
 }
@@ -340,7 +359,7 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
             }
         }
         match registry.gate.enter(beyond) {
-            Ok(()) => return queue(registry, task, priority),
+            Ok(()) => return queue(registry, context::slot(), task, priority),
             Err(next) => refusal = next,
         }
     }
@@ -348,11 +367,15 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
 
 /// Queues a task that was let in.
 #[inline]
-fn queue(registry: &Registry, task: Task, priority: Priority) {
+fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
+    let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
     // Before it is to be found: an end is never counted before its beginning.
-    registry.count(|counters| &counters.submitted, 1);
+    match slot {
+        Some(slot) => slot.counters.submitted.add(1),
+        None => registry.outside.submitted.add_shared(1),
+    }
     TaskRef::enrol(&task);
-    registry.enqueue(task, priority);
+    registry.enqueue(slot, task, priority);
 }
 
 /// Ends a task that was not let in.

@@ -177,6 +177,12 @@ impl Drop for Entered {
     }
 }
 
+/// Whether the current task has a token.
+#[inline]
+pub(super) fn is_set() -> bool {
+    !CURRENT.with(Cell::get).is_null()
+}
+
 /// The token of the current task, if it has one.
 pub(super) fn current() -> Option<CancelToken> {
     let token = CURRENT.with(Cell::get);

@@ -154,18 +154,28 @@ impl<'scope> Scope<'scope> {
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
-        let scope = ScopePtr(self);
+        self.spawn_raw(move |scope, fate| match fate {
+            Fate::Run => scope.ended(unwind::catch(|| f(scope))),
+            Fate::Drop => {
+                unwind::drop_quietly(f);
+                scope.dropped();
+            }
+        });
+    }
+
+    /// Spawns a task that is told its fate, counts its end itself, and does not unwind.
+    #[inline]
+    pub(crate) fn spawn_raw<F>(&self, f: F)
+    where
+        F: FnOnce(&Scope<'scope>, Fate) + Send + 'scope,
+    {
+        let scope = self.handle();
         let task = move |fate| {
             let scope = scope;
-            // SAFETY: the scope waits until `end`, below.
+            // SAFETY: the scope waits until the task is counted down, below.
             let scope = unsafe { scope.get() };
-            match fate {
-                Fate::Run => scope.ended(unwind::catch(|| f(scope))),
-                Fate::Drop => {
-                    unwind::drop_quietly(f);
-                    scope.dropped();
-                }
-            }
+            f(scope, fate);
+            scope.count_down(scope.here());
         };
         let registry = self.registry();
         registry.check_fork();
@@ -190,7 +200,12 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    fn registry(&self) -> &Registry {
+    /// What a task takes along to find its scope.
+    pub(crate) fn handle(&self) -> ScopePtr<'scope> {
+        ScopePtr(self)
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
         // SAFETY: the owner takes part in the pool while the scope lives.
         unsafe { &*self.registry }
     }
@@ -218,7 +233,6 @@ impl<'scope> Scope<'scope> {
                 self.keep_panic(payload);
             }
         }
-        self.count_down(slot);
     }
 
     #[cold]
@@ -235,7 +249,6 @@ impl<'scope> Scope<'scope> {
 
     fn dropped(&self) {
         self.registry().count(|counters| &counters.cancelled, 1);
-        self.count_down(self.here());
     }
 
     /// Counts tasks on the current thread. Returns the word as it is now, if it was touched.
@@ -328,7 +341,7 @@ impl fmt::Debug for Scope<'_> {
 }
 
 /// Moves the scope's address into its tasks.
-struct ScopePtr<'scope>(*const Scope<'scope>);
+pub(crate) struct ScopePtr<'scope>(*const Scope<'scope>);
 
 // SAFETY: a scope is `Sync`.
 unsafe impl Send for ScopePtr<'_> {}
@@ -336,7 +349,7 @@ unsafe impl Send for ScopePtr<'_> {}
 impl<'scope> ScopePtr<'scope> {
     /// # Safety
     /// The scope has not counted the caller's task down.
-    unsafe fn get<'a>(&self) -> &'a Scope<'scope> {
+    pub(crate) unsafe fn get<'a>(&self) -> &'a Scope<'scope> {
         // SAFETY: forwarded.
         unsafe { &*self.0 }
     }

@@ -345,15 +345,11 @@ impl Registry {
 
     // ---- tasks from anywhere ----
 
-    /// Queues a detached task: on a thread of the pool in its own deque, if nothing else is asked for.
+    /// Queues a detached task: on a thread of the pool in its own deque, if nothing else is asked for. `slot`: the current thread's in this pool.
     #[inline]
-    pub(crate) fn enqueue(&self, task: Task, priority: Priority) {
-        match context::slot() {
-            Some(slot)
-                if priority == Priority::Normal
-                    && ptr::eq(slot.registry(), self)
-                    && slot.role() != Seat::Guest =>
-            {
+    pub(crate) fn enqueue(&self, slot: Option<&Slot>, task: Task, priority: Priority) {
+        match slot {
+            Some(slot) if priority == Priority::Normal && slot.role() != Seat::Guest => {
                 slot.push_detached(task);
             }
             _ => self.inject([task], priority),

@@ -126,6 +126,7 @@ impl Slot {
     }
 
     /// Owner: pushes a detached task and looks whether somebody wants to know.
+    #[inline]
     pub(crate) fn push_detached(&self, task: Task) {
         self.owner.detached.push(task);
         if self.ring.attention_due(self.ring.depth()) {

@@ -110,6 +110,7 @@ impl Bench {
                     }
                     continue;
                 }
+                Park::Surplus => unreachable!("the model's pool keeps its size"),
                 Park::Now => self.parkers[slot].park(),
                 Park::AfterLook => {
                     if !(self.look() && self.sleep.still_wanted(Need::Worker)) {

@@ -1,0 +1,488 @@
+//! Streaming maps: lazy input, a bounded number of items under way, results as they are asked for.
+//!
+//! The consumer's `next` does everything: it pulls input until the window is full, submits it, and waits for what it gives
+//! out; if nobody has begun that, it runs it itself. So the input stays on the consumer's thread, and nothing happens
+//! while nobody asks.
+
+use super::arrivals::Arrivals;
+use super::error::JoinError;
+use super::handle::{JoinHandle, after, run_here};
+use super::several::enrol;
+use crate::fork::Scope;
+use crate::pool::{Registry, ThreadPool, context, worker};
+use crate::sync::Arc;
+use crate::unwind::{self, Payload};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// What the task of one chunk returns.
+enum Chunk<R> {
+    /// A chunk of one: a panic is the task's.
+    One(R),
+    Many(Vec<Result<R, Payload>>),
+}
+
+/// A chunk under way.
+struct Flight<R> {
+    handle: JoinHandle<Chunk<R>>,
+    /// Index of its first item.
+    first: usize,
+    len: usize,
+}
+
+impl<R> Flight<R> {
+    /// The outcomes of a chunk that has finished.
+    fn land(mut self, mut each: impl FnMut(usize, Result<R, JoinError>)) {
+        let (id, first) = (self.handle.id(), self.first);
+        match self.handle.take() {
+            Ok(Chunk::One(result)) => each(first, Ok(result)),
+            Ok(Chunk::Many(results)) => {
+                for (n, result) in results.into_iter().enumerate() {
+                    each(
+                        first + n,
+                        result.map_err(|payload| JoinError::panicked(payload, id, None)),
+                    );
+                }
+            }
+            // The whole chunk was cancelled, or the one item panicked.
+            Err(error) => {
+                for n in 1..self.len {
+                    each(first + n - 1, Err(error.again()));
+                }
+                each(first + self.len - 1, Err(error));
+            }
+        }
+    }
+}
+
+/// Takes up to so many items and submits them.
+type Pull<'a, R> = Box<dyn FnMut(usize) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a>;
+
+/// What both kinds of streams share.
+struct Source<'a, R> {
+    pull: Pull<'a, R>,
+    pool: Pool<'a>,
+    window: Option<usize>,
+    chunk: usize,
+    deadline: Option<Instant>,
+    /// Items that were pulled and not given out.
+    alive: usize,
+    /// Items that were pulled.
+    pulled: usize,
+    exhausted: bool,
+    timed_out: bool,
+}
+
+/// Whose threads run the items.
+enum Pool<'a> {
+    Own(ThreadPool),
+    Scope(&'a Registry),
+}
+
+impl Pool<'_> {
+    fn registry(&self) -> &Registry {
+        match self {
+            Pool::Own(pool) => pool.registry(),
+            Pool::Scope(registry) => registry,
+        }
+    }
+}
+
+impl<'a, R> Source<'a, R> {
+    fn new(pull: Pull<'a, R>, pool: Pool<'a>) -> Self {
+        Source {
+            pull,
+            pool,
+            window: None,
+            chunk: 1,
+            deadline: None,
+            alive: 0,
+            pulled: 0,
+            exhausted: false,
+            timed_out: false,
+        }
+    }
+
+    /// The next chunk, if the window has room for it and the input has something.
+    fn next(&mut self) -> Option<Flight<R>> {
+        let threads = self.pool.registry().sleep.target();
+        let window = self.window.unwrap_or(4 * threads).max(1);
+        let chunk = self.chunk.clamp(1, window);
+        if self.exhausted || self.timed_out || self.alive + chunk > window {
+            return None;
+        }
+        // So it stays if the input panics.
+        self.exhausted = true;
+        let (handle, len) = (self.pull)(chunk)?;
+        self.exhausted = false;
+        let first = self.pulled;
+        self.alive += len;
+        self.pulled += len;
+        Some(Flight { handle, first, len })
+    }
+
+    /// Runs a task that nobody has begun, unless there is a time limit.
+    fn help(&self, handle: &JoinHandle<Chunk<R>>) {
+        if self.deadline.is_some() || !handle.task().is_queued() || unwind::panicking() {
+            return;
+        }
+        let registry = self.pool.registry();
+        match context::slot() {
+            Some(slot) if std::ptr::eq(slot.registry(), registry) => run_here(handle.task()),
+            // A worker of another pool stays one: what it runs here would block it there.
+            Some(_) => {}
+            None => worker::as_guest(registry, |slot| {
+                handle.task().run_queued(slot);
+            }),
+        }
+    }
+}
+
+/// Submits up to `n` items of `input`, in one task.
+fn pull<I, R, F>(
+    input: &mut impl Iterator<Item = I>,
+    n: usize,
+    f: &Arc<F>,
+    submit: impl FnOnce(Task<I, F>) -> JoinHandle<Chunk<R>>,
+) -> Option<(JoinHandle<Chunk<R>>, usize)> {
+    let first = input.next()?;
+    let f = Arc::clone(f);
+    if n == 1 {
+        return Some((submit(Task::One(first, f)), 1));
+    }
+    let mut items = Vec::with_capacity(n);
+    items.push(first);
+    items.extend(input.by_ref().take(n - 1));
+    let len = items.len();
+    Some((submit(Task::Many(items, f)), len))
+}
+
+/// What a chunk's task captures.
+enum Task<I, F> {
+    One(I, Arc<F>),
+    Many(Vec<I>, Arc<F>),
+}
+
+impl<I, F> Task<I, F> {
+    fn run<R>(self) -> Chunk<R>
+    where
+        F: Fn(I) -> R,
+    {
+        match self {
+            Task::One(item, f) => Chunk::One(f(item)),
+            Task::Many(items, f) => {
+                let items = items.into_iter();
+                Chunk::Many(items.map(|item| unwind::catch(|| f(item))).collect())
+            }
+        }
+    }
+}
+
+/// # Streams
+///
+/// For inputs that are long, slow, or do not fit into memory: items are pulled as results are asked for, and never more are under way
+/// than the window holds. To map what is in memory, [`map`](Self::map) is faster.
+impl ThreadPool {
+    /// `f` of each item of `input`, in order, lazily.
+    ///
+    /// The thread that calls `next` pulls the input, so it need not be `Send`, and may be infinite; if nobody has begun the item that `next`
+    /// waits for, it runs `f` too. A panic of `f` is that item's error, and the next item follows. Dropping the stream
+    /// cancels what has not begun.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let mut squares = pool.imap(0_u64.., |n| n * n);
+    /// assert_eq!(squares.next().unwrap().unwrap(), 0);
+    /// assert_eq!(squares.next().unwrap().unwrap(), 1);
+    /// assert_eq!(squares.next().unwrap().unwrap(), 4);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn imap<'a, I, R, F>(&self, input: I, f: F) -> Imap<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        Imap::new(self.source(input, f))
+    }
+
+    /// [`imap`](Self::imap) in the order in which items finish, each with its index in the input.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let mut lengths: Vec<_> = pool.imap_unordered(["a", "bb", "ccc"], str::len).map(|(index, len)| (index, len.unwrap())).collect();
+    /// lengths.sort();
+    /// assert_eq!(lengths, [(0, 1), (1, 2), (2, 3)]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn imap_unordered<'a, I, R, F>(&self, input: I, f: F) -> ImapUnordered<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        ImapUnordered::new(self.source(input, f))
+    }
+
+    fn source<'a, I, R, F>(&self, input: I, f: F) -> Source<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
+        Source::new(
+            Box::new(move |n| pull(&mut input, n, &f, |task| pool.submit(move || task.run()))),
+            Pool::Own(self.clone()),
+        )
+    }
+}
+
+impl<'scope> Scope<'scope> {
+    /// [`ThreadPool::imap`] over what outlives the scope.
+    ///
+    /// ```
+    /// let names = vec!["ada".to_string(), "grace".to_string()];
+    /// let lengths: Vec<usize> = heist::scope(|s| s.imap(&names, |name| name.len()).map(Result::unwrap).collect());
+    /// assert_eq!(lengths, [3, 5]);
+    /// ```
+    pub fn imap<'a, I, R, F>(&'a self, input: I, f: F) -> Imap<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'scope>,
+        R: Send + 'scope,
+        F: Fn(I::Item) -> R + Send + Sync + 'scope,
+    {
+        Imap::new(self.source(input, f))
+    }
+
+    /// [`ThreadPool::imap_unordered`] over what outlives the scope.
+    ///
+    /// ```
+    /// let names = vec!["ada".to_string(), "grace".to_string()];
+    /// let letters: usize = heist::scope(|s| s.imap_unordered(&names, |name| name.len()).map(|(_, len)| len.unwrap()).sum());
+    /// assert_eq!(letters, 8);
+    /// ```
+    pub fn imap_unordered<'a, I, R, F>(&'a self, input: I, f: F) -> ImapUnordered<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'scope>,
+        R: Send + 'scope,
+        F: Fn(I::Item) -> R + Send + Sync + 'scope,
+    {
+        ImapUnordered::new(self.source(input, f))
+    }
+
+    fn source<'a, I, R, F>(&'a self, input: I, f: F) -> Source<'a, R>
+    where
+        I: IntoIterator<IntoIter: 'a, Item: Send + 'scope>,
+        R: Send + 'scope,
+        F: Fn(I::Item) -> R + Send + Sync + 'scope,
+    {
+        let (mut input, f) = (input.into_iter(), Arc::new(f));
+        let submit = move |task: Task<I::Item, F>| self.submit(move |_| task.run()).into_inner();
+        Source::new(
+            Box::new(move |n| pull(&mut input, n, &f, submit)),
+            Pool::Scope(self.registry()),
+        )
+    }
+}
+
+macro_rules! settings {
+    ($stream:ident) => {
+        impl<R> $stream<'_, R> {
+            /// How many items may be pulled and not given out, at least 1; by default four times the pool's threads.
+            pub fn window(mut self, items: usize) -> Self {
+                self.source.window = Some(items.max(1));
+                self
+            }
+
+            /// How many items one task takes, at least 1, at most the window. For items that take less than a microsecond.
+            pub fn chunk(mut self, items: usize) -> Self {
+                self.source.chunk = items.max(1);
+                self
+            }
+
+            /// The stream ends this long from now: with one error that [is a time-out](JoinError::is_timeout), if it has not come to
+            /// its end by itself. What has not begun is cancelled.
+            pub fn timeout(mut self, timeout: Duration) -> Self {
+                self.source.deadline = after(timeout);
+                self
+            }
+
+            /// Whether it ended because its time was over.
+            pub fn timed_out(&self) -> bool {
+                self.source.timed_out
+            }
+        }
+
+        impl<R> fmt::Debug for $stream<'_, R> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($stream))
+                    .field("pulled", &self.source.pulled)
+                    .field("alive", &self.source.alive)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+settings!(Imap);
+settings!(ImapUnordered);
+
+/// Results in the order of the input. See [`ThreadPool::imap`].
+///
+/// # Blocking
+/// `next` waits for the next result.
+#[must_use = "iterators are lazy: nothing is pulled or run until `next`"]
+pub struct Imap<'a, R> {
+    source: Source<'a, R>,
+    flights: VecDeque<Flight<R>>,
+    /// Of a chunk that has finished.
+    landed: VecDeque<Result<R, JoinError>>,
+}
+
+impl<'a, R> Imap<'a, R> {
+    fn new(source: Source<'a, R>) -> Self {
+        Imap {
+            source,
+            flights: VecDeque::new(),
+            landed: VecDeque::new(),
+        }
+    }
+
+    fn fill(&mut self) {
+        while let Some(flight) = self.source.next() {
+            self.flights.push_back(flight);
+        }
+    }
+
+    fn cancel(&mut self) {
+        for flight in self.flights.drain(..) {
+            flight.handle.cancel();
+        }
+    }
+}
+
+impl<R> Iterator for Imap<'_, R> {
+    type Item = Result<R, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(result) = self.landed.pop_front() {
+                self.source.alive -= 1;
+                return Some(result);
+            }
+            self.fill();
+            let first = self.flights.front()?;
+            if !first.handle.is_finished() {
+                self.source.help(&first.handle);
+                if !worker::block(first.handle.task(), self.source.deadline) {
+                    self.source.timed_out = true;
+                    let error = JoinError::timed_out(first.handle.id(), None);
+                    self.cancel();
+                    return Some(Err(error));
+                }
+            }
+            let landed = &mut self.landed;
+            if let Some(flight) = self.flights.pop_front() {
+                flight.land(|_, result| landed.push_back(result));
+            }
+        }
+    }
+}
+
+impl<R> Drop for Imap<'_, R> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// Results in the order in which they come, with their indices. See [`ThreadPool::imap_unordered`].
+///
+/// # Blocking
+/// `next` waits for the next result.
+#[must_use = "iterators are lazy: nothing is pulled or run until `next`"]
+pub struct ImapUnordered<'a, R> {
+    source: Source<'a, R>,
+    arrivals: Arc<Arrivals>,
+    /// By the index of their first item.
+    flights: HashMap<usize, Flight<R>>,
+    /// Of them, those that may not have begun, oldest first.
+    unstarted: VecDeque<usize>,
+    landed: VecDeque<(usize, Result<R, JoinError>)>,
+}
+
+impl<'a, R> ImapUnordered<'a, R> {
+    fn new(source: Source<'a, R>) -> Self {
+        ImapUnordered {
+            source,
+            arrivals: Arc::default(),
+            flights: HashMap::new(),
+            unstarted: VecDeque::new(),
+            landed: VecDeque::new(),
+        }
+    }
+
+    fn fill(&mut self) {
+        while let Some(flight) = self.source.next() {
+            enrol(&flight.handle, &self.arrivals, flight.first);
+            self.unstarted.push_back(flight.first);
+            self.flights.insert(flight.first, flight);
+        }
+    }
+
+    fn help(&mut self) {
+        while let Some(first) = self.unstarted.pop_front() {
+            if let Some(flight) = self.flights.get(&first)
+                && flight.handle.task().is_queued()
+            {
+                return self.source.help(&flight.handle);
+            }
+        }
+    }
+
+    fn cancel(&mut self) {
+        for (_, flight) in self.flights.drain() {
+            flight.handle.cancel();
+        }
+    }
+}
+
+impl<R> Iterator for ImapUnordered<'_, R> {
+    type Item = (usize, Result<R, JoinError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(item) = self.landed.pop_front() {
+                self.source.alive -= 1;
+                return Some(item);
+            }
+            self.fill();
+            let landed = &mut self.landed;
+            if let Some(first) = self.arrivals.next() {
+                if let Some(flight) = self.flights.remove(&first) {
+                    flight.land(|index, result| landed.push_back((index, result)));
+                }
+                continue;
+            }
+            if self.flights.is_empty() {
+                return None;
+            }
+            self.help();
+            if !worker::block(&*self.arrivals, self.source.deadline) {
+                self.source.timed_out = true;
+                let oldest = self.flights.values().min_by_key(|flight| flight.first)?;
+                let error = JoinError::timed_out(oldest.handle.id(), None);
+                let item = (oldest.first, Err(error));
+                self.cancel();
+                return Some(item);
+            }
+        }
+    }
+}
+
+impl<R> Drop for ImapUnordered<'_, R> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
