@@ -431,7 +431,15 @@ impl TaskRef {
             slot.running.set_name(outer_name);
         }
         drop(token);
+        // The last of what this thread does with the task: see `Registry::is_idle`.
+        self.settle(slot, ran);
         slot.running.back(outer);
+    }
+
+    /// A run is over.
+    #[inline]
+    fn settle(self, slot: &Slot, ran: Ran) {
+        let head = self.head();
         match ran {
             Ran::Completed => slot.counters.completed.add(1),
             Ran::Panicked => slot.counters.failed.add(1),
@@ -541,27 +549,25 @@ impl TaskRef {
     fn serve(&self, registry: Option<&Registry>) {
         let head = self.head();
         let mut waiters = Vec::new();
-        let wanted = match head.extra() {
-            None => head.state.finish(),
-            Some(extra) => {
-                extra.leave(head.id);
-                loop {
-                    let mut list = lock(&extra.list);
-                    let callbacks = std::mem::take(&mut list.callbacks);
-                    if callbacks.is_empty() {
-                        waiters = std::mem::take(&mut list.waiters);
-                        // Under the lock: who comes now finds the task finished.
-                        break head.state.finish();
-                    }
-                    drop(list);
-                    // SAFETY: settling, by us: the outcome is there.
-                    let outcome = unsafe { (head.ops.outcome)(self.0) };
-                    for callback in callbacks {
-                        self.note_callback(unwind::catch(|| callback(outcome)), registry);
-                    }
+        let wanted = head.state.finish_plain().unwrap_or_else(|| {
+            let extra = head.extra_or_new();
+            extra.leave(head.id);
+            loop {
+                let mut list = lock(&extra.list);
+                let callbacks = std::mem::take(&mut list.callbacks);
+                if callbacks.is_empty() {
+                    waiters = std::mem::take(&mut list.waiters);
+                    // Under the lock: who comes now finds the task finished.
+                    break head.state.finish();
+                }
+                drop(list);
+                // SAFETY: settling, by us: the outcome is there.
+                let outcome = unsafe { (head.ops.outcome)(self.0) };
+                for callback in callbacks {
+                    self.note_callback(unwind::catch(|| callback(outcome)), registry);
                 }
             }
-        };
+        });
         wake_all(waiters);
         if !wanted {
             self.discard(registry);

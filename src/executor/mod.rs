@@ -29,6 +29,9 @@ mod submit;
 mod timer;
 mod token;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use close::{RunningTask, ShutdownTimeout};
 pub use error::{JoinError, TaskId, TrySubmitError};
 pub use handle::JoinHandle;

@@ -184,6 +184,12 @@ impl State {
         before.is_ok_and(|word| word & HANDLE != 0)
     }
 
+    /// The same where nothing is to be done at the end. None: there is now.
+    pub(super) fn finish_plain(&self) -> Option<bool> {
+        let before = self.update(|word| (word & EXTRA == 0).then_some((word & !PHASE) | FINISHED));
+        before.ok().map(|word| word & HANDLE != 0)
+    }
+
     // ---- the handle ----
 
     /// There is something to do at the end from now on. False: the task has finished.

@@ -399,3 +399,54 @@ pub(super) fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
     let task = unsafe { Task::new(ptr::null(), None, run) };
     registry.inject([task], Priority::High);
 }
+
+/// For models: a task that is in no queue, its handle, and what it is given.
+#[cfg(all(test, loom))]
+pub(super) mod loose {
+    use super::*;
+
+    pub(in super::super) fn queued<T: Send + 'static>(
+        pool: &ThreadPool,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Task, JoinHandle<T>) {
+        with(pool, Options::default(), f)
+    }
+
+    /// Its deadline has come: the model expires it.
+    pub(in super::super) fn timed<T: Send + 'static>(
+        pool: &ThreadPool,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Task, JoinHandle<T>) {
+        // So far away that the timer never knows it.
+        let deadline = Some(Duration::MAX);
+        let options = Options {
+            deadline,
+            ..Options::default()
+        };
+        with(pool, options, f)
+    }
+
+    pub(in super::super) fn with_token<T: Send + 'static>(
+        pool: &ThreadPool,
+        token: &CancelToken,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Task, JoinHandle<T>) {
+        let options = Options {
+            token: Some(token.clone()),
+            ..Options::default()
+        };
+        with(pool, options, f)
+    }
+
+    fn with<T: Send + 'static>(
+        pool: &ThreadPool,
+        options: Options,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> (Task, JoinHandle<T>) {
+        let registry = pool.registry();
+        let (task, handle) = make(registry, None, options, f);
+        registry.count(|counters| &counters.submitted, 1);
+        TaskRef::enrol(&task);
+        (task, handle)
+    }
+}

@@ -406,15 +406,17 @@ impl Registry {
         let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
         while nobody() && !self.lanes.is_empty() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
-            let Ok(_alone) = self.stranded.try_lock() else {
+            let Ok(alone) = self.stranded.try_lock() else {
                 return;
             };
             while nobody()
                 && let Some(task) = self.lanes.steal()
             {
                 worker::as_guest(self, |slot| worker::run_task(slot, task));
-                fence(Ordering::SeqCst);
             }
+            drop(alone);
+            // Dekker: {lock; fence; lanes} here, {lanes; fence; lock} with whoever found it taken.
+            fence(Ordering::SeqCst);
         }
     }
 
@@ -515,7 +517,8 @@ impl Registry {
         };
         let ended: u64 = all().map(Counters::ended).sum();
         let begun: u64 = all().map(|counters| counters.submitted.get()).sum();
-        ended == begun
+        // An end is counted before the last step of its task.
+        ended == begun && !self.slots().any(|slot| slot.running.is_some())
     }
 
     /// Waits until nothing is queued or runs.

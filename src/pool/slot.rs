@@ -254,7 +254,13 @@ impl Running {
     /// Owner: the task of this number goes on, or none.
     #[inline]
     pub(crate) fn back(&self, outer: u64) {
-        self.id.store(outer, Ordering::Relaxed);
+        // ORDERING: Release pairs with the Acquire in `is_some`: who finds that nothing runs sees what the task has done.
+        self.id.store(outer, Ordering::Release);
+    }
+
+    /// Whether a task runs.
+    pub(crate) fn is_some(&self) -> bool {
+        self.id.load(Ordering::Acquire) != 0
     }
 
     /// Owner: names the running task. Returns the name before.

@@ -1,0 +1,367 @@
+//! Loom models of tasks with handles: every race that the state word decides, and the waits that hang on it.
+//!
+//! Tasks are run by a guest, as a worker would: `resolve` is what comes out of a queue. The pools start no thread but where a model is
+//! about them.
+
+use super::arrivals::Arrivals;
+use super::handle::JoinHandle;
+use super::several::{as_completed, enrol};
+use super::submit::loose::{queued, timed, with_token};
+use super::token::CancelToken;
+use crate::barrier::Flavour;
+use crate::job::{Fate, Task};
+use crate::pool::models::{Gate, model, outsider, pool, pool_that_cannot_start, small_model};
+use crate::pool::worker::{self, Event};
+use crate::pool::{ThreadPool, WhenFull};
+use crate::sleep::Parker;
+use crate::sync::Arc;
+use crate::testing::{Place, Seen};
+use loom::thread;
+use std::future::Future;
+use std::pin::Pin;
+// Tallies are no part of what is modelled.
+use std::sync::atomic::{AtomicUsize as Tally, Ordering::Relaxed};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Counts how often it is dropped.
+struct Dropped(std::sync::Arc<Tally>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn idle_pool() -> std::sync::Arc<ThreadPool> {
+    std::sync::Arc::new(pool_that_cannot_start(1, 0))
+}
+
+/// Another thread takes the task out of a queue.
+fn runner(pool: &std::sync::Arc<ThreadPool>, number: usize, task: Task) -> thread::JoinHandle<()> {
+    let pool = std::sync::Arc::clone(pool);
+    outsider(number, move || {
+        pool.install(|| {
+            task.resolve(Fate::Run, None);
+        });
+    })
+}
+
+/// A task whose closure and result are counted when they are dropped.
+fn counted(pool: &ThreadPool) -> (Task, JoinHandle<Dropped>, std::sync::Arc<Tally>) {
+    let drops = std::sync::Arc::new(Tally::new(0));
+    let (closure, result) = (Dropped(drops.clone()), Dropped(drops.clone()));
+    let (task, handle) = queued(pool, move || {
+        drop(closure);
+        result
+    });
+    (task, handle, drops)
+}
+
+#[test]
+fn run_against_cancel() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    small_model(Flavour::Strict, move || {
+        let pool = idle_pool();
+        let (task, handle, drops) = counted(&pool);
+        let runner = runner(&pool, 0, task);
+        let cancelled = handle.cancel();
+        let outcome = handle.join();
+        assert_eq!(outcome.is_err(), cancelled);
+        mark.mark(if cancelled { "cancelled" } else { "run" });
+        drop(outcome);
+        runner.join().unwrap();
+        assert_eq!(drops.load(Relaxed), 2);
+    });
+    seen.check(&["cancelled", "run"]);
+}
+
+/// The result is published to whoever reads the phase, and the waiter is woken.
+#[test]
+fn end_against_a_waiter() {
+    small_model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let place = Arc::new(Place::default());
+        let write = Arc::clone(&place);
+        let (task, handle) = queued(&pool, move || write.set(7));
+        let runner = runner(&pool, 0, task);
+        handle.join().unwrap();
+        assert_eq!(place.get(), 7);
+        runner.join().unwrap();
+    });
+}
+
+#[test]
+fn end_against_detach() {
+    small_model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let (task, handle, drops) = counted(&pool);
+        let runner = runner(&pool, 0, task);
+        drop(handle);
+        runner.join().unwrap();
+        assert_eq!(drops.load(Relaxed), 2);
+    });
+}
+
+#[test]
+fn cancel_against_cancel_and_run() {
+    model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let (task, handle, drops) = counted(&pool);
+        let handle = std::sync::Arc::new(handle);
+        let runner = runner(&pool, 0, task);
+        let other = handle.clone();
+        let second = thread::spawn(move || other.cancel());
+        handle.cancel();
+        second.join().unwrap();
+        runner.join().unwrap();
+        assert!(handle.is_finished());
+        drop(handle);
+        assert_eq!(drops.load(Relaxed), 2);
+    });
+}
+
+#[derive(Default)]
+struct Woken(Parker);
+
+impl Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// A thread and a waker wait for the same end.
+#[test]
+fn end_against_a_waker_and_a_waiter() {
+    model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let (task, mut handle) = queued(&pool, || 7);
+        let runner = runner(&pool, 0, task);
+        let flag = std::sync::Arc::new(Woken::default());
+        let waker = Waker::from(flag.clone());
+        let polled = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker));
+        match polled {
+            Poll::Ready(result) => assert_eq!(result.unwrap(), 7),
+            Poll::Pending => {
+                assert_eq!(handle.join().unwrap(), 7);
+                // The end wakes the waker too.
+                flag.0.park();
+            }
+        }
+        runner.join().unwrap();
+    });
+}
+
+#[test]
+fn end_against_on_finish() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    small_model(Flavour::Strict, move || {
+        let pool = idle_pool();
+        let called = std::sync::Arc::new(Tally::new(0));
+        let (task, mut handle) = queued(&pool, || 7);
+        let runner = runner(&pool, 0, task);
+        let call = called.clone();
+        handle.on_finish(move |outcome| {
+            assert_eq!(*outcome.as_ref().unwrap(), 7);
+            call.fetch_add(1, Relaxed);
+        });
+        mark.mark(if called.load(Relaxed) == 1 {
+            "here"
+        } else {
+            "there"
+        });
+        assert_eq!(handle.join().unwrap(), 7);
+        // Before the handle reports its end.
+        assert_eq!(called.load(Relaxed), 1);
+        runner.join().unwrap();
+    });
+    seen.check(&["here", "there"]);
+}
+
+/// The deadline settles a task that is queued, or runs, or comes too late; the outcome is dropped once.
+#[test]
+fn end_against_deadline() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    small_model(Flavour::Strict, move || {
+        let pool = idle_pool();
+        let drops = std::sync::Arc::new(Tally::new(0));
+        let (closure, result) = (Dropped(drops.clone()), Dropped(drops.clone()));
+        let (task, handle) = timed(&pool, move || {
+            drop(closure);
+            result
+        });
+        let timer = handle.task().clone();
+        let runner = runner(&pool, 0, task);
+        timer.expire();
+        drop(timer);
+        let outcome = handle.join();
+        mark.mark(if outcome.is_ok() { "in time" } else { "late" });
+        drop(outcome);
+        runner.join().unwrap();
+        assert_eq!(drops.load(Relaxed), 2);
+    });
+    seen.check(&["in time", "late"]);
+}
+
+#[test]
+fn two_ends_against_a_wait_for_both() {
+    model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let (one, first) = queued(&pool, || 1);
+        let (two, second) = queued(&pool, || 2);
+        let runners = [runner(&pool, 0, one), runner(&pool, 1, two)];
+        let sum: i32 = as_completed([first, second])
+            .map(|(_, result)| result.unwrap())
+            .sum();
+        assert_eq!(sum, 3);
+        for runner in runners {
+            runner.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_arrival_against_park() {
+    small_model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let (task, handle) = queued(&pool, || 1);
+        let arrivals = Arc::new(Arrivals::default());
+        let runner = runner(&pool, 0, task);
+        enrol(&handle, &arrivals, 5);
+        worker::block(&*arrivals, None);
+        assert!(arrivals.is_set());
+        assert_eq!((arrivals.next(), arrivals.next()), (Some(5), None));
+        assert_eq!(handle.join().unwrap(), 1);
+        runner.join().unwrap();
+    });
+}
+
+#[test]
+fn a_token_against_a_run() {
+    small_model(Flavour::Strict, || {
+        let pool = idle_pool();
+        let token = CancelToken::new();
+        let drops = std::sync::Arc::new(Tally::new(0));
+        let result = Dropped(drops.clone());
+        let (task, handle) = with_token(&pool, &token, move || result);
+        let runner = runner(&pool, 0, task);
+        token.cancel();
+        let _ = handle.join();
+        runner.join().unwrap();
+        assert_eq!(drops.load(Relaxed), 1);
+    });
+}
+
+/// A place of the capacity that becomes free against one that waits for it, and against the end of all.
+#[test]
+fn a_full_gate_against_leave_and_close() {
+    small_model(Flavour::Strict, || {
+        let pool = bounded();
+        pool.registry().gate.enter(false).unwrap();
+        let other = pool.clone();
+        let leaver = thread::spawn(move || other.registry().gate.leave());
+        worker::block(&pool.registry().gate, None);
+        assert!(pool.registry().gate.enter(false).is_ok());
+        leaver.join().unwrap();
+    });
+    small_model(Flavour::Strict, || {
+        let pool = bounded();
+        pool.registry().gate.enter(false).unwrap();
+        let other = pool.clone();
+        let closer = thread::spawn(move || other.registry().gate.close());
+        worker::block(&pool.registry().gate, None);
+        assert!(pool.registry().gate.enter(false).is_err());
+        closer.join().unwrap();
+    });
+}
+
+/// Two wait for one place after the other.
+#[test]
+fn two_submitters_against_a_full_gate() {
+    model(Flavour::Strict, || {
+        let pool = bounded();
+        pool.registry().gate.enter(false).unwrap();
+        let submitters: Vec<_> = (0..2)
+            .map(|_| {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    while pool.registry().gate.enter(false).is_err() {
+                        worker::block(&pool.registry().gate, None);
+                    }
+                    pool.registry().gate.leave();
+                })
+            })
+            .collect();
+        pool.registry().gate.leave();
+        for submitter in submitters {
+            submitter.join().unwrap();
+        }
+    });
+}
+
+fn bounded() -> std::sync::Arc<ThreadPool> {
+    let pool = ThreadPool::builder()
+        .num_threads(1)
+        .spare_threads(0)
+        .queue_capacity(1)
+        .when_full(WhenFull::Block)
+        .build();
+    std::sync::Arc::new(pool.expect("a pool of one thread"))
+}
+
+/// Whoever waits until all is done is woken by the last thread that finds nothing.
+#[test]
+fn a_task_against_wait_idle() {
+    model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let ran = std::sync::Arc::new(Tally::new(0));
+        let run = ran.clone();
+        pool.spawn(move || {
+            run.fetch_add(1, Relaxed);
+        });
+        pool.wait_idle();
+        assert_eq!(ran.load(Relaxed), 1);
+    });
+}
+
+/// What is submitted is run or cancelled, whichever side of the end it falls on.
+#[test]
+fn submit_against_shutdown() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    model(Flavour::Strict, move || {
+        let pool = std::sync::Arc::new(pool(1, 0));
+        let (other, mark) = (pool.clone(), mark.clone());
+        let submitter = outsider(0, move || match other.submit(|| 7).join() {
+            Ok(_) => mark.mark("run"),
+            Err(_) => mark.mark("cancelled"),
+        });
+        pool.shutdown();
+        submitter.join().unwrap();
+    });
+    seen.check(&["run", "cancelled"]);
+}
+
+/// A worker that is one too many leaves nothing behind.
+#[test]
+fn a_task_against_a_smaller_pool() {
+    model(Flavour::Strict, || {
+        loom::stop_exploring();
+        let pool = pool(2, 0);
+        // Both workers are there, and the second has something in its deque.
+        let (gate, begun) = (Gate::default(), Gate::default());
+        let (pass, begin) = (gate.clone(), begun.clone());
+        pool.spawn(move || {
+            super::spawn(|| ());
+            begin.open();
+            pass.pass();
+        });
+        begun.pass();
+        loom::explore();
+        pool.set_num_threads(1);
+        gate.open();
+        pool.wait_idle();
+    });
+}
