@@ -9,7 +9,7 @@ use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
 use crate::sleep::{Need, Park, Recruit, Sleep};
 use crate::sync::{Arc, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock};
-use crate::{barrier, sys, unwind};
+use crate::{barrier, ring, sys, unwind};
 use crossbeam_utils::CachePadded;
 use std::ptr;
 use std::sync::Weak;
@@ -270,9 +270,7 @@ impl Registry {
     }
 
     fn request_all(&self) {
-        for slot in self.slots() {
-            slot.ring.request();
-        }
+        ring::announce(self.slots().map(|slot| &*slot.ring));
     }
 
     fn look(&self) -> Option<Need> {

@@ -115,6 +115,16 @@ pub(crate) enum Steal<T> {
     Item(NonNull<T>),
 }
 
+/// Asks all owners to look up at their next push, after a change of the sleep word that they must then see.
+pub(crate) fn announce<'a, T: 'a>(rings: impl Iterator<Item = &'a Ring<T>>) {
+    // ORDERING: a request that is still there need not be made again, but one that was answered before the word changed must not
+    // pass for one. Dekker: {word; fence; limit} here, {limit; fence; word} in `attend` and after it.
+    fence(Ordering::SeqCst);
+    for ring in rings {
+        ring.request();
+    }
+}
+
 impl<T> Ring<T> {
     /// An empty ring on the heap.
     ///
