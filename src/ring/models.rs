@@ -301,6 +301,11 @@ fn steal_then_force(bench: &Bench) {
     bench.force();
 }
 
+/// Takes what a forcer has published, if it has.
+fn steal_the_second(bench: &Bench) {
+    bench.finish(bench.ring.steal(1, || true));
+}
+
 /// Private items, the second place filled again after an interrupt. A thief may still count on three.
 fn refill_a_neighbour(bench: &Bench) {
     loom::stop_exploring();
@@ -350,6 +355,7 @@ both_flavours! {
     one_public_item: sharp_model, 1, one_public, &[Bench::steal];
     reset_against_force: sharp_model, 1, stolen_then_reset, &[steal_then_force];
     force_pins_a_place_filled_after_its_fence: sharp_model, 4, refill_a_neighbour, &[|b| { b.force(); b.steal(); }];
+    a_forced_neighbour_is_published: model, 4, refill_a_neighbour, &[Bench::force, steal_the_second];
     force_reads_the_bottom_that_a_pop_left: sharp_model, 3, refill_and_pop, &[Bench::force];
     help_asks_when_the_item_is_pinned: sharp_model, 2, two_private_lives, &[help_by_force];
 }
