@@ -13,8 +13,41 @@ pub(crate) use std::sync::{
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex,
-    atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
+
+#[cfg(loom)]
+pub(crate) use model::fence;
+
+/// Loom changes threads before an access to a word, never before a fence: what others do between a store and the fence that follows
+/// it goes untried. A model may ask for that, at the price of more executions.
+#[cfg(loom)]
+pub(crate) mod model {
+    use super::{AtomicUsize, Ordering};
+    use std::cell::Cell;
+
+    loom::lazy_static! {
+        static ref TURN: AtomicUsize = AtomicUsize::new(0);
+    }
+
+    std::thread_local! {
+        static SWITCH: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// For models: whether threads change at fences, from now on. All threads of a model share it.
+    #[cfg(test)]
+    pub(crate) fn switch_at_fences(switch: bool) {
+        SWITCH.set(switch);
+    }
+
+    pub(crate) fn fence(ordering: Ordering) {
+        if SWITCH.get() {
+            // Relaxed: it orders nothing that the fences do not.
+            TURN.fetch_add(1, Ordering::Relaxed);
+        }
+        loom::sync::atomic::fence(ordering);
+    }
+}
 
 pub(crate) use std::sync::{Arc, OnceLock};
 

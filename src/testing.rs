@@ -12,6 +12,15 @@ pub(crate) fn small_model(body: impl Fn() + Sync + Send + 'static) {
     explore(3, body);
 }
 
+/// The same for a few operations: threads change at fences too.
+#[cfg(loom)]
+pub(crate) fn sharp_model(body: impl Fn() + Sync + Send + 'static) {
+    explore(3, move || {
+        crate::sync::model::switch_at_fences(true);
+        body();
+    });
+}
+
 #[cfg(loom)]
 fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     use std::sync::Arc;
@@ -28,6 +37,7 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     let count = Arc::clone(&executions);
     let start = std::time::Instant::now();
     builder.check(move || {
+        crate::sync::model::switch_at_fences(false);
         count.fetch_add(1, Ordering::Relaxed);
         body();
     });

@@ -10,7 +10,7 @@ use super::submit::loose::{queued, timed, with_token};
 use super::token::CancelToken;
 use crate::barrier::Flavour;
 use crate::job::{Fate, Task};
-use crate::pool::models::{Gate, model, outsider, pool, pool_that_cannot_start, small_model};
+use crate::pool::models::{model, outsider, pool, pool_that_cannot_start, small_model};
 use crate::pool::worker::{self, Event};
 use crate::pool::{ThreadPool, WhenFull};
 use crate::sleep::Parker;
@@ -185,7 +185,11 @@ fn end_against_deadline() {
     let seen = Seen::default();
     let mark = seen.clone();
     small_model(Flavour::Strict, move || {
+        // What is the pool's to drop is dropped at once.
+        loom::stop_exploring();
         let pool = idle_pool();
+        pool.shutdown();
+        loom::explore();
         let drops = std::sync::Arc::new(Tally::new(0));
         let (closure, result) = (Dropped(drops.clone()), Dropped(drops.clone()));
         let (task, handle) = timed(&pool, move || {
@@ -342,26 +346,4 @@ fn submit_against_shutdown() {
         submitter.join().unwrap();
     });
     seen.check(&["run", "cancelled"]);
-}
-
-/// A worker that is one too many leaves nothing behind.
-#[test]
-fn a_task_against_a_smaller_pool() {
-    model(Flavour::Strict, || {
-        loom::stop_exploring();
-        let pool = pool(2, 0);
-        // Both workers are there, and the second has something in its deque.
-        let (gate, begun) = (Gate::default(), Gate::default());
-        let (pass, begin) = (gate.clone(), begun.clone());
-        pool.spawn(move || {
-            super::spawn(|| ());
-            begin.open();
-            pass.pass();
-        });
-        begun.pass();
-        loom::explore();
-        pool.set_num_threads(1);
-        gate.open();
-        pool.wait_idle();
-    });
 }

@@ -13,7 +13,7 @@ use crate::sleep::{MAX_THREADS, Need, Park, Parker, Recruit, Sleep};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock,
 };
-use crate::{barrier, sys, unwind};
+use crate::{barrier, ring, sys, unwind};
 use crossbeam_utils::CachePadded;
 use std::collections::BTreeMap;
 use std::ptr;
@@ -304,9 +304,7 @@ impl Registry {
     }
 
     fn request_all(&self) {
-        for slot in self.slots() {
-            slot.ring.request();
-        }
+        ring::announce(self.slots().map(|slot| &*slot.ring));
     }
 
     fn look(&self) -> Option<Need> {

@@ -9,7 +9,12 @@ use crate::ring::Ring;
 use crate::sleep::{Need, Parker};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
+/// A cell of which loom knows who touches it: the models see a slot that changes hands without order.
+#[cfg(loom)]
+use loom::cell::Cell as Tracked;
 use std::cell::Cell;
+#[cfg(not(loom))]
+use std::cell::Cell as Tracked;
 use std::collections::VecDeque;
 use std::ptr;
 
@@ -58,7 +63,7 @@ pub(crate) struct Slot {
 /// What only the owner of a slot touches.
 struct Owner {
     /// As what the owning thread takes part: the seat itself, but for a second ring, which a worker may own.
-    role: Cell<Seat>,
+    role: Tracked<Seat>,
     deque: Local,
     detached: Local,
     /// Pushes minus successful pops on the deque: the last entry's position, however many thieves took from the
@@ -96,7 +101,7 @@ impl Slot {
             running: Running::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
-                role: Cell::new(seat),
+                role: Tracked::new(seat),
                 deque,
                 detached,
                 position: Cell::new(0),

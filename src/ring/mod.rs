@@ -115,6 +115,16 @@ pub(crate) enum Steal<T> {
     Item(NonNull<T>),
 }
 
+/// Asks all owners to look up at their next push, after a change of the sleep word that they must then see.
+pub(crate) fn announce<'a, T: 'a>(rings: impl Iterator<Item = &'a Ring<T>>) {
+    // ORDERING: a request that is still there need not be made again, but one that was answered before the word changed must not
+    // pass for one. Dekker: {word; fence; limit} here, {limit; fence; word} in `attend` and after it.
+    fence(Ordering::SeqCst);
+    for ring in rings {
+        ring.request();
+    }
+}
+
 impl<T> Ring<T> {
     /// An empty ring on the heap.
     ///
@@ -206,8 +216,8 @@ impl<T> Ring<T> {
         if self.bounds.guard.load(Ordering::Relaxed) & !STRICT <= index {
             return Popped::Ours;
         }
-        // ORDERING: Acquire: a stolen item's thief is met through the item's own word; this orders `ts` itself.
-        let seen = Ts::unpack(self.ts.load(Ordering::Acquire));
+        // ORDERING: Relaxed: a stolen item's thief is met through the item's own word, and `change` looks again.
+        let seen = Ts::unpack(self.ts.load(Ordering::Relaxed));
         let before = if seen.top > index {
             seen
         } else {
@@ -223,7 +233,8 @@ impl<T> Ring<T> {
         };
         if before.top > index {
             // Nested pushes while the owner waits must not overwrite the bound place.
-            self.owner.bottom.store(index + 1, Ordering::Release);
+            // ORDERING: Relaxed: all places below are stolen, so `force` pins nothing by it.
+            self.owner.bottom.store(index + 1, Ordering::Relaxed);
             Popped::Stolen
         } else {
             Popped::Ours
@@ -232,9 +243,9 @@ impl<T> Ring<T> {
 
     /// Owner: unbinds the stolen place `index`, whose item is finished.
     pub(crate) fn reset(&self, index: usize) {
-        // First, so that no thief sees the finished place between `split` and `bottom`. ORDERING: Release; a thief
-        // that reads the new `ts` (Acquire) reads this `bottom` or a later one.
-        self.owner.bottom.store(index, Ordering::Release);
+        // First, so that no thief sees the finished place between `split` and `bottom`. ORDERING: Relaxed; a thief that
+        // has read the new `ts`, and `guard`, reads this `bottom` or a later one after its fence: either is released in `change`.
+        self.owner.bottom.store(index, Ordering::Relaxed);
         self.change(|ts| Ts {
             top: index,
             split: index,
@@ -247,7 +258,8 @@ impl<T> Ring<T> {
     /// The caller looks for sleepers next; the swap and the fence order that look after the restored limit.
     pub(crate) fn attend(&self) {
         if barrier::flavour() == Flavour::Paired {
-            // ORDERING: AcqRel: reading a parker's 0 acquires its announcement; the fence pairs with the parker's.
+            // ORDERING: AcqRel: reading a parker's 0 acquires its announcement. That it is not there to be read, having been made
+            // for an earlier request, is what the fence in `announce` is for, with the one here or the one in `published`.
             self.bounds.limit.swap(CAPACITY, Ordering::AcqRel);
         }
         fence(Ordering::SeqCst);
@@ -287,8 +299,8 @@ impl<T> Ring<T> {
     /// Owner: the only code of the owner that writes `guard`: swap it, then CAS `ts`, until the CAS succeeds.
     fn change(&self, change: impl Fn(Ts) -> Ts) -> Ts {
         loop {
-            // ORDERING: Acquire: what a forcer published before its CAS is ours to judge.
-            let seen = self.ts.load(Ordering::Acquire);
+            // ORDERING: Relaxed: the CAS below fails if it is old; nothing is read through it.
+            let seen = self.ts.load(Ordering::Relaxed);
             let before = Ts::unpack(seen);
             let after = Ts {
                 claimed: false,
@@ -296,8 +308,8 @@ impl<T> Ring<T> {
                 ..change(before)
             };
             let strict = self.bounds.guard.load(Ordering::Relaxed) & STRICT;
-            // ORDERING: AcqRel swap, never a store: a `fetch_max` that came before is read, so its claim happens
-            // before the CAS below, which clears it. (A plain store here lets one item be taken twice.)
+            // ORDERING: AcqRel swap: a `fetch_max` that came before is read, so its claim happens before the CAS below, which
+            // clears it. The AcqRel of that CAS and of the claim say the same: with both Relaxed an item is taken twice.
             self.bounds
                 .guard
                 .swap(after.split | strict, Ordering::AcqRel);
@@ -326,10 +338,11 @@ impl<T> Ring<T> {
             top: ts.top + 1,
             ..ts
         };
-        // ORDERING: AcqRel: Acquire as above; Release continues the publisher's sequence for the next thief.
+        // ORDERING: Relaxed: what it takes was acquired above, and a read-modify-write continues the publisher's release for
+        // the next thief.
         let taken =
             self.ts
-                .compare_exchange(seen, after.pack(), Ordering::AcqRel, Ordering::Relaxed);
+                .compare_exchange(seen, after.pack(), Ordering::Relaxed, Ordering::Relaxed);
         match taken {
             Ok(_) => self.item(ts.top),
             Err(_) => Steal::Retry,
@@ -338,6 +351,8 @@ impl<T> Ring<T> {
 
     /// Whether a free thief could find something here.
     pub(crate) fn is_empty(&self) -> bool {
+        // ORDERING: a hint, but for a last look, which has fenced: Relaxed would do. Acquire costs little, and Relaxed gives the models
+        // half as many executions again.
         let ts = Ts::unpack(self.ts.load(Ordering::Acquire));
         ts.top == ts.split && self.owner.bottom.load(Ordering::Acquire) <= ts.split
     }
@@ -389,10 +404,14 @@ impl<T> Ring<T> {
         let bottom = self.owner.bottom.load(Ordering::Acquire);
         let pinned = wanted.min(bottom.min(CAPACITY).saturating_sub(free.split));
         if !ordered || pinned == 0 || !allowed() {
-            // The owner may have taken the claim away; then there is nothing to give back.
-            let _ =
-                self.ts
-                    .compare_exchange(claimed.pack(), seen, Ordering::AcqRel, Ordering::Relaxed);
+            // The owner may have taken the claim away; then there is nothing to give back. ORDERING: Relaxed: nothing is
+            // published, and the owner's release goes on.
+            let _ = self.ts.compare_exchange(
+                claimed.pack(),
+                seen,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
             return Steal::Empty;
         }
         let after = Ts {

@@ -119,6 +119,19 @@ impl Bench {
         self.finish(self.ring.force(0, || true));
     }
 
+    /// Owner: until a thief is done with item `n`.
+    fn await_thief(&self, n: usize) {
+        while !self.items[n].done.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+    }
+
+    /// Owner: an interrupt comes now, if one is due.
+    fn interrupt(&self) {
+        thread::yield_now();
+        barrier::light();
+    }
+
     fn check(&self) {
         for (n, item) in self.items.iter().enumerate() {
             assert_eq!(item.taken.load(Relaxed), 1, "item {n}");
@@ -132,7 +145,21 @@ type Role = fn(&Bench);
 
 /// Runs `owner` beside the thieves, in every order within the bound.
 fn model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) {
-    crate::testing::model(move || {
+    crate::testing::model(run(flavour, items, owner, thieves));
+}
+
+/// The same for few operations, with a bound of 3 and switches at fences.
+fn sharp_model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) {
+    crate::testing::sharp_model(run(flavour, items, owner, thieves));
+}
+
+fn run(
+    flavour: Flavour,
+    items: usize,
+    owner: Role,
+    thieves: &'static [Role],
+) -> impl Fn() + Sync + Send + 'static {
+    move || {
         barrier::set_flavour(flavour);
         let bench = Bench::new(items);
         let interrupted = barrier::enter_owner(0);
@@ -152,16 +179,16 @@ fn model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) 
             thread.join().unwrap();
         }
         bench.check();
-    });
+    }
 }
 
 macro_rules! both_flavours {
-    ($($(#[$doc:meta])* $name:ident: $items:expr, $owner:expr, $thieves:expr;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $model:ident, $items:expr, $owner:expr, $thieves:expr;)*) => {
         mod strict { use super::*; $( $(#[$doc])* #[test] fn $name() {
-            model(Flavour::Strict, $items, $owner, $thieves);
+            $model(Flavour::Strict, $items, $owner, $thieves);
         } )* }
         mod paired { use super::*; $( $(#[$doc])* #[test] fn $name() {
-            model(Flavour::Paired, $items, $owner, $thieves);
+            $model(Flavour::Paired, $items, $owner, $thieves);
         } )* }
     };
 }
@@ -243,18 +270,92 @@ fn help_by_force(bench: &Bench) {
     bench.finish_help(bench.ring.force(0, || bench.is_running()));
 }
 
+/// One item, private until a thief has it.
+fn one_private(bench: &Bench) {
+    bench.ring.attend();
+    let a = bench.push(0);
+    bench.pop(0, a);
+}
+
+/// One item, made public.
+fn one_public(bench: &Bench) {
+    let a = bench.push(0);
+    bench.ring.attend();
+    bench.pop(0, a);
+}
+
+/// One item, which a thief has before the owner looks.
+fn stolen_then_reset(bench: &Bench) {
+    let a = bench.push(0);
+    bench.ring.attend();
+    bench.await_thief(0);
+    bench.pop(0, a);
+}
+
+/// Takes a public item, then looks at the place that it was in.
+fn steal_then_force(bench: &Bench) {
+    while bench.items[0].taken.load(Relaxed) == 0 {
+        bench.steal();
+        thread::yield_now();
+    }
+    bench.force();
+}
+
+/// Takes what a forcer has published, if it has.
+fn steal_the_second(bench: &Bench) {
+    bench.finish(bench.ring.steal(1, || true));
+}
+
+/// Private items, the second place filled again after an interrupt. A thief may still count on three.
+fn refill_a_neighbour(bench: &Bench) {
+    loom::stop_exploring();
+    bench.ring.attend();
+    let a = bench.push(0);
+    let b = bench.push(1);
+    let c = bench.push(2);
+    bench.pop(2, c);
+    bench.pop(1, b);
+    loom::explore();
+    bench.interrupt();
+    let d = bench.push(3);
+    bench.pop(3, d);
+    bench.pop(0, a);
+}
+
+/// The first place is filled again after an interrupt, and what a thief reads may be the index that a pop leaves. It may still
+/// count on the first life.
+fn refill_and_pop(bench: &Bench) {
+    loom::stop_exploring();
+    bench.ring.attend();
+    let a = bench.push(0);
+    bench.pop(0, a);
+    loom::explore();
+    bench.interrupt();
+    let b = bench.push(1);
+    let c = bench.push(2);
+    bench.pop(2, c);
+    bench.pop(1, b);
+}
+
 both_flavours! {
-    two_public_steals: 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }];
-    public_steals_of_two_thieves: 2, publish_between, &[Bench::steal, Bench::steal];
-    force_takes_a_private_item_once: 2, private_twice, &[Bench::force];
-    force_against_nested_pops: 2, private_pair, &[Bench::force];
-    two_public_steals_and_one_forced: 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }, Bench::force];
-    two_forcers: 2, private_pair, &[Bench::force, Bench::force];
-    force_then_steal_what_it_published: 2, private_pair, &[|b| { b.force(); b.steal(); }];
-    publish_against_force: 2, publish_twice, &[Bench::force];
-    publish_against_force_and_steal: 2, publish_twice, &[Bench::force, Bench::steal];
-    two_forces_of_one_thief: 2, private_twice, &[|b| { b.force(); b.force(); }];
-    two_forcers_of_a_place_used_twice: 2, private_twice, &[Bench::force, Bench::force];
-    help_takes_public_descendants_only: 2, two_public_lives, &[help_to_public];
-    help_takes_private_descendants_only: 2, two_private_lives, &[help_by_force];
+    two_public_steals: model, 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }];
+    public_steals_of_two_thieves: model, 2, publish_between, &[Bench::steal, Bench::steal];
+    force_takes_a_private_item_once: model, 2, private_twice, &[Bench::force];
+    force_against_nested_pops: model, 2, private_pair, &[Bench::force];
+    two_public_steals_and_one_forced: model, 3, push_pop_thrice, &[|b| { b.steal(); b.steal(); }, Bench::force];
+    two_forcers: model, 2, private_pair, &[Bench::force, Bench::force];
+    force_then_steal_what_it_published: model, 2, private_pair, &[|b| { b.force(); b.steal(); }];
+    publish_against_force: model, 2, publish_twice, &[Bench::force];
+    publish_against_force_and_steal: model, 2, publish_twice, &[Bench::force, Bench::steal];
+    two_forces_of_one_thief: model, 2, private_twice, &[|b| { b.force(); b.force(); }];
+    two_forcers_of_a_place_used_twice: model, 2, private_twice, &[Bench::force, Bench::force];
+    help_takes_public_descendants_only: model, 2, two_public_lives, &[help_to_public];
+    help_takes_private_descendants_only: model, 2, two_private_lives, &[help_by_force];
+    one_private_item: sharp_model, 1, one_private, &[Bench::force];
+    one_public_item: sharp_model, 1, one_public, &[Bench::steal];
+    reset_against_force: sharp_model, 1, stolen_then_reset, &[steal_then_force];
+    force_pins_a_place_filled_after_its_fence: sharp_model, 4, refill_a_neighbour, &[|b| { b.force(); b.steal(); }];
+    a_forced_neighbour_is_published: model, 4, refill_a_neighbour, &[Bench::force, steal_the_second];
+    force_reads_the_bottom_that_a_pop_left: sharp_model, 3, refill_and_pop, &[Bench::force];
+    help_asks_when_the_item_is_pinned: sharp_model, 2, two_private_lives, &[help_by_force];
 }

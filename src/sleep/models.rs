@@ -353,3 +353,111 @@ mod parker {
         });
     }
 }
+
+/// A ring's owner and a worker that parks: the protocol by way of the ring's `limit`, in a paired ring.
+mod rings {
+    use super::*;
+    use crate::barrier::Flavour;
+    use crate::ring::{self, Popped, Ring, Steal};
+    use crate::testing::sharp_model;
+
+    struct Bench {
+        sleep: Sleep,
+        ring: Box<Ring<u8>>,
+        parker: Parker,
+        /// The last item has been taken.
+        taken: Parker,
+    }
+
+    impl Bench {
+        /// As `pool::Slot::push_task`, from a push on. A worker that is recruited is there.
+        fn attend(&self, due: bool) {
+            if due {
+                self.ring.attend();
+                if self.sleep.published(Need::Help) != Recruit::None {
+                    self.parker.unpark();
+                }
+            }
+        }
+
+        fn push(&self) -> usize {
+            let index = self.ring.push(std::ptr::dangling_mut());
+            self.attend(self.ring.attention_due(index));
+            index
+        }
+
+        fn steal(&self) -> bool {
+            let found = match self.ring.steal(0, || true) {
+                Steal::Empty if !self.ring.request() && !self.ring.is_empty() => {
+                    self.ring.force(0, || true)
+                }
+                found => found,
+            };
+            matches!(found, Steal::Item(_))
+        }
+
+        /// As `Registry::last_look`.
+        fn look(&self) -> bool {
+            ring::announce(std::iter::once(&*self.ring));
+            barrier::heavy() && !self.ring.is_empty()
+        }
+
+        fn work(&self) {
+            while !self.steal() {
+                match self.sleep.park_free(0, Some(0)) {
+                    Park::AfterLook if self.look() && self.sleep.still_wanted(Need::Help) => {
+                        thread::yield_now();
+                    }
+                    _ => self.parker.park(),
+                }
+                self.sleep.unpark_self(0);
+            }
+            self.taken.unpark();
+        }
+    }
+
+    /// The owner's `pops` forks come back to it; then it pushes one that it does not pop until it has been taken.
+    fn parks_meanwhile(pops: usize) {
+        sharp_model(move || {
+            barrier::set_flavour(Flavour::Paired);
+            let bench = Arc::new(Bench {
+                sleep: Sleep::new(1, 0),
+                ring: Ring::boxed(),
+                parker: Parker::default(),
+                taken: Parker::default(),
+            });
+            assert!(bench.sleep.claim_worker(0));
+            let interrupted = barrier::enter_owner(0);
+            let worker = {
+                let bench = Arc::clone(&bench);
+                thread::spawn(move || bench.work())
+            };
+            let mut index = bench.push();
+            for _ in 0..pops {
+                if bench.ring.pop(index) == Popped::Stolen {
+                    drop(interrupted);
+                    worker.join().unwrap();
+                    return;
+                }
+                index = bench.push();
+            }
+            bench.taken.park();
+            assert_eq!(bench.ring.pop(index), Popped::Stolen);
+            drop(interrupted);
+            worker.join().unwrap();
+        });
+    }
+
+    /// The only push announces itself, or is seen by the last look.
+    #[test]
+    fn a_push_against_park() {
+        parks_meanwhile(0);
+    }
+
+    /// The owner answers a request just before the worker parks. The worker must not take that request, which it may still read, for its
+    /// announcement.
+    #[test]
+    fn an_answer_against_park() {
+        parks_meanwhile(1);
+    }
+}
