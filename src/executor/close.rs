@@ -6,7 +6,7 @@ use crate::pool::{self, Registry, ThreadPool};
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// # The end, and the size
 ///
@@ -84,9 +84,7 @@ impl ThreadPool {
         check(registry, "shutdown_timeout");
         registry.gate.close();
         registry.close();
-        let deadline =
-            after(timeout).unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30));
-        if registry.wait_threads(deadline) {
+        if registry.wait_threads(after(timeout)) {
             registry.shut_down();
             registry.retire();
             return Ok(());

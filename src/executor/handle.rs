@@ -211,13 +211,13 @@ pub(super) fn run_here(task: &TaskRef) {
     let Some(slot) = context::slot() else {
         return;
     };
-    // While unwinding nothing else runs; see `worker::wait_until`.
-    if unwind::panicking() || !task.is_queued() {
+    if !task.is_queued() {
         return;
     }
     // If it is the own deque's newest, nothing of it is left there.
     let queued = pop_own(slot, task);
-    if context::is_deep() {
+    // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
+    if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
     } else {
         task.run_queued(slot);

@@ -249,6 +249,7 @@ impl Registry {
                 self.start_failures.add_shared(1);
                 self.release(slot);
                 self.sleep.start_failed(seat.worker());
+                self.look_idle();
                 // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
                 // another that is there.
                 self.request_all();
@@ -448,6 +449,8 @@ impl Registry {
             let handle = lock(&self.threads).handles.pop();
             match handle {
                 Some(handle) => threads::join(handle),
+                // Somebody else joins them, who shuts down too.
+                None if self.alive() > 0 => drop(self.wait_threads(None)),
                 None if self.lanes.is_empty() => break,
                 None => {
                     fence(Ordering::SeqCst);
@@ -459,7 +462,7 @@ impl Registry {
     }
 
     /// After `close`: waits until the threads have ended, at most until `deadline`. Returns whether they have.
-    pub(crate) fn wait_threads(&self, deadline: std::time::Instant) -> bool {
+    pub(crate) fn wait_threads(&self, deadline: Option<Instant>) -> bool {
         let parker = Arc::new(Parker::default());
         lock(&self.idle_parkers).push(Arc::clone(&parker));
         self.idle_waiters.fetch_add(1, Ordering::Relaxed);
@@ -469,10 +472,10 @@ impl Registry {
             if self.alive() == 0 {
                 break true;
             }
-            if Instant::now() >= deadline {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 break false;
             }
-            parker.park_until(Some(deadline));
+            parker.park_until(deadline);
         };
         self.forget_idle_waiter(&parker);
         over

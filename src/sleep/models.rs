@@ -97,12 +97,12 @@ impl Bench {
     /// As `pool::worker::work`.
     fn work(self: &Arc<Self>, slot: usize) {
         loop {
-            while self.take() {
+            let worker = (slot != SPARE).then_some(slot);
+            while !self.sleep.is_surplus(worker) && self.take() {
                 self.dispatch(self.sleep.found());
                 self.run();
                 self.sleep.search();
             }
-            let worker = (slot != SPARE).then_some(slot);
             match self.sleep.park_free(slot, worker) {
                 Park::Leave => {
                     if !(self.look() && self.sleep.rejoin(worker)) {
@@ -110,7 +110,12 @@ impl Bench {
                     }
                     continue;
                 }
-                Park::Surplus => unreachable!("the model's pool keeps its size"),
+                Park::Surplus => {
+                    if self.look() {
+                        self.dispatch(self.sleep.recruit(Need::Worker));
+                    }
+                    return;
+                }
                 Park::Now => self.parkers[slot].park(),
                 Park::AfterLook => {
                     if !(self.look() && self.sleep.still_wanted(Need::Worker)) {
@@ -134,6 +139,16 @@ impl Bench {
     fn leave_guest(self: &Arc<Self>) {
         if self.sleep.leave_guest() && self.look() {
             self.dispatch(self.sleep.recruit(Need::Help));
+        }
+    }
+
+    /// As `Registry::set_num_threads`.
+    fn resize(self: &Arc<Self>, target: usize) {
+        for slot in self.sleep.set_target(target).1 {
+            self.parkers[slot].unpark();
+        }
+        if self.look() {
+            self.dispatch(self.sleep.recruit(Need::Worker));
         }
     }
 
@@ -218,6 +233,18 @@ fn two_publishers_and_two_sleepers() {
         let workers = [bench.worker(0), bench.worker(1)];
         let publisher = bench.spawn(|bench| bench.publish(Need::Worker));
         bench.publish(Need::Help);
+        bench.check(workers.into_iter().chain([publisher]));
+    });
+}
+
+/// The pool becomes smaller while an item is published: whichever worker was to take it, one does.
+#[test]
+fn a_smaller_pool_against_a_publisher() {
+    model(|| {
+        let bench = Bench::new(2, 0, 1, nothing);
+        let workers = [bench.worker(0), bench.worker(1)];
+        let publisher = bench.spawn(|bench| bench.publish(Need::Worker));
+        bench.resize(1);
         bench.check(workers.into_iter().chain([publisher]));
     });
 }
