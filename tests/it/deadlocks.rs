@@ -186,7 +186,10 @@ fn a_task_joins_a_handle_of_another_pool() {
             ],
         ] {
             let of_b = b.submit(|| 5);
-            assert_eq!(a.submit(move || of_b.join().unwrap() + 1).join().unwrap(), 6);
+            assert_eq!(
+                a.submit(move || of_b.join().unwrap() + 1).join().unwrap(),
+                6
+            );
             // And back: b's task needs a's only worker, which waits for it.
             let (own_a, own_b) = (a.clone(), b.clone());
             let there_and_back = a.submit(move || {
@@ -208,13 +211,20 @@ fn ping_pong(pools: [ThreadPool; 2], depth: usize) -> usize {
     }
     let [here, there] = pools;
     let next = [there.clone(), here];
-    there.submit(move || ping_pong(next, depth - 1)).join().unwrap() + 1
+    there
+        .submit(move || ping_pong(next, depth - 1))
+        .join()
+        .unwrap()
+        + 1
 }
 
 #[test]
 fn two_pools_join_each_other_as_deep_as_their_stand_ins_reach() {
     watched(|| {
-        let pools = [pool_with(|b| b.num_threads(2)), pool_with(|b| b.num_threads(2))];
+        let pools = [
+            pool_with(|b| b.num_threads(2)),
+            pool_with(|b| b.num_threads(2)),
+        ];
         assert_eq!(ping_pong(pools, 4), 4);
     });
 }
@@ -223,7 +233,10 @@ fn two_pools_join_each_other_as_deep_as_their_stand_ins_reach() {
 #[ignore = "bug: a worker that joins a queued task of another pool does not run it: beyond the spares it locks up"]
 fn two_pools_join_each_other_without_end() {
     watched(|| {
-        let pools = [pool_with(|b| b.num_threads(1)), pool_with(|b| b.num_threads(1))];
+        let pools = [
+            pool_with(|b| b.num_threads(1)),
+            pool_with(|b| b.num_threads(1)),
+        ];
         assert_eq!(ping_pong(pools, 60), 60);
     });
 }
@@ -331,7 +344,11 @@ fn unwinding_join(configure: fn(heist::ThreadPoolBuilder) -> heist::ThreadPoolBu
             panic!("unwinds");
         });
         assert_eq!(receive.recv(), Ok(8));
-        assert!(handle.join().is_err_and(|error: heist::JoinError| error.is_panic()));
+        assert!(
+            handle
+                .join()
+                .is_err_and(|error: heist::JoinError| error.is_panic())
+        );
     });
 }
 

@@ -80,7 +80,10 @@ fn after_a_shutdown_submits_are_refused() {
         assert!(error.to_string().contains("shut down"), "{error}");
         assert!(pool.try_submit(|| ()).is_err());
         let many = pool.submit_many((0..3).map(|n| move || n));
-        assert!(many.into_iter().all(|h| h.join().is_err_and(|e| e.is_cancelled())));
+        assert!(
+            many.into_iter()
+                .all(|h| h.join().is_err_and(|e| e.is_cancelled()))
+        );
         let deadline = pool.task().deadline(SOON).submit(|| ());
         assert!(deadline.join().unwrap_err().is_cancelled());
         let captured = Arc::clone(&thing);
@@ -153,7 +156,10 @@ fn shutdown_now_counts_what_it_cancels() {
             .into_iter()
             .map(|ticket| pool.submit(move || drop(ticket)))
             .collect();
-        let already = handles.drain(..10).map(|handle| handle.cancel()).filter(|c| *c);
+        let already = handles
+            .drain(..10)
+            .map(|handle| handle.cancel())
+            .filter(|c| *c);
         assert_eq!(already.count(), 10);
         let own = pool.clone();
         let closer = thread::spawn(move || own.shutdown_now());
@@ -368,7 +374,10 @@ fn inside_a_task_waiting_for_the_own_pool_panics_and_the_pool_stays_usable() {
         for (name, call) in calls {
             let own = pool.clone();
             let text = pool.submit(move || panic_of(|| call(&own))).join().unwrap();
-            assert!(text.contains(name) && text.contains("inside a task"), "{text}");
+            assert!(
+                text.contains(name) && text.contains("inside a task"),
+                "{text}"
+            );
             // From another ring of a worker, and from a scope's task.
             let own = pool.clone();
             let nested = pool.run(|| own.scope(|_| panic_of(|| call(&own))));
@@ -398,7 +407,10 @@ fn in_a_callback_on_a_worker_waiting_for_the_own_pool_panics() {
         });
         held.open();
         let texts = sees.recv().unwrap();
-        assert!(texts.iter().all(|text| text.contains("inside a task")), "{texts:?}");
+        assert!(
+            texts.iter().all(|text| text.contains("inside a task")),
+            "{texts:?}"
+        );
         handle.join().unwrap();
         assert_eq!(pool.submit(|| 1).join().unwrap(), 1);
     });
@@ -554,7 +566,13 @@ fn surplus_workers_leave_and_indices_stay_below_the_size() {
         for handle in handles {
             handle.join().unwrap();
         }
-        assert!(indices.lock().unwrap().iter().all(|index| index.is_some_and(|i| i < 2)));
+        assert!(
+            indices
+                .lock()
+                .unwrap()
+                .iter()
+                .all(|index| index.is_some_and(|i| i < 2))
+        );
         assert_eq!(pool.set_num_threads(4), 2);
         drop(hold_all(&pool));
     });
@@ -577,7 +595,10 @@ fn a_held_worker_leaves_after_its_task_and_what_it_submitted_runs() {
         let handles: Vec<_> = (0..4).flat_map(|_| sees.recv().unwrap()).collect();
         assert_eq!(pool.set_num_threads(1), 4);
         held.open();
-        let sum: i32 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+        let sum: i32 = handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap())
+            .sum();
         assert_eq!(sum, 4 * 190);
         pool.wait_idle();
         assert_balanced(&pool);
@@ -604,7 +625,10 @@ fn the_size_is_set_inside_a_task_and_after_a_shutdown() {
     on_pool(|pool| {
         let own = pool.clone();
         let before = pool.num_threads();
-        assert_eq!(pool.submit(move || own.set_num_threads(3)).join().unwrap(), before);
+        assert_eq!(
+            pool.submit(move || own.set_num_threads(3)).join().unwrap(),
+            before
+        );
         assert_eq!(pool.submit(|| 1).join().unwrap(), 1);
         pool.shutdown();
         pool.set_num_threads(5);
@@ -621,7 +645,10 @@ fn queued_counts_fall_when_tasks_are_cancelled() {
         assert_eq!(pool.stats().queued, 10);
         assert!(handles[0].cancel());
         let stats = pool.stats();
-        assert_eq!((stats.cancelled, stats.submitted), (1, 10 + pool.num_threads() as u64));
+        assert_eq!(
+            (stats.cancelled, stats.submitted),
+            (1, 10 + pool.num_threads() as u64)
+        );
         held.open();
         pool.wait_idle();
         assert_eq!(pool.stats().queued, 0);
@@ -747,7 +774,11 @@ fn schedule(seed: u64) {
     let ended = stats.completed + stats.failed + stats.cancelled;
     assert_eq!(ended, submitted, "seed {seed}: {stats:?}");
     // Those that were let go may have ended in any way.
-    assert_eq!(ended - (completed + failed + cancelled), unknown, "seed {seed}");
+    assert_eq!(
+        ended - (completed + failed + cancelled),
+        unknown,
+        "seed {seed}"
+    );
     assert!(stats.completed >= completed && stats.failed >= failed && stats.cancelled >= cancelled);
     drop(pool);
     spin_until(|| ledger.dropped() == submitted as usize);
@@ -788,7 +819,10 @@ fn the_last_handle_of_the_pool_is_dropped_by_its_own_task() {
         drop(pool);
         held.open();
         let handles = dropper.join().unwrap();
-        let sum: i32 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+        let sum: i32 = handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap())
+            .sum();
         assert_eq!(sum, 190);
     });
 }

@@ -3,7 +3,9 @@
 use crate::support::{
     Gate, Held, Ledger, hold_all, on_pool, on_pool_of, pool_with, threads, watched, work,
 };
-use heist::{JoinHandle, JoinSet, TaskError, WaitFor, as_completed, first_finished, first_ok, wait};
+use heist::{
+    JoinHandle, JoinSet, TaskError, WaitFor, as_completed, first_finished, first_ok, wait,
+};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -134,16 +136,21 @@ fn as_completed_is_linear() {
             let all = as_completed(handles);
             held.open();
             let start = Instant::now();
-            let seen: BTreeSet<_> = all.map(|(index, outcome)| {
-                assert_eq!(outcome.unwrap(), index);
-                index
-            }).collect();
+            let seen: BTreeSet<_> = all
+                .map(|(index, outcome)| {
+                    assert_eq!(outcome.unwrap(), index);
+                    index
+                })
+                .collect();
             assert_eq!(seen.len(), count);
             start.elapsed().as_nanos() / count as u128
         };
         let few = per_handle(2_000).max(500);
         let many = per_handle(20_000);
-        assert!(many < 8 * few, "{few} ns each of few, {many} ns each of many");
+        assert!(
+            many < 8 * few,
+            "{few} ns each of few, {many} ns each of many"
+        );
     });
 }
 
@@ -182,7 +189,8 @@ fn everything_works_on_the_worker_of_a_single_thread() {
             let pool = pool_with(|b| b.num_threads(1).spare_threads(spares));
             let own = pool.clone();
             let inside = pool.submit(move || {
-                let handles = || -> Vec<_> { (0..30_usize).map(|n| own.submit(move || n)).collect() };
+                let handles =
+                    || -> Vec<_> { (0..30_usize).map(|n| own.submit(move || n)).collect() };
                 let sum: usize = as_completed(handles()).map(|(_, out)| out.unwrap()).sum();
                 assert_eq!(sum, 435);
                 let waited = wait(&handles(), WaitFor::All, None);
@@ -210,20 +218,34 @@ fn everything_works_on_the_worker_of_a_single_thread() {
 #[test]
 #[ignore = "bug: a queued handle of another pool keeps the waiter from running its own ones"]
 fn a_handle_of_another_pool_does_not_keep_a_waiter_from_its_own() {
-    foreign_first(|handles| as_completed(handles).map(|(_, out)| out.unwrap()).sum());
+    foreign(true, |handles| {
+        as_completed(handles).map(|(_, out)| out.unwrap()).sum()
+    });
 }
 
 #[test]
 #[ignore = "bug: a queued handle of another pool keeps the waiter from running its own ones"]
 fn a_handle_of_another_pool_does_not_keep_wait_from_its_own() {
-    foreign_first(|handles| {
+    foreign(true, |handles| {
         wait(&handles, WaitFor::All, None);
-        handles.into_iter().map(|handle| handle.join().unwrap()).sum()
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap())
+            .sum()
     });
 }
 
-/// The first handle is another pool's, and waits until the second one, of the own single thread, has run.
-fn foreign_first(all: fn(Vec<JoinHandle<u32>>) -> u32) {
+#[test]
+fn a_handle_of_another_pool_comes_after_the_own_one() {
+    foreign(false, |handles| {
+        let waited = wait(&handles, WaitFor::All, None);
+        assert_eq!(waited.done, [0, 1]);
+        as_completed(handles).map(|(_, out)| out.unwrap()).sum()
+    });
+}
+
+/// One handle is another pool's, and waits until the other one, of the own single thread, has run.
+fn foreign(first: bool, all: fn(Vec<JoinHandle<u32>>) -> u32) {
     watched(move || {
         let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
         let other = pool_with(|b| b.num_threads(1).spare_threads(0));
@@ -235,7 +257,11 @@ fn foreign_first(all: fn(Vec<JoinHandle<u32>>) -> u32) {
                 gate.open();
                 2
             });
-            all(vec![foreign, opens])
+            all(if first {
+                vec![foreign, opens]
+            } else {
+                vec![opens, foreign]
+            })
         });
         assert_eq!(sum.join().unwrap(), 3);
         drop(held);
@@ -391,7 +417,11 @@ fn the_first_ok_gives_every_error_if_all_fail() {
                 }
             }
         }
-        assert!(first_ok(Vec::<JoinHandle<Result<(), ()>>>::new()).unwrap_err().is_empty());
+        assert!(
+            first_ok(Vec::<JoinHandle<Result<(), ()>>>::new())
+                .unwrap_err()
+                .is_empty()
+        );
     });
 }
 

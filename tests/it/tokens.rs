@@ -424,7 +424,9 @@ fn deadlines_expire_in_their_order_whatever_the_order_of_submission() {
                 .deadline(Duration::from_millis(m))
                 .submit(move || m)
         });
-        let order: Vec<_> = heist::as_completed(handles).map(|(index, _)| millis[index]).collect();
+        let order: Vec<_> = heist::as_completed(handles)
+            .map(|(index, _)| millis[index])
+            .collect();
         assert_eq!(order, [20, 40, 60, 80, 100]);
     });
 }
@@ -463,7 +465,10 @@ fn many_deadlines_race_with_runs_and_cancels() {
         spin_until(|| ledger.dropped() == 2000);
         ledger.assert_settled();
         let stats = pool.stats();
-        assert_eq!((stats.completed, stats.failed, stats.cancelled), (ok, timeout, cancelled));
+        assert_eq!(
+            (stats.completed, stats.failed, stats.cancelled),
+            (ok, timeout, cancelled)
+        );
     });
 }
 
