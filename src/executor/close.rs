@@ -94,7 +94,7 @@ impl ThreadPool {
         Err(ShutdownTimeout {
             timeout,
             running: running(registry),
-            queued: registry.lanes.len(),
+            queued: registry.queued(),
         })
     }
 
