@@ -205,7 +205,6 @@ fn shutdown_now_cancels_what_a_running_task_has_submitted() {
 }
 
 #[test]
-#[ignore = "bug: shutdown_now counts the callbacks of a missed deadline as a cancelled task"]
 fn shutdown_now_counts_tasks_only() {
     on_pool(|pool| {
         let held = hold_all(pool);
@@ -253,7 +252,6 @@ fn a_shutdown_that_takes_too_long_names_what_runs() {
 }
 
 #[test]
-#[ignore = "bug: ShutdownTimeout::queued leaves out what lies in the workers' own deques"]
 fn a_shutdown_that_takes_too_long_counts_what_has_not_begun() {
     on_pool_of(1, |pool| {
         let (own, held) = (pool.clone(), Held(Gate::default()));
@@ -273,7 +271,6 @@ fn a_shutdown_that_takes_too_long_counts_what_has_not_begun() {
 }
 
 #[test]
-#[ignore = "bug: an unnamed task that a named one joins in place is reported under the other's name"]
 fn a_shutdown_that_takes_too_long_gives_no_task_anothers_name() {
     on_pool_of(1, |pool| {
         let (own, held) = (pool.clone(), Held(Gate::default()));
@@ -324,7 +321,6 @@ fn two_threads_shut_down_together() {
 }
 
 #[test]
-#[ignore = "bug: a second shutdown does not wait for the threads that the first one joins, and drops what is queued"]
 fn a_second_shutdown_waits_and_drops_nothing() {
     on_pool_of(1, |pool| {
         let (own, held) = (pool.clone(), Held(Gate::default()));
@@ -497,7 +493,6 @@ fn wait_idle_from_many_threads() {
 }
 
 #[test]
-#[ignore = "bug: a task counts as ended before its callbacks have run and its handle has finished"]
 fn wait_idle_waits_for_callbacks_and_handles() {
     on_pool(|pool| {
         let (begun, held) = (Gate::default(), Held(Gate::default()));

@@ -227,7 +227,6 @@ fn a_cancel_is_true_if_it_will_not_run_or_was_cancelled() {
 }
 
 #[test]
-#[ignore = "bug: a cancel says false while another thread still drops the closure of the task it has cancelled"]
 fn a_cancel_by_another_thread_that_still_drops_the_closure_counts_already() {
     struct Slow(mpsc::Sender<()>, Gate);
     impl Drop for Slow {

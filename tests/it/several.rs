@@ -145,8 +145,10 @@ fn as_completed_is_linear() {
             assert_eq!(seen.len(), count);
             start.elapsed().as_nanos() / count as u128
         };
-        let few = per_handle(2_000).max(500);
-        let many = per_handle(20_000);
+        // The least of several: other tests run beside.
+        let least = |count| (0..4).map(|_| per_handle(count)).min().unwrap();
+        let few = least(2_000).max(500);
+        let many = least(20_000);
         assert!(
             many < 8 * few,
             "{few} ns each of few, {many} ns each of many"
@@ -216,7 +218,6 @@ fn everything_works_on_the_worker_of_a_single_thread() {
 }
 
 #[test]
-#[ignore = "bug: a queued handle of another pool keeps the waiter from running its own ones"]
 fn a_handle_of_another_pool_does_not_keep_a_waiter_from_its_own() {
     foreign(true, |handles| {
         as_completed(handles).map(|(_, out)| out.unwrap()).sum()
@@ -224,7 +225,6 @@ fn a_handle_of_another_pool_does_not_keep_a_waiter_from_its_own() {
 }
 
 #[test]
-#[ignore = "bug: a queued handle of another pool keeps the waiter from running its own ones"]
 fn a_handle_of_another_pool_does_not_keep_wait_from_its_own() {
     foreign(true, |handles| {
         wait(&handles, WaitFor::All, None);

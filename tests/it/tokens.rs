@@ -148,7 +148,6 @@ fn a_task_of_a_cancelled_token_never_runs() {
 }
 
 #[test]
-#[ignore = "bug: CallerRuns runs a task whose token is cancelled"]
 fn a_task_of_a_cancelled_token_is_not_run_by_its_submitter() {
     watched(|| {
         let pool = pool_with(|b| b.queue_capacity(1).when_full(WhenFull::CallerRuns));
@@ -512,7 +511,6 @@ fn a_slow_callback_below_a_missed_deadline_delays_no_other_deadline() {
 }
 
 #[test]
-#[ignore = "bug: a task that runs on after its deadline does not count as running"]
 fn wait_idle_waits_for_a_task_that_runs_on_after_its_deadline() {
     on_pool(|pool| {
         let held = Held(Gate::default());

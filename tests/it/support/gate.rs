@@ -41,13 +41,14 @@ impl Drop for Held {
 /// Every worker of the pool stands at a gate, in a task of its own.
 pub fn hold_all(pool: &ThreadPool) -> Held {
     let (gate, standing) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    for _ in 0..pool.num_threads() {
-        let (gate, standing) = (gate.clone(), Arc::clone(&standing));
+    // One at a time: the queue may hold no more.
+    for n in 1..=pool.num_threads() {
+        let (gate, count) = (gate.clone(), Arc::clone(&standing));
         pool.spawn(move || {
-            standing.fetch_add(1, Ordering::Release);
+            count.fetch_add(1, Ordering::Release);
             gate.pass();
         });
+        super::spin_until(|| standing.load(Ordering::Acquire) == n);
     }
-    super::spin_until(|| standing.load(Ordering::Acquire) == pool.num_threads());
     Held(gate)
 }
