@@ -377,5 +377,6 @@ unsafe fn resolve<F: FnOnce(Fate) + Send>(
     let guard = unwind::AbortOnUnwind("a task's wrapper panicked");
     closure(fate);
     std::mem::forget(guard);
-    true
+    // What is dropped here is no task that anybody counts.
+    matches!(fate, Fate::Run)
 }

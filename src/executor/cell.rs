@@ -354,6 +354,10 @@ impl TaskRef {
         self.head().state.is_cancelled()
     }
 
+    pub(super) fn will_not_run(&self) -> bool {
+        self.head().state.will_not_run()
+    }
+
     /// The queue's reference of a task that is in no queue.
     pub(super) fn of(task: Task) -> Self {
         let header = task.header().cast();
@@ -419,7 +423,8 @@ impl TaskRef {
             .filter(|extra| extra.name.is_some() || extra.token.is_some());
         let token = token::enter(extra.and_then(|extra| extra.token.as_ref()));
         let name = extra.and_then(|extra| extra.name.clone());
-        let named = name.is_some();
+        // An unnamed one hides the name of the one further down the stack.
+        let named = name.is_some() || (outer != 0 && slot.running.is_named());
         let outer_name = if named {
             slot.running.set_name(name)
         } else {

@@ -92,7 +92,7 @@ impl ThreadPool {
         Err(ShutdownTimeout {
             timeout,
             running: running(registry),
-            queued: registry.lanes.len(),
+            queued: registry.queued(),
         })
     }
 

@@ -142,7 +142,7 @@ impl<T> JoinHandle<T> {
     /// [`CancelToken`](crate::CancelToken).
     pub fn cancel(&self) -> bool {
         let task = self.task();
-        task.cancel(Cause::Asked) || task.is_cancelled()
+        task.cancel(Cause::Asked) || task.will_not_run()
     }
 
     /// Calls `f` with the outcome when the task ends, before the handle reports it as finished; in the order added; on the thread that ends the

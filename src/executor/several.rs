@@ -98,11 +98,10 @@ impl<T> AsCompleted<T> {
                 && handle.task().is_queued()
             {
                 run_here(handle.task());
-                if handle.task().is_queued() {
-                    // Not ours to run.
-                    self.unstarted = self.handles.len();
+                // Otherwise it is not ours to run, but the next one may be.
+                if !handle.task().is_queued() {
+                    return;
                 }
-                return;
             }
         }
     }
@@ -195,10 +194,14 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
             };
             continue;
         }
-        if timeout.is_none()
+        while timeout.is_none()
             && let Some(handle) = unstarted.find(|handle| handle.task().is_queued())
         {
             run_here(handle.task());
+            // Otherwise it is not ours to run, but the next one may be.
+            if !handle.task().is_queued() {
+                break;
+            }
         }
         if !worker::block(&*arrivals, deadline) {
             break;

@@ -115,6 +115,11 @@ impl State {
         word & PHASE == FINISHED && word & CANCELLED != 0
     }
 
+    /// Whether somebody has cancelled the task, and may still be at it.
+    pub(super) fn will_not_run(&self) -> bool {
+        self.load() & CANCELLED != 0
+    }
+
     /// Whether the task takes a place of the pool's capacity while it is queued.
     pub(super) fn is_gated(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.

@@ -81,12 +81,15 @@ impl ThreadPool {
         for f in closures {
             let (task, handle) = make(registry, context::slot(), Options::default(), f);
             match registry.gate.enter(false) {
-                Ok(()) => tasks.push(task),
+                Ok(()) => {
+                    // At once: if the iterator panics, those that it gave are dropped, and counted so.
+                    registry.count(|counters| &counters.submitted, 1);
+                    tasks.push(task);
+                }
                 Err(_) => refuse(registry, task, Cause::Refused),
             }
             handles.push(handle);
         }
-        registry.count(|counters| &counters.submitted, tasks.len() as u64);
         registry.inject(tasks, Priority::Normal);
         handles
     }
@@ -341,15 +344,20 @@ fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
 
 #[cold]
 fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: Refusal) {
-    // A worker never waits for its own pool.
-    let beyond = worker::is_pool_thread(registry);
+    // A worker never waits for its own pool, nor does whoever runs one of its tasks: a worker may wait for that.
+    let here = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
+    let beyond =
+        worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some());
     loop {
         match (refusal, registry.gate.when_full) {
             (Refusal::Closed, _) => return refuse(registry, task, Cause::Refused),
-            (Refusal::Full, WhenFull::CallerRuns) => {
-                registry.count(|counters| &counters.submitted, 1);
-                return run_unqueued(registry, task);
-            }
+            (Refusal::Full, WhenFull::CallerRuns) => match registry.gate.enter(true) {
+                Ok(()) => return run_unqueued(registry, task),
+                Err(next) => {
+                    refusal = next;
+                    continue;
+                }
+            },
             (Refusal::Full, _) if beyond => {
                 registry.count(|counters| &counters.beyond_capacity, 1);
             }
@@ -384,12 +392,12 @@ fn refuse(registry: &Registry, task: Task, cause: Cause) {
     TaskRef::of(task).cancel(cause);
 }
 
-/// Runs a task that was not let in on the current thread.
+/// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
 fn run_unqueued(registry: &Registry, task: Task) {
+    registry.count(|counters| &counters.submitted, 1);
+    TaskRef::enrol(&task);
     let task = TaskRef::of(task);
-    if task.claim() {
-        worker::as_part(registry, |slot| task.run_claimed(slot));
-    }
+    worker::as_part(registry, |slot| task.run_queued(slot));
 }
 
 /// Has `f` run on the pool soon. It is no task that anybody counts.

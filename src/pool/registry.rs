@@ -368,6 +368,12 @@ impl Registry {
         }
     }
 
+    /// How many detached tasks wait in queues.
+    pub(crate) fn queued(&self) -> usize {
+        let own: usize = self.slots().map(|slot| slot.detached.len()).sum();
+        self.lanes.len() + own
+    }
+
     /// Drops what is queued and has not begun. Returns how much that was.
     pub(crate) fn cancel_queued(&self) -> usize {
         let mut dropped = 0;
@@ -426,6 +432,10 @@ impl Registry {
         self.close();
         if !self.forked() && !self.is_here() {
             self.join_threads();
+            // Another thread may be joining some of them.
+            while self.alive() > 0 {
+                self.wait_threads(Instant::now() + Duration::from_secs(1));
+            }
         }
     }
 

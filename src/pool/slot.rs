@@ -244,6 +244,8 @@ pub(crate) struct Running {
     /// Its number; 0: none.
     id: AtomicU64,
     name: Mutex<Option<std::sync::Arc<str>>>,
+    /// There is a name. Spares the owner the lock.
+    named: AtomicBool,
 }
 
 impl Running {
@@ -268,11 +270,17 @@ impl Running {
         self.id.load(Ordering::Acquire) != 0
     }
 
+    /// Owner: whether a task has a name here.
+    pub(crate) fn is_named(&self) -> bool {
+        self.named.load(Ordering::Relaxed)
+    }
+
     /// Owner: names the running task. Returns the name before.
     pub(crate) fn set_name(
         &self,
         name: Option<std::sync::Arc<str>>,
     ) -> Option<std::sync::Arc<str>> {
+        self.named.store(name.is_some(), Ordering::Relaxed);
         std::mem::replace(&mut *lock(&self.name), name)
     }
 

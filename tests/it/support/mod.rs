@@ -6,10 +6,12 @@
     reason = "each test binary includes this module and uses a part of it"
 )]
 
+mod gate;
 mod ledger;
 mod process;
 mod watch;
 
+pub use gate::{Gate, Held, hold_all};
 pub use ledger::{Ledger, Ticket};
 pub use process::{is_isolated, isolated, isolated_with};
 pub use watch::{LIMIT, on_pool, on_pool_of, spin_until, watched, watched_pool};

@@ -1,0 +1,522 @@
+//! Waiting for several handles at once.
+
+use crate::support::{
+    Gate, Held, Ledger, hold_all, on_pool, on_pool_of, pool_with, threads, watched, work,
+};
+use heist::{
+    JoinHandle, JoinSet, TaskError, WaitFor, as_completed, first_finished, first_ok, wait,
+};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_millis(5);
+const LONG: Duration = Duration::from_secs(40);
+
+/// A finished handle.
+fn done(pool: &heist::ThreadPool, n: usize) -> JoinHandle<usize> {
+    let handle = pool.submit(move || n);
+    assert!(handle.wait_timeout(LONG));
+    handle
+}
+
+/// A handle that is cancelled.
+fn cancelled(pool: &heist::ThreadPool) -> JoinHandle<usize> {
+    let token = heist::CancelToken::new();
+    token.cancel();
+    let handle = pool.task().token(&token).submit(|| 0);
+    assert!(handle.is_cancelled());
+    handle
+}
+
+/// Handles that finish when their gate opens.
+fn gated(pool: &heist::ThreadPool, n: usize) -> (JoinHandle<usize>, Held) {
+    let held = Held(Gate::default());
+    let gate = held.0.clone();
+    let handle = pool.submit(move || {
+        gate.pass();
+        n
+    });
+    (handle, held)
+}
+
+#[test]
+fn as_completed_gives_each_in_the_order_in_which_it_finishes() {
+    on_pool_of(threads().max(3), |pool| {
+        let (a, gate_a) = gated(pool, 10);
+        let (b, gate_b) = gated(pool, 11);
+        let (c, gate_c) = gated(pool, 12);
+        let mut all = as_completed([a, b, c]);
+        assert_eq!(all.size_hint(), (3, Some(3)));
+        let mut seen = Vec::new();
+        for gate in [gate_b, gate_c, gate_a] {
+            gate.open();
+            let (index, outcome) = all.next().unwrap();
+            seen.push((index, outcome.unwrap()));
+        }
+        assert_eq!(seen, [(1, 11), (2, 12), (0, 10)]);
+        assert!(all.next().is_none() && all.next().is_none());
+        assert!(!all.timed_out());
+        assert!(all.unfinished().is_empty());
+    });
+}
+
+#[test]
+fn as_completed_gives_the_finished_ones_first() {
+    on_pool(|pool| {
+        let (open, gate) = gated(pool, 0);
+        let cancelled = cancelled(pool);
+        let held = (threads() > 1).then(|| done(pool, 1));
+        let mut handles = vec![open, cancelled];
+        handles.extend(held);
+        let finished = handles.len() - 1;
+        let mut all = as_completed(handles);
+        for n in 0..finished {
+            assert_eq!(all.next().unwrap().0, n + 1);
+        }
+        gate.open();
+        assert_eq!(all.next().unwrap().0, 0);
+        assert!(all.next().is_none());
+    });
+}
+
+#[test]
+fn as_completed_ends_at_its_time_and_gives_the_rest_back() {
+    on_pool(|pool| {
+        let finished = done(pool, 7);
+        let (a, gate_a) = gated(pool, 1);
+        let (b, gate_b) = gated(pool, 2);
+        let start = Instant::now();
+        let mut all = as_completed([a, finished, b]).timeout(Duration::from_millis(30));
+        let (index, outcome) = all.next().unwrap();
+        assert_eq!((index, outcome.unwrap()), (1, 7));
+        assert!(!all.timed_out());
+        assert!(all.next().is_none());
+        assert!(all.timed_out());
+        assert!(start.elapsed() >= Duration::from_millis(30));
+        assert!(all.next().is_none());
+        let rest = all.unfinished();
+        assert_eq!(rest.len(), 2);
+        gate_a.open();
+        gate_b.open();
+        let values: Vec<_> = rest.into_iter().map(|h| h.join().unwrap()).collect();
+        assert_eq!(values, [1, 2]);
+    });
+}
+
+#[test]
+fn as_completed_with_no_time_gives_what_has_finished() {
+    on_pool(|pool| {
+        let handles = vec![done(pool, 0), done(pool, 1), cancelled(pool)];
+        let (open, gate) = gated(pool, 3);
+        let mut all = as_completed(handles.into_iter().chain([open])).timeout(Duration::ZERO);
+        let seen: Vec<_> = all.by_ref().map(|(index, _)| index).collect();
+        assert_eq!(seen, [0, 1, 2]);
+        assert!(all.timed_out());
+        gate.open();
+        assert_eq!(all.unfinished().pop().unwrap().join().unwrap(), 3);
+    });
+}
+
+#[test]
+fn as_completed_of_nothing_ends_at_once() {
+    let mut none = as_completed(Vec::<JoinHandle<()>>::new());
+    assert!(none.next().is_none());
+    assert!(!none.timed_out());
+}
+
+#[test]
+fn as_completed_is_linear() {
+    on_pool(|pool| {
+        let per_handle = |count: usize| {
+            let held = hold_all(pool);
+            let handles = pool.submit_many((0..count).map(|n| move || n));
+            let all = as_completed(handles);
+            held.open();
+            // Else it is the wake-ups that are timed.
+            pool.wait_idle();
+            let start = Instant::now();
+            let seen: BTreeSet<_> = all
+                .map(|(index, outcome)| {
+                    assert_eq!(outcome.unwrap(), index);
+                    index
+                })
+                .collect();
+            assert_eq!(seen.len(), count);
+            start.elapsed().as_nanos() / count as u128
+        };
+        // The least of several: other tests run beside.
+        let least = |count| (0..4).map(|_| per_handle(count)).min().unwrap();
+        let few = least(2_000).max(500);
+        let many = least(20_000);
+        assert!(
+            many < 8 * few,
+            "{few} ns each of few, {many} ns each of many"
+        );
+    });
+}
+
+#[test]
+fn as_completed_dropped_half_way_lets_the_others_go() {
+    on_pool(|pool| {
+        let ledger = Ledger::new(100);
+        let ran = Arc::new(AtomicUsize::new(0));
+        let handles: Vec<_> = ledger
+            .tickets()
+            .into_iter()
+            .map(|ticket| {
+                let ran = Arc::clone(&ran);
+                pool.submit(move || {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                    ticket
+                })
+            })
+            .collect();
+        let mut all = as_completed(handles);
+        for _ in 0..50 {
+            all.next().unwrap().1.unwrap();
+        }
+        drop(all);
+        pool.wait_idle();
+        crate::support::spin_until(|| ledger.dropped() == 100);
+        ledger.assert_settled();
+        assert_eq!(ran.load(Ordering::Relaxed), 100);
+    });
+}
+
+#[test]
+fn everything_works_on_the_worker_of_a_single_thread() {
+    watched(|| {
+        for spares in [0, 1] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(spares));
+            let own = pool.clone();
+            let inside = pool.submit(move || {
+                let handles =
+                    || -> Vec<_> { (0..30_usize).map(|n| own.submit(move || n)).collect() };
+                let sum: usize = as_completed(handles()).map(|(_, out)| out.unwrap()).sum();
+                assert_eq!(sum, 435);
+                let waited = wait(&handles(), WaitFor::All, None);
+                assert_eq!((waited.done.len(), waited.pending.len()), (30, 0));
+                let waited = wait(&handles(), WaitFor::First, None);
+                assert!(!waited.done.is_empty());
+                assert!(first_finished(handles()).unwrap().1.is_ok());
+                let oks = (0..9).map(|n| own.submit(move || if n < 8 { Err(n) } else { Ok(n) }));
+                assert_eq!(first_ok(oks).unwrap(), (8, 8));
+                let mut set = JoinSet::new(&own);
+                for n in 0..30_usize {
+                    set.spawn(move || n);
+                }
+                let mut sum = 0;
+                while let Some(out) = set.join_next() {
+                    sum += out.unwrap();
+                }
+                sum
+            });
+            assert_eq!(inside.join().unwrap(), 435);
+        }
+    });
+}
+
+#[test]
+fn a_handle_of_another_pool_does_not_keep_a_waiter_from_its_own() {
+    foreign(true, |handles| {
+        as_completed(handles).map(|(_, out)| out.unwrap()).sum()
+    });
+}
+
+#[test]
+fn a_handle_of_another_pool_does_not_keep_wait_from_its_own() {
+    foreign(true, |handles| {
+        wait(&handles, WaitFor::All, None);
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap())
+            .sum()
+    });
+}
+
+#[test]
+fn a_handle_of_another_pool_comes_after_the_own_one() {
+    foreign(false, |handles| {
+        let waited = wait(&handles, WaitFor::All, None);
+        assert_eq!(waited.done, [0, 1]);
+        as_completed(handles).map(|(_, out)| out.unwrap()).sum()
+    });
+}
+
+/// One handle is another pool's, and waits until the other one, of the own single thread, has run.
+fn foreign(first: bool, all: fn(Vec<JoinHandle<u32>>) -> u32) {
+    watched(move || {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let other = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let held = hold_all(&other);
+        let (gate, own) = (held.0.clone(), pool.clone());
+        let sum = pool.submit(move || {
+            let foreign = other.submit(|| 1);
+            let opens = own.submit(move || {
+                gate.open();
+                2
+            });
+            all(if first {
+                vec![foreign, opens]
+            } else {
+                vec![opens, foreign]
+            })
+        });
+        assert_eq!(sum.join().unwrap(), 3);
+        drop(held);
+    });
+}
+
+#[test]
+fn wait_says_what_has_finished() {
+    on_pool(|pool| {
+        let one = done(pool, 1);
+        let (two, gate) = gated(pool, 2);
+        let handles = [two, one];
+        for what in [WaitFor::First, WaitFor::FirstError, WaitFor::All] {
+            let waited = wait(&handles, what, Some(SOON));
+            assert_eq!(waited.done, [1], "{what:?}");
+            assert_eq!(waited.pending, [0]);
+        }
+        assert_eq!(wait(&handles, WaitFor::First, None).done, [1]);
+        assert_eq!(wait(&handles, WaitFor::All, Some(Duration::ZERO)).done, [1]);
+        gate.open();
+        assert_eq!(wait(&handles, WaitFor::All, None).done, [0, 1]);
+        assert_eq!(wait(&handles, WaitFor::FirstError, None).done, [0, 1]);
+        for (handle, value) in handles.into_iter().zip([2, 1]) {
+            assert_eq!(handle.join().unwrap(), value);
+        }
+    });
+}
+
+#[test]
+fn wait_for_the_first_error_returns_at_an_error() {
+    on_pool_of(threads().max(3), |pool| {
+        let (open, gate) = gated(pool, 1);
+        let (ok, gate_ok) = gated(pool, 2);
+        gate_ok.open();
+        let fails = pool.submit(|| -> usize { panic!("first error") });
+        let handles = [open, ok, fails];
+        let waited = wait(&handles, WaitFor::FirstError, Some(LONG));
+        assert!(waited.done.contains(&2));
+        assert_eq!(handles[2].is_finished(), true);
+        assert!(waited.pending.contains(&0));
+        gate.open();
+        let rest = [cancelled(pool)];
+        assert_eq!(wait(&rest, WaitFor::FirstError, None).done, [0]);
+    });
+}
+
+#[test]
+fn wait_for_the_first_wakes_at_the_first_end() {
+    on_pool_of(threads().max(2), |pool| {
+        let (a, gate_a) = gated(pool, 1);
+        let (b, gate_b) = gated(pool, 2);
+        let opener = thread::spawn(move || gate_b.open());
+        let waited = wait(&[a, b], WaitFor::First, None);
+        assert_eq!((waited.done, waited.pending), (vec![1], vec![0]));
+        gate_a.open();
+        opener.join().unwrap();
+    });
+}
+
+#[test]
+fn wait_for_nothing_returns_at_once() {
+    for what in [WaitFor::First, WaitFor::FirstError, WaitFor::All] {
+        let waited = wait::<()>(&[], what, None);
+        assert!(waited.done.is_empty() && waited.pending.is_empty());
+    }
+}
+
+#[test]
+fn the_same_handles_are_waited_for_by_many_threads() {
+    on_pool(|pool| {
+        let (a, gate) = gated(pool, 1);
+        let handles = Arc::new([a, done_later(pool)]);
+        let waiters: Vec<_> = (0..4)
+            .map(|_| {
+                let handles = Arc::clone(&handles);
+                thread::spawn(move || wait(&*handles, WaitFor::All, None).done)
+            })
+            .collect();
+        gate.open();
+        for waiter in waiters {
+            assert_eq!(waiter.join().unwrap(), [0, 1]);
+        }
+    });
+}
+
+fn done_later(pool: &heist::ThreadPool) -> JoinHandle<usize> {
+    pool.submit(|| {
+        work(1000);
+        1
+    })
+}
+
+#[test]
+fn the_first_finished_cancels_the_others() {
+    on_pool(|pool| {
+        let held = hold_all(pool);
+        let ledger = Ledger::new(20);
+        let mut handles = Vec::new();
+        for ticket in ledger.tickets() {
+            handles.push(pool.submit(move || ticket.index()));
+        }
+        handles.insert(7, cancelled(pool));
+        let (index, outcome) = first_finished(handles).unwrap();
+        assert_eq!(index, 7);
+        assert!(outcome.unwrap_err().is_cancelled());
+        assert_eq!(ledger.dropped(), 20, "their closures are gone");
+        assert_eq!(pool.stats().cancelled, 21);
+        assert!(first_finished(Vec::<JoinHandle<()>>::new()).is_none());
+        drop(held);
+    });
+}
+
+#[test]
+fn the_first_ok_passes_over_failures_and_cancels_the_rest() {
+    on_pool(|pool| {
+        let failed = pool.submit(|| Err::<u32, _>("no"));
+        let panicked = pool.submit(|| -> Result<u32, &str> { panic!("lost") });
+        assert!(failed.wait_timeout(LONG) && panicked.wait_timeout(LONG));
+        let good = pool.submit(|| Ok(5));
+        assert!(good.wait_timeout(LONG));
+        let held = hold_all(pool);
+        let thing = Arc::new(());
+        let kept = Arc::clone(&thing);
+        let rest = pool.submit(move || {
+            drop(kept);
+            Ok(6)
+        });
+        assert_eq!(first_ok([failed, panicked, rest, good]).unwrap(), (3, 5));
+        assert_eq!(Arc::strong_count(&thing), 1);
+        drop(held);
+    });
+}
+
+#[test]
+fn the_first_ok_gives_every_error_if_all_fail() {
+    on_pool(|pool| {
+        let mut handles: Vec<_> = (0..10)
+            .map(|n| {
+                pool.submit(move || {
+                    assert!(n % 2 == 0, "odd {n}");
+                    Err::<(), _>(n)
+                })
+            })
+            .collect();
+        handles.reverse();
+        let errors = first_ok(handles).unwrap_err();
+        assert_eq!(errors.len(), 10);
+        for (n, error) in (0..10).rev().zip(errors) {
+            match error {
+                TaskError::Failed(value) => assert_eq!(value, n),
+                TaskError::Lost(error) => {
+                    assert!(error.to_string().ends_with(&format!("odd {n}")));
+                }
+            }
+        }
+        assert!(
+            first_ok(Vec::<JoinHandle<Result<(), ()>>>::new())
+                .unwrap_err()
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn a_join_set_gives_each_result_once() {
+    on_pool(|pool| {
+        let mut set = JoinSet::new(pool);
+        assert!(set.is_empty() && set.join_next().is_none());
+        let mut ids = BTreeSet::new();
+        for round in 0..3 {
+            for n in 0..100 {
+                ids.insert(set.spawn(move || {
+                    assert!(n != 50, "fifty");
+                    n
+                }));
+            }
+            assert_eq!(set.len(), 100);
+            let (mut sum, mut errors) = (0, 0);
+            for left in (0..100).rev() {
+                match set.join_next().unwrap() {
+                    Ok(n) => sum += n,
+                    Err(error) => errors += usize::from(error.is_panic()),
+                }
+                assert_eq!(set.len(), left);
+            }
+            assert_eq!((sum, errors), (4900, 1));
+            assert!(set.join_next().is_none());
+            assert_eq!(ids.len(), 100 * (round + 1));
+        }
+    });
+}
+
+#[test]
+fn a_join_set_cancels_what_has_not_begun() {
+    on_pool(|pool| {
+        let held = hold_all(pool);
+        let mut set = JoinSet::new(pool);
+        let ledger = Ledger::new(20);
+        for ticket in ledger.tickets() {
+            set.spawn(move || drop(ticket));
+        }
+        set.cancel_all();
+        assert_eq!(ledger.dropped(), 20);
+        for _ in 0..20 {
+            assert!(set.join_next().unwrap().unwrap_err().is_cancelled());
+        }
+        assert!(set.is_empty());
+        held.open();
+        set.spawn(|| ());
+        set.join_next().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_dropped_join_set_cancels_what_has_not_begun_and_lets_the_rest_run() {
+    on_pool(|pool| {
+        let gate = Held(Gate::default());
+        let stands = gate.0.clone();
+        let (said, says) = mpsc::channel();
+        let mut set = JoinSet::new(pool);
+        let started = Arc::new(AtomicUsize::new(0));
+        for _ in 0..pool.num_threads() {
+            let (stands, said, started) = (stands.clone(), said.clone(), Arc::clone(&started));
+            set.spawn(move || {
+                started.fetch_add(1, Ordering::Release);
+                stands.pass();
+                said.send(()).unwrap();
+            });
+        }
+        crate::support::spin_until(|| started.load(Ordering::Acquire) == pool.num_threads());
+        let ledger = Ledger::new(20);
+        for ticket in ledger.tickets() {
+            set.spawn(move || drop(ticket));
+        }
+        drop(set);
+        assert_eq!(ledger.dropped(), 20);
+        assert_eq!(pool.stats().cancelled, 20);
+        gate.open();
+        for _ in 0..pool.num_threads() {
+            says.recv().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_join_set_keeps_its_pool() {
+    watched(|| {
+        let pool = pool_with(|b| b);
+        let mut set = JoinSet::new(&pool);
+        drop(pool);
+        set.spawn(|| 1);
+        assert_eq!(set.join_next().unwrap().unwrap(), 1);
+        set.spawn(|| 2);
+        drop(set);
+    });
+}
