@@ -432,10 +432,6 @@ impl Registry {
         self.close();
         if !self.forked() && !self.is_here() {
             self.join_threads();
-            // Another thread may be joining some of them.
-            while self.alive() > 0 {
-                self.wait_threads(Instant::now() + Duration::from_secs(1));
-            }
         }
     }
 
