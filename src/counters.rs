@@ -61,6 +61,10 @@ counters! {
     failed,
     /// Tasks dropped before they ran.
     cancelled,
+    /// Tasks that were begun or ended while their blocks stayed in a queue.
+    left_behind,
+    /// Such blocks that came out of their queues.
+    swept_up,
     /// Panics that no handle and no scope saw.
     lost_panics,
     /// Tasks that a thread of the pool queued beyond the capacity.

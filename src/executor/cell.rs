@@ -6,9 +6,10 @@
 
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
-use super::state::{Birth, Detach, End, State};
+use super::state::{Birth, Detach, End, Overtake, State};
 use super::token;
 use crate::blocks::{self, Blocks};
+use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task, TaskHeader};
 use crate::pool::worker::{self, Event};
 use crate::pool::{self, Registry, Slot, context};
@@ -51,12 +52,12 @@ union Stage<F, T> {
 }
 
 /// How a run went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Ran {
     Completed,
     Panicked,
     /// The deadline came first: the outcome has been dropped.
-    Late,
+    Late(Option<Payload>),
 }
 
 /// What has to know the types. Each function is unsafe: the header is a `Cell`'s of these types, in the phase that is said.
@@ -64,16 +65,16 @@ struct Ops {
     layout: Layout,
     /// Running: takes the closure, runs it and writes the outcome.
     run: unsafe fn(NonNull<Header>) -> Ran,
-    /// Settling, unrun: drops the closure.
-    drop_closure: unsafe fn(NonNull<Header>),
+    /// Settling, unrun: drops the closure. What that throws comes back.
+    drop_closure: unsafe fn(NonNull<Header>) -> Option<Payload>,
     /// Settling, unrun: takes the closure, to be dropped somewhere else.
     evict: unsafe fn(NonNull<Header>) -> Refuse,
     /// Settling: writes an error as the outcome.
     fail: unsafe fn(NonNull<Header>, JoinError),
     /// Settled: the outcome's address.
     outcome: unsafe fn(NonNull<Header>) -> NonNull<()>,
-    /// Settled: takes the outcome and drops the result, if it is one.
-    discard: unsafe fn(NonNull<Header>) -> Option<JoinError>,
+    /// Settled: takes the outcome and drops it. The task's panic, or that of the drop, comes back.
+    discard: unsafe fn(NonNull<Header>) -> Option<Payload>,
     /// Calls back with an error that is not in the cell. Any phase.
     call: unsafe fn(Callback, JoinError),
 }
@@ -118,14 +119,20 @@ where
     }
 
     unsafe fn run(header: NonNull<Header>) -> Ran {
-        // SAFETY: running, so the closure is the runner's.
-        let closure = unsafe { Self::take(header) };
-        let result = unwind::catch(closure);
         // SAFETY: the runner has a reference.
         let head = unsafe { header.as_ref() };
+        // SAFETY: running, and not taken: the closure is the runner's.
+        let closure = unsafe { Self::take(header) };
+        if head.state.is_timed() {
+            head.state.taken();
+        }
+        let result = unwind::catch(closure);
         if head.state.is_timed() && !head.state.settle() {
-            unwind::drop_quietly(result);
-            return Ran::Late;
+            let lost = match result {
+                Ok(value) => unwind::catch(|| drop(value)).err(),
+                panic => panic.err(),
+            };
+            return Ran::Late(lost);
         }
         let (outcome, ran) = match result {
             Ok(value) => (Ok(value), Ran::Completed),
@@ -136,9 +143,10 @@ where
         ran
     }
 
-    unsafe fn drop_closure(header: NonNull<Header>) {
+    unsafe fn drop_closure(header: NonNull<Header>) -> Option<Payload> {
         // SAFETY: forwarded.
-        unwind::drop_quietly(unsafe { Self::take(header) });
+        let closure = unsafe { Self::take(header) };
+        unwind::catch(|| drop(closure)).err()
     }
 
     unsafe fn evict(header: NonNull<Header>) -> Refuse {
@@ -158,15 +166,12 @@ where
         NonNull::new(Self::stage(header).cast()).expect("a cell has an address")
     }
 
-    unsafe fn discard(header: NonNull<Header>) -> Option<JoinError> {
+    unsafe fn discard(header: NonNull<Header>) -> Option<Payload> {
         let outcome = Self::stage(header).cast::<Result<T, JoinError>>();
         // SAFETY: by the caller the outcome is there and the caller's.
         match unsafe { outcome.read() } {
-            Ok(value) => {
-                unwind::drop_quietly(value);
-                None
-            }
-            Err(error) => Some(error),
+            Ok(value) => unwind::catch(|| drop(value)).err(),
+            Err(error) => error.try_into_panic().ok(),
         }
     }
 
@@ -303,18 +308,23 @@ where
 unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> bool {
     // The queue's reference.
     let task = TaskRef(task.cast());
-    match fate {
+    let live = match fate {
         Fate::Run => {
             let live = task.head().state.claim();
             if live {
                 let slot = context::slot().expect("heist: a task ran outside its pool");
                 slot.registry().gate.leave();
                 task.run_claimed(slot);
+                return true;
             }
             live
         }
-        Fate::Drop => task.cancel(Cause::ShutDown),
+        Fate::Drop => task.cancel_here(Cause::ShutDown),
+    };
+    if !live {
+        task.swept_up();
     }
+    live
 }
 
 impl TaskRef {
@@ -381,6 +391,7 @@ impl TaskRef {
         let ours = registry.id == self.head().pool && self.head().state.claim();
         if ours && self.head().state.is_gated() {
             registry.gate.leave();
+            registry.count(|counters| &counters.left_behind, 1);
         }
         ours
     }
@@ -396,9 +407,19 @@ impl TaskRef {
         ours
     }
 
-    /// Claims a task that is in no queue.
+    /// Claims a task that is in no queue and takes no place.
     pub(super) fn claim(&self) -> bool {
         self.head().state.claim()
+    }
+
+    /// Runs a task that was let in and is in no queue, unless it has been cancelled.
+    pub(super) fn run_unqueued(self, slot: &Slot) {
+        if self.claim() {
+            slot.registry().gate.leave();
+            self.run_claimed(slot);
+        } else {
+            self.swept_up();
+        }
     }
 
     /// Whether this is the task in that block.
@@ -448,7 +469,7 @@ impl TaskRef {
         match ran {
             Ran::Completed => slot.counters.completed.add(1),
             Ran::Panicked => slot.counters.failed.add(1),
-            Ran::Late => return,
+            Ran::Late(lost) => return lose(lost, Some(slot.registry())),
         }
         if head.state.is_timed() {
             self.serve(Some(slot.registry()));
@@ -467,24 +488,34 @@ impl TaskRef {
         }
     }
 
-    /// Drops the task unrun if nobody has begun it. Returns whether that was so.
+    /// Drops the task unrun if nobody has begun it. Returns whether that was so. Its block stays in the queue.
     pub(super) fn cancel(&self, cause: Cause) -> bool {
+        let cancelled = self.cancel_here(cause);
+        if cancelled {
+            self.left_behind();
+        }
+        cancelled
+    }
+
+    /// The same for a task that is in no queue.
+    pub(super) fn cancel_here(&self, cause: Cause) -> bool {
         let head = self.head();
         if !head.state.intercept(true) {
             return false;
         }
         // SAFETY: settling and unrun, by us.
-        unsafe { (head.ops.drop_closure)(self.0) };
+        let lost = unsafe { (head.ops.drop_closure)(self.0) };
         // SAFETY: the closure is gone.
-        unsafe { (head.ops.fail)(self.0, JoinError::cancelled(cause, head.id, head.name())) };
+        unsafe { (head.ops.fail)(self.0, self.error(Why::Cancelled(cause))) };
         let registry = pool::pool(head.pool);
         if let Some(registry) = &registry {
-            let queued = cause != Cause::Refused && cause != Cause::Full;
-            if queued && head.state.is_gated() {
+            let entered = cause != Cause::Refused && cause != Cause::Full;
+            if entered && head.state.is_gated() {
                 registry.gate.leave();
             }
             registry.count(|counters| &counters.cancelled, 1);
         }
+        lose(lost, registry.as_deref());
         self.serve(registry.as_deref());
         if let Some(registry) = registry {
             registry.look_idle();
@@ -492,54 +523,108 @@ impl TaskRef {
         true
     }
 
+    /// Its pool, if that is still there: at hand on a thread that takes part in it, else looked up.
+    fn with_pool<R>(&self, f: impl FnOnce(Option<&Registry>) -> R) -> R {
+        match context::slot().map(Slot::registry) {
+            Some(registry) if registry.id == self.head().pool => f(Some(registry)),
+            _ => f(pool::pool(self.head().pool).as_deref()),
+        }
+    }
+
+    /// Somebody has ended the task, or begun it, and its block is still in a queue.
+    fn left_behind(&self) {
+        self.note_block(|counters| &counters.left_behind);
+    }
+
+    /// Such a block has come out of its queue.
+    fn swept_up(&self) {
+        self.note_block(|counters| &counters.swept_up);
+    }
+
+    fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
+        if self.head().state.is_gated() {
+            self.with_pool(|registry| {
+                if let Some(registry) = registry {
+                    registry.count(which, 1);
+                }
+            });
+        }
+    }
+
     /// The deadline has come. On the timer's thread: what is the user's is handed to the pool.
     pub(super) fn expire(&self) {
         let head = self.head();
-        let closure = if head.state.intercept(false) {
-            // SAFETY: settling and unrun, by us.
-            Some(unsafe { (head.ops.evict)(self.0) })
-        } else if head.state.settle() {
-            None
-        } else {
-            return;
+        let closure = loop {
+            if head.state.intercept(false) {
+                // SAFETY: settling and unrun, by us.
+                break Some(unsafe { (head.ops.evict)(self.0) });
+            }
+            match head.state.overtake() {
+                Overtake::Settling => break None,
+                Overtake::Beginning => crate::sync::yield_thread(),
+                Overtake::Late => return,
+            }
         };
-        let error = || JoinError::timed_out(head.id, head.name());
+        self.end_abroad(closure, Why::Timeout);
+        if let Some(token) = head.extra().and_then(|extra| extra.token.as_ref()) {
+            for task in token.raise() {
+                task.cancel_abroad();
+            }
+        }
+    }
+
+    /// [`cancel`](Self::cancel) on the timer's thread.
+    fn cancel_abroad(&self) {
+        let head = self.head();
+        if head.state.intercept(true) {
+            // SAFETY: settling and unrun, by us.
+            let closure = unsafe { (head.ops.evict)(self.0) };
+            self.end_abroad(Some(closure), Why::Cancelled(Cause::Asked));
+        }
+    }
+
+    fn error(&self, why: Why) -> JoinError {
+        let head = self.head();
+        match why {
+            Why::Cancelled(cause) => JoinError::cancelled(cause, head.id, head.name()),
+            Why::Timeout => JoinError::timed_out(head.id, head.name()),
+        }
+    }
+
+    /// Settling, by a thread that is to run nothing of the user's: finishes with an error; the pool drops the closure and calls back.
+    fn end_abroad(&self, closure: Option<Refuse>, why: Why) {
+        let head = self.head();
         // SAFETY: settling, and the closure is gone.
-        unsafe { (head.ops.fail)(self.0, error()) };
+        unsafe { (head.ops.fail)(self.0, self.error(why)) };
         let registry = pool::pool(head.pool);
         if let Some(registry) = &registry {
             if closure.is_some() {
                 registry.gate.leave();
+                self.left_behind();
             }
-            registry.count(|counters| &counters.failed, 1);
+            registry.count(
+                |counters| match why {
+                    Why::Timeout => &counters.failed,
+                    Why::Cancelled(_) => &counters.cancelled,
+                },
+                1,
+            );
         }
         let extra = head.extra_or_new();
-        let (callbacks, waiters, wanted) = {
+        extra.leave(head.id);
+        let (waiters, wanted) = {
             let mut list = lock(&extra.list);
-            let wanted = head.state.finish();
-            let List { callbacks, waiters } = std::mem::take(&mut *list);
-            (callbacks, waiters, wanted)
+            // Callbacks that come later join the queue as long as there is one.
+            list.called_abroad = !list.callbacks.is_empty();
+            (std::mem::take(&mut list.waiters), head.state.finish())
         };
-        if let Some(token) = &extra.token {
-            token.leave(head.id);
-            token.cancel();
-        }
         wake_all(waiters);
         if !wanted {
-            // SAFETY: finished, and no handle: the outcome, an error, is ours.
-            drop(unsafe { (head.ops.discard)(self.0) });
+            self.discard(registry.as_deref());
         }
-        if closure.is_some() || !callbacks.is_empty() {
-            let (call, keep) = (head.ops.call, self.clone());
-            let rest = move || {
-                unwind::drop_quietly(closure);
-                for callback in callbacks {
-                    let error = JoinError::timed_out(keep.id(), keep.head().name());
-                    // SAFETY: the callback is of this cell's type, as `call` is.
-                    let called = unwind::catch(|| unsafe { call(callback, error) });
-                    keep.note_callback(called, pool::pool(keep.head().pool).as_deref());
-                }
-            };
+        if closure.is_some() || lock(&extra.list).called_abroad {
+            let task = self.clone();
+            let rest = move || task.rest_abroad(closure, why);
             match &registry {
                 Some(registry) => super::submit::run_soon(registry, rest),
                 None => rest(),
@@ -547,6 +632,29 @@ impl TaskRef {
         }
         if let Some(registry) = registry {
             registry.look_idle();
+        }
+    }
+
+    /// What [`end_abroad`](Self::end_abroad) has left to the pool.
+    fn rest_abroad(&self, closure: Option<Refuse>, why: Why) {
+        let registry = pool::pool(self.head().pool);
+        lose(unwind::catch(|| drop(closure)).err(), registry.as_deref());
+        let extra = self.head().extra_or_new();
+        loop {
+            let callbacks = {
+                let mut list = lock(&extra.list);
+                list.called_abroad = !list.callbacks.is_empty();
+                std::mem::take(&mut list.callbacks)
+            };
+            if callbacks.is_empty() {
+                return;
+            }
+            for callback in callbacks {
+                let (call, error) = (self.head().ops.call, self.error(why));
+                // SAFETY: the callback is of this cell's type, as `call` is.
+                let called = unwind::catch(|| unsafe { call(callback, error) });
+                lose(called.err(), registry.as_deref());
+            }
         }
     }
 
@@ -569,7 +677,7 @@ impl TaskRef {
                 // SAFETY: settling, by us: the outcome is there.
                 let outcome = unsafe { (head.ops.outcome)(self.0) };
                 for callback in callbacks {
-                    self.note_callback(unwind::catch(|| callback(outcome)), registry);
+                    lose(unwind::catch(|| callback(outcome)).err(), registry);
                 }
             }
         });
@@ -581,25 +689,9 @@ impl TaskRef {
 
     /// Drops an outcome that nobody will look at. A panic goes to the pool's handler.
     fn discard(&self, registry: Option<&Registry>) {
-        let head = self.head();
         // SAFETY: the caller has found that the outcome is there, and has no handle's.
-        let error = unsafe { (head.ops.discard)(self.0) };
-        if let Some(error) = error
-            && let Ok(payload) = error.try_into_panic()
-        {
-            match registry {
-                Some(registry) => registry.lost_panic(payload),
-                None => unwind::drop_quietly(payload),
-            }
-        }
-    }
-
-    fn note_callback(&self, called: Result<(), Payload>, registry: Option<&Registry>) {
-        match (called, registry) {
-            (Ok(()), _) => {}
-            (Err(payload), Some(registry)) => registry.lost_panic(payload),
-            (Err(payload), None) => unwind::drop_quietly(payload),
-        }
+        let lost = unsafe { (self.head().ops.discard)(self.0) };
+        lose(lost, registry);
     }
 
     /// Adds to what is done at the end. False, and `add` is not called: the task has finished.
@@ -644,7 +736,24 @@ impl TaskRef {
 
     /// A callback that came too late to be in the list has panicked.
     pub(super) fn lost_callback(&self, payload: Payload) {
-        self.note_callback(Err(payload), pool::pool(self.head().pool).as_deref());
+        lose(Some(payload), pool::pool(self.head().pool).as_deref());
+    }
+
+    /// Queues a callback behind those that the pool is calling since a deadline. False: there are none.
+    pub(super) fn call_abroad(&self, callback: &mut Option<Callback>) -> bool {
+        let Some(extra) = self.head().extra() else {
+            return false;
+        };
+        let mut list = lock(&extra.list);
+        if list.called_abroad {
+            list.callbacks.extend(callback.take());
+        }
+        list.called_abroad
+    }
+
+    /// The number of its pool.
+    pub(super) fn pool(&self) -> u64 {
+        self.head().pool
     }
 }
 
@@ -660,6 +769,22 @@ impl Event for TaskRef {
 
     fn unregister(&self, parker: &Arc<Parker>) {
         self.forget(|waiter| matches!(waiter, Waiter::Parker(other) if Arc::ptr_eq(other, parker)));
+    }
+}
+
+/// Why a task ends without having run to its end.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    Cancelled(Cause),
+    Timeout,
+}
+
+/// A panic that no handle will see goes to the pool's handler.
+fn lose(payload: Option<Payload>, registry: Option<&Registry>) {
+    match (payload, registry) {
+        (None, _) => {}
+        (Some(payload), Some(registry)) => registry.lost_panic(payload),
+        (Some(payload), None) => unwind::drop_quietly(payload),
     }
 }
 

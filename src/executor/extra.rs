@@ -55,6 +55,8 @@ pub(super) struct Extra {
 pub(super) struct List {
     pub(super) callbacks: Vec<Callback>,
     pub(super) waiters: Vec<Waiter>,
+    /// The pool is calling back, after a deadline.
+    pub(super) called_abroad: bool,
 }
 
 impl Extra {

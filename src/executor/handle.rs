@@ -4,7 +4,7 @@ use super::cell::{self, TaskRef};
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
 use crate::job::Task;
-use crate::pool::{Seat, Slot, context, worker};
+use crate::pool::{self, Seat, Slot, context, worker};
 use crate::unwind;
 use std::fmt;
 use std::future::Future;
@@ -27,8 +27,10 @@ use std::time::{Duration, Instant};
 /// ```
 #[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
 pub struct JoinHandle<T> {
-    /// None once the outcome was taken.
+    /// Always there; taken out when the handle goes.
     task: Option<TaskRef>,
+    /// The outcome is the caller's already.
+    taken: bool,
     marker: PhantomData<fn() -> T>,
 }
 
@@ -44,20 +46,19 @@ impl<T> JoinHandle<T> {
     pub(super) unsafe fn new(task: TaskRef) -> Self {
         JoinHandle {
             task: Some(task),
+            taken: false,
             marker: PhantomData,
         }
     }
 
     #[inline]
     pub(super) fn task(&self) -> &TaskRef {
-        self.task
-            .as_ref()
-            .expect("heist: a handle was polled again after it had given its result")
+        self.task.as_ref().expect("heist: a handle without a task")
     }
 
     /// Waits for the task, and gives its result.
     ///
-    /// On a thread that takes part in the task's pool, the task runs here and now if nobody has begun it: a pool of one thread
+    /// On a thread that takes part in a pool, the task runs here and now if nobody has begun it: a pool of one thread
     /// does not wait for itself, however its tasks join each other. Tasks that wait for each other in a ring wait for ever.
     ///
     /// # Errors
@@ -163,22 +164,23 @@ impl<T> JoinHandle<T> {
         F: FnOnce(&Result<T, JoinError>) + Send + 'static,
     {
         let task = self.task();
-        let mut f = Some(f);
-        let added = task.at_end(|list| {
-            let f = f.take().expect("added once");
-            let callback: Callback = Box::new(move |outcome: NonNull<()>| {
-                // SAFETY: the cell that calls holds a `T`'s outcome, and nobody changes it meanwhile.
-                f(unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() });
-            });
-            list.callbacks.push(callback);
+        let callback: Callback = Box::new(move |outcome: NonNull<()>| {
+            // SAFETY: the cell that calls holds a `T`'s outcome, and nobody changes it meanwhile.
+            f(unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() });
         });
-        if !added && let Some(f) = f {
-            let outcome = task.outcome().cast::<Result<T, JoinError>>();
-            // SAFETY: finished: the outcome is this handle's, which is borrowed.
-            let outcome = unsafe { outcome.as_ref() };
-            if let Err(payload) = unwind::catch(|| f(outcome)) {
-                task.lost_callback(payload);
-            }
+        let mut callback = Some(callback);
+        if task.at_end(|list| list.callbacks.extend(callback.take())) {
+            return;
+        }
+        assert!(
+            !self.taken,
+            "heist: on_finish after the handle has given its result"
+        );
+        if !task.call_abroad(&mut callback)
+            && let Some(callback) = callback
+            && let Err(payload) = unwind::catch(|| callback(task.outcome()))
+        {
+            task.lost_callback(payload);
         }
     }
 
@@ -195,9 +197,12 @@ impl<T> JoinHandle<T> {
 
     /// Takes the outcome of a finished task.
     pub(super) fn take(&mut self) -> Result<T, JoinError> {
-        let task = self.task.take().expect("heist: the outcome was taken");
-        // SAFETY: finished: the outcome is the handle's, and the handle has given up its task: taken once.
-        unsafe { task.outcome().cast::<Result<T, JoinError>>().read() }
+        assert!(
+            !std::mem::replace(&mut self.taken, true),
+            "heist: a handle was polled again after it had given its result"
+        );
+        // SAFETY: finished: the outcome is the handle's, which has not taken it before.
+        unsafe { self.task().outcome().cast::<Result<T, JoinError>>().read() }
     }
 }
 
@@ -206,7 +211,7 @@ pub(super) fn after(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
-/// Runs the task on the current thread if that takes part in its pool and nobody has begun it.
+/// Runs the task on the current thread if that takes part in a pool and nobody has begun it.
 pub(super) fn run_here(task: &TaskRef) {
     let Some(slot) = context::slot() else {
         return;
@@ -214,6 +219,18 @@ pub(super) fn run_here(task: &TaskRef) {
     if !task.is_queued() {
         return;
     }
+    if slot.registry().id != task.pool() {
+        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
+        if let Some(registry) = pool::pool(task.pool()) {
+            worker::as_guest(&registry, |slot| run_at(slot, task));
+        }
+        return;
+    }
+    run_at(slot, task);
+}
+
+/// The same, from a slot of its pool.
+fn run_at(slot: &Slot, task: &TaskRef) {
     // If it is the own deque's newest, nothing of it is left there.
     let queued = pop_own(slot, task);
     // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
@@ -278,7 +295,9 @@ fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
+        if let Some(task) = self.task.take()
+            && !self.taken
+        {
             task.detach();
         }
     }

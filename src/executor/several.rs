@@ -355,7 +355,13 @@ impl<T> JoinSet<T> {
     pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         while !self.handles.is_empty() {
             if let Some(index) = self.arrivals.next() {
-                return self.handles.remove(&index).map(|mut handle| handle.take());
+                let joined = self.handles.remove(&index).map(|mut handle| handle.take());
+                while let Some(first) = self.unstarted.front()
+                    && !self.handles.contains_key(first)
+                {
+                    self.unstarted.pop_front();
+                }
+                return joined;
             }
             self.help();
             worker::block(&*self.arrivals, None);

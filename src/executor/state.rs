@@ -3,7 +3,7 @@
 //! | phase | what is in the cell | who may leave it, and to where |
 //! |---|---|---|
 //! | queued | the closure | a runner, to running; whoever cancels or times it out, to settling |
-//! | running | nothing: the closure has moved to the runner's stack | the runner, to settling, or straight to finished where nothing is to be done; a deadline, to settling |
+//! | running | nothing, once the closure has moved to the runner's stack ([`TAKEN`], where a deadline asks) | the runner, to settling, or straight to finished where nothing is to be done; a deadline, to settling |
 //! | settling | the outcome is being written, then callbacks run | the one who entered it, to finished |
 //! | finished | the outcome, until the handle takes it | |
 //!
@@ -25,6 +25,8 @@ const EXTRA: usize = 1 << 3;
 const DEADLINE: usize = 1 << 4;
 /// It was settled without having run.
 const CANCELLED: usize = 1 << 5;
+/// The runner has taken the closure out. Told of tasks with a deadline only.
+const TAKEN: usize = 1 << 7;
 /// It takes no place of the pool's capacity.
 const UNGATED: usize = 1 << 6;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
@@ -54,6 +56,18 @@ pub(super) enum End {
     Alone,
     /// Now settling: callbacks and waiters are to be served, then [`State::finish`].
     Settle,
+}
+
+/// What a deadline has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Overtake {
+    /// Write the outcome.
+    Settling,
+    /// Look again: the runner is about to take the closure out.
+    Beginning,
+    /// Nothing: there is an outcome.
+    Late,
 }
 
 /// What a handle that goes has to do.
@@ -146,6 +160,24 @@ impl State {
     pub(super) fn is_timed(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
         self.0.load(Ordering::Relaxed) & DEADLINE != 0
+    }
+
+    /// The runner of a timed task has taken the closure out: from now on a deadline may write.
+    pub(super) fn taken(&self) {
+        // ORDERING: Release: the closure is out before a deadline, which acquires, writes in its place.
+        self.0.fetch_or(TAKEN, Ordering::Release);
+    }
+
+    /// The deadline of a task that was not queued any more: running becomes settling.
+    pub(super) fn overtake(&self) -> Overtake {
+        let overtaken = self.update(|word| {
+            (word & PHASE == RUNNING && word & TAKEN != 0).then_some((word & !PHASE) | SETTLING)
+        });
+        match overtaken {
+            Ok(_) => Overtake::Settling,
+            Err(word) if word & PHASE == RUNNING => Overtake::Beginning,
+            Err(_) => Overtake::Late,
+        }
     }
 
     /// Running becomes settling. False: the other one, runner or deadline, was first.

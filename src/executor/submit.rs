@@ -389,7 +389,7 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
 /// Ends a task that was not let in.
 fn refuse(registry: &Registry, task: Task, cause: Cause) {
     registry.count(|counters| &counters.submitted, 1);
-    TaskRef::of(task).cancel(cause);
+    TaskRef::of(task).cancel_here(cause);
 }
 
 /// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
@@ -397,7 +397,7 @@ fn run_unqueued(registry: &Registry, task: Task) {
     registry.count(|counters| &counters.submitted, 1);
     TaskRef::enrol(&task);
     let task = TaskRef::of(task);
-    worker::as_part(registry, |slot| task.run_queued(slot));
+    worker::as_part(registry, |slot| task.run_unqueued(slot));
 }
 
 /// Has `f` run on the pool soon. It is no task that anybody counts.

@@ -4,6 +4,7 @@
 
 use super::cell::TaskRef;
 use super::error::TaskId;
+use crate::sys;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
@@ -17,12 +18,15 @@ struct Queue {
     tasks: BTreeMap<(Instant, TaskId), TaskRef>,
     /// There is a thread. It stays as long as there are deadlines, and some time more.
     running: bool,
+    /// In which process: a child has none of its parent's threads.
+    forks: u64,
 }
 
 static TIMER: Timer = Timer {
     queue: Mutex::new(Queue {
         tasks: BTreeMap::new(),
         running: false,
+        forks: 0,
     }),
     changed: Condvar::new(),
 };
@@ -40,6 +44,12 @@ fn queue() -> MutexGuard<'static, Queue> {
 /// The task expires at `deadline` unless it is removed.
 pub(super) fn add(deadline: Instant, task: TaskRef) {
     let mut queue = queue();
+    if queue.forks != sys::forks() {
+        queue.forks = sys::forks();
+        queue.running = false;
+        // The parent's tasks: their pools are its own.
+        std::mem::forget(std::mem::take(&mut queue.tasks));
+    }
     let key = (deadline, task.id());
     let first = queue
         .tasks

@@ -2,7 +2,7 @@
 
 use super::cell::TaskRef;
 use super::error::{Cause, TaskId};
-use std::cell::Cell;
+use crate::pool::context;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ptr;
@@ -95,7 +95,15 @@ impl CancelToken {
     ///
     /// Waiters and callbacks of the dropped tasks are served on this thread before it returns.
     pub fn cancel(&self) {
+        for task in self.raise() {
+            task.cancel(Cause::Asked);
+        }
+    }
+
+    /// Raises the flags, and gives out the tasks that are to be cancelled.
+    pub(super) fn raise(&self) -> Vec<TaskRef> {
         let mut nodes = vec![Arc::clone(&self.0)];
+        let mut tasks = Vec::new();
         while let Some(node) = nodes.pop() {
             let below = {
                 let mut below = lock(&node.below);
@@ -104,10 +112,9 @@ impl CancelToken {
                 std::mem::take(&mut *below)
             };
             nodes.extend(below.children.iter().filter_map(Weak::upgrade));
-            for task in below.tasks.into_values() {
-                task.cancel(Cause::Asked);
-            }
+            tasks.extend(below.tasks.into_values());
         }
+        tasks
     }
 
     /// Whether this token or one above it was cancelled. One load.
@@ -155,16 +162,11 @@ impl Drop for Node {
     }
 }
 
-thread_local! {
-    /// The token of the task that runs here; null: it has none.
-    static CURRENT: Cell<*const CancelToken> = const { Cell::new(ptr::null()) };
-}
-
 /// The current task's token is `token` until the guard is dropped.
 #[inline]
 pub(super) fn enter(token: Option<&CancelToken>) -> Entered {
     let token = token.map_or(ptr::null(), ptr::from_ref);
-    Entered(CURRENT.with(|current| current.replace(token)))
+    Entered(context::replace_token(token.cast()).cast())
 }
 
 /// See [`enter`].
@@ -173,19 +175,19 @@ pub(super) struct Entered(*const CancelToken);
 impl Drop for Entered {
     #[inline]
     fn drop(&mut self) {
-        CURRENT.with(|current| current.set(self.0));
+        context::replace_token(self.0.cast());
     }
 }
 
 /// Whether the current task has a token.
 #[inline]
 pub(super) fn is_set() -> bool {
-    !CURRENT.with(Cell::get).is_null()
+    !context::token().is_null()
 }
 
 /// The token of the current task, if it has one.
 pub(super) fn current() -> Option<CancelToken> {
-    let token = CURRENT.with(Cell::get);
+    let token = context::token().cast::<CancelToken>();
     // SAFETY: set by `enter` from a reference that outlives its guard, on this thread.
     unsafe { token.as_ref() }.cloned()
 }

@@ -30,6 +30,8 @@ thread_local! {
     static HOME: Cell<*const Slot> = const { Cell::new(ptr::null()) };
     /// Below this address the stack is used up too far to begin a task there.
     static FLOOR: Cell<usize> = const { Cell::new(0) };
+    /// The token of the task that runs here, whatever that is; null: it has none.
+    static TOKEN: Cell<*const ()> = const { Cell::new(ptr::null()) };
 }
 
 #[cfg(loom)]
@@ -39,6 +41,7 @@ loom::thread_local! {
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
     static HOME: Cell<*const Slot> = Cell::new(ptr::null());
     static FLOOR: Cell<usize> = Cell::new(0);
+    static TOKEN: Cell<*const ()> = Cell::new(ptr::null());
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
@@ -130,6 +133,26 @@ fn set(context: Context) {
     RING.with(|cell| cell.set(context.ring));
     RING_AFTER.with(|cell| cell.set(context.ring));
     SLOT.with(|cell| cell.set(context.slot));
+}
+
+/// What the layer above knows the current task's token by.
+#[inline]
+pub(crate) fn token() -> *const () {
+    TOKEN.with(Cell::get)
+}
+
+/// Another task begins or goes on. Returns the token before.
+#[inline]
+pub(crate) fn replace_token(token: *const ()) -> *const () {
+    TOKEN.with(|current| current.replace(token))
+}
+
+/// Runs what does not belong to the current task: it has none of its token. `f` does not unwind.
+pub(super) fn as_stranger<R>(f: impl FnOnce() -> R) -> R {
+    let token = replace_token(ptr::null());
+    let result = f();
+    replace_token(token);
+    result
 }
 
 /// See [`enter`].

@@ -368,10 +368,25 @@ impl Registry {
         }
     }
 
-    /// How many detached tasks wait in queues.
+    /// How many detached tasks wait in queues. What was cancelled there does not count, though its block is still in the queue.
     pub(crate) fn queued(&self) -> usize {
+        let swept: u64 = self
+            .counters()
+            .map(|counters| counters.swept_up.get())
+            .sum();
+        let left: u64 = self
+            .counters()
+            .map(|counters| counters.left_behind.get())
+            .sum();
         let own: usize = self.slots().map(|slot| slot.detached.len()).sum();
-        self.lanes.len() + own
+        let dead = usize::try_from(left.saturating_sub(swept)).unwrap_or(usize::MAX);
+        (self.lanes.len() + own).saturating_sub(dead)
+    }
+
+    /// All there are, the one for events elsewhere too.
+    fn counters(&self) -> impl Iterator<Item = &Counters> {
+        let slots = self.slots().map(|slot| &*slot.counters);
+        slots.chain([&self.outside])
     }
 
     /// Drops what is queued and has not begun. Returns how much that was.
@@ -517,13 +532,11 @@ impl Registry {
     /// Whether nothing is queued or runs that is counted.
     fn is_idle(&self) -> bool {
         // Ends before beginnings: then the sums are equal only if nothing was under way.
-        let all = || {
-            self.slots()
-                .map(|slot| &*slot.counters)
-                .chain([&self.outside])
-        };
-        let ended: u64 = all().map(Counters::ended).sum();
-        let begun: u64 = all().map(|counters| counters.submitted.get()).sum();
+        let ended: u64 = self.counters().map(Counters::ended).sum();
+        let begun: u64 = self
+            .counters()
+            .map(|counters| counters.submitted.get())
+            .sum();
         // An end is counted before the last step of its task.
         ended == begun && !self.slots().any(|slot| slot.running.is_some())
     }

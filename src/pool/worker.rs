@@ -323,7 +323,7 @@ fn answer_mail() -> bool {
     let letter = home.mail().take();
     letter
         .map(|letter| {
-            on_fresh_ring(home, |slot| run_task(slot, letter));
+            context::as_stranger(|| on_fresh_ring(home, |slot| run_task(slot, letter)));
         })
         .is_some()
 }
@@ -335,9 +335,11 @@ fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
     let work = own.map(Work::Task);
     let work = work.or_else(|| raid_all(registry, slot, round));
     let any = registry.config.waits_any;
-    work.map(|work| match work {
-        work if any => run(slot, work),
-        work => on_fresh_ring(slot, |slot| run(slot, work)),
+    work.map(|work| {
+        context::as_stranger(|| match work {
+            work if any => run(slot, work),
+            work => on_fresh_ring(slot, |slot| run(slot, work)),
+        });
     })
     .is_some()
 }

@@ -99,7 +99,7 @@ impl ThreadPool {
             threads: self.num_threads(),
             active: counts.workers + counts.guests,
             idle: registry.alive().saturating_sub(counts.workers),
-            queued: registry.lanes.len() + registry.strays.len(),
+            queued: registry.queued() + registry.strays.len(),
             spares: registry.alive_spares(),
             start_failures: registry.start_failures.get(),
             ..PoolStats::default()
@@ -114,7 +114,7 @@ impl ThreadPool {
         for slot in registry.slots() {
             stats.add(&slot.counters);
             let worker = worker_stats(registry, slot);
-            stats.queued += worker.queued;
+            stats.queued += slot.tasks.len();
             stats.busy += worker.busy;
             if let Seat::Worker(index) = slot.seat {
                 workers.push((index, worker));

@@ -651,7 +651,6 @@ fn queued_counts_fall_when_tasks_are_cancelled() {
 }
 
 #[test]
-#[ignore = "bug: stats().queued counts cancelled tasks until a worker comes to them"]
 fn cancelled_tasks_are_not_queued() {
     on_pool(|pool| {
         let _held = hold_all(pool);

@@ -302,7 +302,7 @@ fn wait_for_the_first_error_returns_at_an_error() {
         let handles = [open, ok, fails];
         let waited = wait(&handles, WaitFor::FirstError, Some(LONG));
         assert!(waited.done.contains(&2));
-        assert_eq!(handles[2].is_finished(), true);
+        assert!(handles[2].is_finished());
         assert!(waited.pending.contains(&0));
         gate.open();
         let rest = [cancelled(pool)];

@@ -252,7 +252,6 @@ fn a_task_joined_in_place_has_its_own_token() {
 }
 
 #[test]
-#[ignore = "bug: what a waiting or yielding task runs besides sees that task's token"]
 fn a_broadcast_answered_by_a_waiting_task_has_not_its_token() {
     on_pool_of(1, |pool| {
         let other = pool_with(|b| b);
@@ -431,7 +430,6 @@ fn deadlines_expire_in_their_order_whatever_the_order_of_submission() {
 }
 
 #[test]
-#[ignore = "bug: memory: a deadline writes its error over a closure that its runner has claimed and not yet taken"]
 fn many_deadlines_race_with_runs_and_cancels() {
     on_pool(|pool| {
         let ledger = Ledger::new(2000);
@@ -444,7 +442,7 @@ fn many_deadlines_race_with_runs_and_cancels() {
                     .task()
                     .deadline(Duration::from_micros(micros))
                     .submit(move || ticket);
-                if micros % 5 == 0 {
+                if micros.is_multiple_of(5) {
                     handle.cancel();
                 }
                 handle
@@ -473,7 +471,6 @@ fn many_deadlines_race_with_runs_and_cancels() {
 }
 
 #[test]
-#[ignore = "bug: what a deadline cancels further down is dropped and called back on the timer's thread"]
 fn a_slow_callback_below_a_missed_deadline_delays_no_other_deadline() {
     on_pool_of(threads().max(2), |pool| {
         let own = pool.clone();
