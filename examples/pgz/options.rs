@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser};
 
 /// Compresses files to gzip's format, or decompresses them, on all processors.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "pgz", after_long_help = DETAILS)]
+#[command(name = "pgz", args_override_self = true, after_long_help = DETAILS)]
 pub struct Options {
     /// Files; "-" or none: from standard input to standard output
     #[arg(value_name = "FILE")]
