@@ -398,9 +398,9 @@ fn damage_is_found_and_leaves_nothing_behind() {
 fn unreadable_input_leaves_nothing_behind() {
     let directory = directory();
     fails(&mut pgz([directory.path().join("missing")]));
-    fails(&mut pgz(["-c"]).arg(directory.path()));
+    fails(pgz(["-c"]).arg(directory.path()));
     let secret = file(&directory, "secret", "content");
-    fs::set_permissions(&secret, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, Permissions::from_mode(0o000)).unwrap();
     if File::open(&secret).is_err() {
         fails(&mut pgz([&secret]));
     }
