@@ -25,7 +25,7 @@ thread_local! {
     static DEFLATER: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
-/// Compresses `input` to `output`. No more than a window of blocks is in memory.
+/// Compresses `input` to `output`. No more blocks than the window of `imap`, four for each thread, are in memory.
 pub fn pack(
     pool: &ThreadPool,
     options: &Options,
