@@ -1,0 +1,228 @@
+//! The five ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [PATH...]`
+//!
+//! 1. map and iterate: the words of each file, in order
+//! 2. submit and forget: a copy of all files' sizes goes to a temporary file, and nobody waits for it
+//! 3. submit many and forget: the frequency of each letter, counted by tasks that the pool is asked about together
+//! 4. unordered, as completed: the longest line so far, whenever a file beats it
+//! 5. the first result wins: any file that has what is searched for
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Parser;
+use heist::{TaskError, ThreadPool};
+use indicatif::ProgressBar;
+
+/// Counts, searches and compares the lines of text files, each in another way.
+#[derive(Parser)]
+struct Options {
+    /// Files, and directories whose files are taken, with all below
+    #[arg(value_name = "PATH", default_value = "src")]
+    paths: Vec<PathBuf>,
+
+    /// What the last pattern searches for
+    #[arg(long, value_name = "TEXT", default_value = "unsafe")]
+    search: String,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse(), &mut io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "patterns: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options, output: &mut dyn Write) -> io::Result<()> {
+    let mut files = Vec::new();
+    for path in &options.paths {
+        collect(path, &mut files)?;
+    }
+    files.sort();
+    let pool = ThreadPool::new().map_err(io::Error::other)?;
+
+    map_and_iterate(&pool, &files, output)?;
+    submit_and_forget(&pool, &files);
+    submit_many_and_forget(&pool, &files, output)?;
+    as_completed(&pool, &files, output)?;
+    first_wins(&pool, &files, &options.search, output)?;
+
+    // What was forgotten is done before the program ends, and shows in the statistics.
+    pool.wait_idle();
+    let _ = writeln!(io::stderr(), "\n{}", pool.stats());
+    Ok(())
+}
+
+/// Results come in the order of the input, each as soon as it and those before it are there.
+fn map_and_iterate(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) -> io::Result<()> {
+    let bar = if io::stderr().is_terminal() {
+        ProgressBar::new(files.len() as u64)
+    } else {
+        ProgressBar::hidden()
+    };
+    let mut total = 0;
+    let counts = pool.imap(files.to_vec(), |path| words(&path));
+    for (path, count) in files.iter().zip(counts) {
+        match count.map_err(io::Error::other)? {
+            Ok(count) => {
+                total += count;
+                bar.suspend(|| writeln!(output, "{count:8} words in {}", path.display()))?;
+            }
+            Err(error) => bar.suspend(|| writeln!(output, "{}: {error}", path.display()))?,
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    writeln!(output, "{total:8} words in all files\n")
+}
+
+/// A side job: it ends some time before the pool does.
+fn submit_and_forget(pool: &ThreadPool, files: &[PathBuf]) {
+    let files = files.to_vec();
+    pool.spawn(move || {
+        let sizes = files.iter().filter_map(|path| fs::metadata(path).ok());
+        let sizes: Vec<String> = sizes.map(|data| data.len().to_string()).collect();
+        let note =
+            tempfile::tempfile().and_then(|mut file| file.write_all(sizes.join("\n").as_bytes()));
+        if let Err(error) = note {
+            let _ = writeln!(io::stderr(), "patterns: no note of the sizes: {error}");
+        }
+    });
+}
+
+/// The tasks leave their results where everybody finds them; `wait_idle` says when that is all.
+fn submit_many_and_forget(
+    pool: &ThreadPool,
+    files: &[PathBuf],
+    output: &mut dyn Write,
+) -> io::Result<()> {
+    let letters = Arc::new(Mutex::new(BTreeMap::new()));
+    drop(pool.submit_many(files.iter().map(|path| {
+        let (path, letters) = (path.clone(), Arc::clone(&letters));
+        move || {
+            let Ok(text) = fs::read(path) else { return };
+            let mut counts = [0_u64; 26];
+            for letter in text.iter().filter(|byte| byte.is_ascii_alphabetic()) {
+                counts[usize::from(letter.to_ascii_lowercase() - b'a')] += 1;
+            }
+            let mut all = letters.lock().unwrap_or_else(PoisonError::into_inner);
+            for (letter, count) in ('a'..='z').zip(counts) {
+                *all.entry(letter).or_insert(0) += count;
+            }
+        }
+    })));
+    pool.wait_idle();
+    let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut letters: Vec<_> = letters.iter().collect();
+    letters.sort_by_key(|&(letter, count)| (std::cmp::Reverse(count), letter));
+    for (letter, count) in letters.iter().take(3) {
+        writeln!(output, "{count:8} times {letter}")?;
+    }
+    writeln!(output)
+}
+
+/// Whoever is ready first comes first.
+fn as_completed(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) -> io::Result<()> {
+    let handles: Vec<_> = files
+        .iter()
+        .map(|path| {
+            let path = path.clone();
+            pool.submit(move || longest_line(&path))
+        })
+        .collect();
+    let mut best = 0;
+    for (index, outcome) in heist::as_completed(handles).timeout(Duration::from_secs(60)) {
+        // Files that are no text were reported above.
+        if let Ok(length) = outcome.map_err(io::Error::other)?
+            && length > best
+        {
+            best = length;
+            writeln!(
+                output,
+                "{length:8} characters in a line of {}",
+                files[index].display()
+            )?;
+        }
+    }
+    writeln!(output)
+}
+
+/// The first success cancels the tasks that have not begun.
+fn first_wins(
+    pool: &ThreadPool,
+    files: &[PathBuf],
+    what: &str,
+    output: &mut dyn Write,
+) -> io::Result<()> {
+    let handles = files.iter().map(|path| {
+        let (path, what) = (path.clone(), what.to_owned());
+        pool.submit(move || line_with(&path, &what))
+    });
+    match heist::first_ok(handles) {
+        Ok((index, line)) => writeln!(
+            output,
+            "{what:?} is in line {line} of {}",
+            files[index].display()
+        ),
+        Err(errors) => {
+            let lost = |error: &&TaskError<io::Error>| matches!(error, TaskError::Lost(_));
+            let lost = errors.iter().filter(lost).count();
+            writeln!(
+                output,
+                "{what:?} is in none of {} files; {lost} tasks failed",
+                errors.len()
+            )
+        }
+    }
+}
+
+/// Adds the files at and below `path`; symbolic links below it are left out.
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let named = |error| io::Error::other(format!("{}: {error}", path.display()));
+    if !fs::metadata(path).map_err(named)?.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(named)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            collect(&entry.path(), files)?;
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn lines(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
+    Ok(BufReader::new(File::open(path)?).lines())
+}
+
+fn words(path: &Path) -> io::Result<usize> {
+    lines(path)?
+        .map(|line| Ok(line?.split_whitespace().count()))
+        .sum()
+}
+
+fn longest_line(path: &Path) -> io::Result<usize> {
+    lines(path)?.try_fold(0, |longest, line| Ok(longest.max(line?.chars().count())))
+}
+
+/// The number of the first line that contains `what`.
+fn line_with(path: &Path, what: &str) -> io::Result<usize> {
+    for (index, line) in lines(path)?.enumerate() {
+        if line?.contains(what) {
+            return Ok(index + 1);
+        }
+    }
+    Err(io::ErrorKind::NotFound.into())
+}
