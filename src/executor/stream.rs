@@ -9,7 +9,8 @@ use super::error::JoinError;
 use super::handle::{JoinHandle, after, run_here};
 use super::several::enrol;
 use crate::fork::Scope;
-use crate::pool::{Registry, ThreadPool, context, worker};
+use crate::pool::worker::{self, Event};
+use crate::pool::{Registry, ThreadPool, context};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -350,9 +351,13 @@ impl<'a, R> Imap<'a, R> {
         }
     }
 
+    /// Fills the window; but what is finished does not wait for a slow input: one pull, then it is given out.
     fn fill(&mut self) {
         while let Some(flight) = self.source.next() {
             self.flights.push_back(flight);
+            if self.flights[0].handle.is_finished() {
+                return;
+            }
         }
     }
 
@@ -423,11 +428,15 @@ impl<'a, R> ImapUnordered<'a, R> {
         }
     }
 
+    /// As [`Imap::fill`].
     fn fill(&mut self) {
         while let Some(flight) = self.source.next() {
             enrol(&flight.handle, &self.arrivals, flight.first);
             self.unstarted.push_back(flight.first);
             self.flights.insert(flight.first, flight);
+            if self.arrivals.is_set() {
+                return;
+            }
         }
     }
 
