@@ -1,9 +1,12 @@
-//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, and data-parallel maps over borrowed data,
-//! on one pool of threads.
+//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, data-parallel maps over borrowed data, and an
+//! executor with handles, streams and cancellation, on one pool of threads.
 //!
 //! - [`join`] runs two closures, possibly at the same time. A recursion that forks at every call needs no cut-off.
 //! - [`scope()`] runs any number of tasks that borrow from the caller's frame.
 //! - [`ThreadPool::map`] and its kin go through ranges, slices and vectors; no chunk size has to be chosen.
+//! - [`ThreadPool::submit`] gives a handle: join it, wait for it for so long, cancel it, call back, `.await` it. [`as_completed`], [`wait`] and
+//!   [`JoinSet`] wait for several.
+//! - [`ThreadPool::imap`] goes through long inputs lazily, in order, with a bound on what is under way.
 //!
 //! The free functions use the pool of the current thread, else the [`global`] one, which starts its threads when work first
 //! needs them. A [`ThreadPool`] of one's own has the same as methods.

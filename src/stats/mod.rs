@@ -5,11 +5,12 @@ use crate::pool::{Registry, Seat, Slot, ThreadPool};
 use std::fmt;
 use std::time::Duration;
 
-/// What a pool has done and does, as [`ThreadPool::stats`] found it.
+/// What a pool has done and does, as [`ThreadPool::stats`] found it. With the crate's feature `serde` it is `Serialize`.
 ///
 /// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`. They count tasks (`submit`, `spawn`,
 /// scope tasks, stream items), not joins or pieces of a map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStats {
     /// Workers, started or not.
@@ -52,6 +53,7 @@ pub struct PoolStats {
 
 /// One worker's part of [`PoolStats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerStats {
     /// Tasks and stolen forks that ran here.
@@ -68,6 +70,7 @@ pub struct WorkerStats {
 
 /// Rare events of the scheduler, for those who tune it: none should grow with the number of forks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SchedulerStats {
     /// Pushes that were asked to look up.
