@@ -7,17 +7,23 @@ use std::alloc::{self, Layout};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// Sizes of blocks that are kept; all are aligned to [`ALIGN`].
-const SIZES: [usize; 2] = [64, 128];
+/// Sizes of blocks that are kept: from this one, in these steps; all are aligned to [`ALIGN`]. Finer than most allocators' own.
+const SMALLEST: usize = 64;
+const STEP: usize = 8;
+const CLASSES: usize = 9;
 const ALIGN: usize = 16;
 
-/// Blocks kept of each size: 32 and 64 KiB. A depth-first program needs some dozens.
-const KEPT: usize = 512;
+const fn size_of_class(class: usize) -> usize {
+    SMALLEST + class * STEP
+}
+
+/// Blocks kept of each size, 16 to 32 KiB. A depth-first program needs some dozens.
+const KEPT: usize = 256;
 
 /// Free blocks of one thread.
 #[derive(Debug)]
 pub(crate) struct Blocks {
-    lists: [List; SIZES.len()],
+    lists: [List; CLASSES],
 }
 
 #[derive(Debug)]
@@ -33,12 +39,11 @@ struct Free {
 
 impl Default for Blocks {
     fn default() -> Self {
-        let list = || List {
-            first: Cell::new(ptr::null_mut()),
-            len: Cell::new(0),
-        };
         Blocks {
-            lists: [list(), list()],
+            lists: std::array::from_fn(|_| List {
+                first: Cell::new(ptr::null_mut()),
+                len: Cell::new(0),
+            }),
         }
     }
 }
@@ -46,12 +51,9 @@ impl Default for Blocks {
 /// Which list a layout goes to. Known when the code is compiled.
 #[inline(always)]
 const fn class(layout: Layout) -> Option<usize> {
-    if layout.align() > ALIGN {
-        None
-    } else if layout.size() <= SIZES[0] {
-        Some(0)
-    } else if layout.size() <= SIZES[1] {
-        Some(1)
+    let class = layout.size().saturating_sub(SMALLEST).div_ceil(STEP);
+    if layout.align() <= ALIGN && class < CLASSES {
+        Some(class)
     } else {
         None
     }
@@ -61,7 +63,7 @@ const fn class(layout: Layout) -> Option<usize> {
 #[inline(always)]
 const fn rounded(layout: Layout) -> Layout {
     match class(layout) {
-        Some(class) => match Layout::from_size_align(SIZES[class], ALIGN) {
+        Some(class) => match Layout::from_size_align(size_of_class(class), ALIGN) {
             Ok(layout) => layout,
             Err(_) => unreachable!(),
         },
@@ -111,8 +113,9 @@ pub(crate) unsafe fn release(memory: NonNull<u8>, layout: Layout, blocks: Option
 
 impl Drop for Blocks {
     fn drop(&mut self) {
-        for (list, size) in self.lists.iter().zip(SIZES) {
-            let layout = Layout::from_size_align(size, ALIGN).expect("a valid layout");
+        for (class, list) in self.lists.iter().enumerate() {
+            let layout =
+                Layout::from_size_align(size_of_class(class), ALIGN).expect("a valid layout");
             let mut next = list.first.replace(ptr::null_mut());
             while let Some(block) = NonNull::new(next) {
                 // SAFETY: a block in the list is a `Free`.
