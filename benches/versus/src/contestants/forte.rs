@@ -2,7 +2,7 @@
 //!
 //! Its pools live for ever, so each row leaks one. It runs the second closure of a join first.
 
-use super::{JoinPeer, Peer};
+use super::{JoinPeer, Peer, SubmitPeer};
 use crate::common::contract::Join;
 
 /// A forte pool.
@@ -57,5 +57,47 @@ impl JoinPeer for Forte {
         F: FnOnce(&mut &forte::Worker) -> R + Send,
     {
         self.pool.with_worker(|mut worker| work(&mut worker))
+    }
+}
+
+/// A task with a result is a future that never waits; one without is a closure.
+impl SubmitPeer for Forte {
+    type Handle<T: Send + 'static> = forte::Task<T>;
+
+    fn with_workers(workers: usize) -> Self {
+        Self::build(workers + 1)
+    }
+
+    fn submit<T, F>(&self, task: F) -> forte::Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.pool.spawn(async move { task() })
+    }
+
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.pool.spawn(move |_: &forte::Worker| task());
+    }
+
+    fn join_all<T>(&self, handles: Vec<forte::Task<T>>, mut each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static,
+    {
+        self.pool.block_on(async {
+            for handle in handles {
+                each(handle.await);
+            }
+        });
+    }
+
+    fn join<T>(&self, handle: forte::Task<T>) -> T
+    where
+        T: Send + 'static,
+    {
+        self.pool.block_on(handle)
     }
 }
