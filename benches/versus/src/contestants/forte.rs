@@ -4,10 +4,18 @@
 
 use super::{JoinPeer, Peer, SubmitPeer};
 use crate::common::contract::Join;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Long against a run, short against a reader's patience.
+const NUDGE: Duration = Duration::from_millis(500);
 
 /// A forte pool.
 pub struct Forte {
     pool: &'static forte::ThreadPool,
+    /// While it is there, a thread spawns an empty task now and then.
+    nudges: Option<mpsc::Sender<()>>,
 }
 
 /// `forte::Worker::join`.
@@ -20,12 +28,13 @@ impl Peer for Forte {
     fn build(threads: usize) -> Self {
         let pool: &'static forte::ThreadPool = Box::leak(Box::new(forte::ThreadPool::new()));
         pool.resize_to(threads - 1);
-        Self { pool }
+        Self { pool, nudges: None }
     }
 }
 
 impl Drop for Forte {
     fn drop(&mut self) {
+        self.nudges = None;
         self.pool.depopulate();
     }
 }
@@ -64,8 +73,19 @@ impl JoinPeer for Forte {
 impl SubmitPeer for Forte {
     type Handle<T: Send + 'static> = forte::Task<T>;
 
+    /// A task pushed from outside while the last worker falls asleep may wake nobody (seen with beta 2: all parked, for
+    /// ever); the next one does. So that a run ends, and the sample shows it, the next one comes by itself.
     fn with_workers(workers: usize) -> Self {
-        Self::build(workers + 1)
+        let mut this = Self::build(workers + 1);
+        let (sender, receiver) = mpsc::channel();
+        let pool = this.pool;
+        thread::spawn(move || {
+            while receiver.recv_timeout(NUDGE) == Err(RecvTimeoutError::Timeout) {
+                pool.spawn(|_: &forte::Worker| ());
+            }
+        });
+        this.nudges = Some(sender);
+        this
     }
 
     fn submit<T, F>(&self, task: F) -> forte::Task<T>
