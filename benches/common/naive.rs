@@ -51,6 +51,20 @@ impl NaivePool {
         self.shared.push(Box::new(task));
     }
 
+    /// Adds a task whose result is wanted.
+    pub fn submit<T, F>(&self, task: F) -> NaiveHandle<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let place = Arc::new(Place::default());
+        let handle = NaiveHandle {
+            place: Arc::clone(&place),
+        };
+        self.spawn(move || place.put(task()));
+        handle
+    }
+
     /// Runs `body` on the caller and returns when it and all tasks that were spawned are done.
     pub fn scope<'scope, R>(&self, body: impl FnOnce(&NaiveScope<'scope>) -> R) -> R {
         let scope = NaiveScope {
@@ -85,6 +99,30 @@ impl NaivePool {
             results.append(&mut chunk);
         }
         results
+    }
+
+    /// Maps lazily and in order: at most `window` items are under way, or done and not given out.
+    pub fn imap<I, R, F>(
+        &self,
+        input: impl IntoIterator<Item = I>,
+        window: usize,
+        f: F,
+    ) -> impl Iterator<Item = R>
+    where
+        I: Send + 'static,
+        R: Send + 'static,
+        F: Fn(I) -> R + Copy + Send + 'static,
+    {
+        let mut input = input.into_iter();
+        let mut handles = VecDeque::with_capacity(window);
+        std::iter::from_fn(move || {
+            while handles.len() < window
+                && let Some(item) = input.next()
+            {
+                handles.push_back(self.submit(move || f(item)));
+            }
+            handles.pop_front().map(NaiveHandle::join)
+        })
     }
 }
 
@@ -125,6 +163,45 @@ impl Shared {
             }
             queue = self.ready.wait(queue).expect("a worker panicked");
         }
+    }
+}
+
+/// Where the result of a task will be.
+pub struct NaiveHandle<T> {
+    place: Arc<Place<T>>,
+}
+
+struct Place<T> {
+    result: Mutex<Option<T>>,
+    finished: Condvar,
+}
+
+impl<T> NaiveHandle<T> {
+    /// Waits for the result.
+    pub fn join(self) -> T {
+        let mut result = self.place.result.lock().expect("never poisoned");
+        loop {
+            match result.take() {
+                Some(result) => return result,
+                None => result = self.place.finished.wait(result).expect("never poisoned"),
+            }
+        }
+    }
+}
+
+impl<T> Default for Place<T> {
+    fn default() -> Self {
+        Place {
+            result: Mutex::new(None),
+            finished: Condvar::new(),
+        }
+    }
+}
+
+impl<T> Place<T> {
+    fn put(&self, result: T) {
+        *self.result.lock().expect("never poisoned") = Some(result);
+        self.finished.notify_one();
     }
 }
 

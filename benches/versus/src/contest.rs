@@ -36,6 +36,8 @@ pub struct RowResult {
     pub unit: Unit,
     /// The least that is possible, where known.
     pub ideal: Option<f64>,
+    /// Whether the samples are single events, whose spread counts, and not repetitions of one work.
+    pub is_distribution: bool,
     /// In the order of the row's table.
     pub contestants: Vec<Samples>,
 }
@@ -45,7 +47,7 @@ pub struct RowResult {
 pub struct Samples {
     /// `serial`, `heist` or a peer's name.
     pub name: String,
-    /// One per repetition, in the unit of the row.
+    /// One per repetition, or per event, in the unit of the row.
     pub samples: Vec<f64>,
 }
 
@@ -78,6 +80,7 @@ pub struct Row<'a> {
     about: String,
     unit: Unit,
     ideal: Ideal,
+    is_distribution: bool,
     contestants: Vec<Contestant<'a>>,
 }
 
@@ -93,7 +96,8 @@ enum Ideal {
 struct Contestant<'a> {
     name: &'static str,
     units: u64,
-    run: Box<dyn FnMut() -> Duration + 'a>,
+    /// What took how long: one duration, or one for each event.
+    run: Box<dyn FnMut() -> Vec<Duration> + 'a>,
 }
 
 impl Bench {
@@ -168,6 +172,7 @@ impl<'a> Row<'a> {
             about: about.into(),
             unit,
             ideal: Ideal::Unknown,
+            is_distribution: false,
             contestants: Vec::new(),
         }
     }
@@ -189,11 +194,27 @@ impl<'a> Row<'a> {
         &mut self,
         name: &'static str,
         units: u64,
-        run: impl FnMut() -> Duration + 'a,
+        mut run: impl FnMut() -> Duration + 'a,
     ) -> &mut Self {
         self.contestants.push(Contestant {
             name,
             units,
+            run: Box::new(move || vec![run()]),
+        });
+        self
+    }
+
+    /// Adds a contestant whose events are timed one by one. `run` returns how long each took; all repetitions' events
+    /// together are its samples.
+    pub fn add_events(
+        &mut self,
+        name: &'static str,
+        run: impl FnMut() -> Vec<Duration> + 'a,
+    ) -> &mut Self {
+        self.is_distribution = true;
+        self.contestants.push(Contestant {
+            name,
+            units: 1,
             run: Box::new(run),
         });
         self
@@ -208,9 +229,10 @@ impl<'a> Row<'a> {
                 let index = (round + turn) % count;
                 let contestant = &mut self.contestants[index];
                 thread::sleep(SETTLE);
-                let duration = (contestant.run)();
+                let durations = (contestant.run)();
                 if round > 0 {
-                    samples[index].push(self.unit.of(duration, contestant.units));
+                    let units = contestant.units;
+                    samples[index].extend(durations.iter().map(|&d| self.unit.of(d, units)));
                 }
             }
         }
@@ -236,6 +258,7 @@ impl<'a> Row<'a> {
             about: self.about,
             unit: self.unit,
             ideal,
+            is_distribution: self.is_distribution,
             contestants,
         }
     }
@@ -295,13 +318,24 @@ impl Samples {
 
     /// The middle sample; of an even number, the mean of the two in the middle.
     pub fn median(&self) -> f64 {
-        let mut sorted = self.samples.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
+        let sorted = self.sorted();
         let middle = sorted.len() / 2;
         if sorted.len() % 2 == 1 {
             sorted[middle]
         } else {
             (sorted[middle - 1] + sorted[middle]) / 2.0
         }
+    }
+
+    /// The sample that 99 of 100 do not exceed.
+    pub fn p99(&self) -> f64 {
+        let sorted = self.sorted();
+        sorted[(sorted.len() * 99).div_ceil(100) - 1]
+    }
+
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.samples.clone();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted
     }
 }

@@ -1,6 +1,6 @@
 //! Figures that are counted, not raced: allocations, threads and CPU of a pool at rest, and events of the scheduler.
 
-use crate::allocations;
+use crate::allocations::{self, Allocated};
 use crate::common::contract::{JoinKernel, SpawnKernel, Tally};
 use crate::common::fib::Fib;
 use crate::common::queens::QueensBySpawn;
@@ -9,7 +9,11 @@ use crate::common::uneven_tree;
 use crate::contest::Bench;
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
-use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, Naive, Peer, Rayon, ScopePeer};
+use crate::contestants::{
+    Channel, Chili, Crossbeam, Heist, JoinPeer, Naive, OrderedChannels, Peer, Rayon, ScopePeer,
+    SubmitPeer, Tokio,
+};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +25,9 @@ pub fn run_all(bench: &mut Bench) {
     println!();
     allocations_per_join(bench);
     allocations_per_spawn(bench);
+    allocations_per_submit(bench);
+    task_blocks(bench);
+    items_alive(bench);
     threads_of_an_unused_pool(bench);
     idle_cpu(bench);
     events(bench);
@@ -68,6 +75,109 @@ fn allocations_per_spawn(bench: &mut Bench) {
         take::<Heist>(bench);
         take::<Rayon>(bench);
         take::<Naive>(bench);
+    }
+}
+
+/// Tasks of the facts about single ones.
+const SUBMITS: u64 = 20_000;
+
+/// Heap allocations and bytes for each task submitted by an outside thread, in the best of some runs: of the task, its
+/// handle and the queue.
+fn allocations_per_submit(bench: &mut Bench) {
+    fn take<P: SubmitPeer>(bench: &mut Bench) {
+        let pool = P::with_workers(2);
+        let runs = (0..RUNS).map(|_| submit_closures::<P, 1>(&pool));
+        let Some(fewest) = runs.min_by_key(|run| (run.count, run.bytes)) else {
+            return;
+        };
+        let per_submit = |total: u64| total as f64 / SUBMITS as f64;
+        let beyond = per_submit(fewest.bytes) - size_of::<u64>() as f64;
+        let count = per_submit(fewest.count);
+        bench.fact(ALLOCATIONS_PER_SUBMIT, P::NAME, count, "per submit");
+        let unit = "per submit, beyond a closure of 8";
+        bench.fact(BYTES_PER_SUBMIT, P::NAME, beyond, unit);
+    }
+
+    if bench.wants(ALLOCATIONS_PER_SUBMIT) || bench.wants(BYTES_PER_SUBMIT) {
+        take::<Heist>(bench);
+        take::<Rayon>(bench);
+        take::<Channel>(bench);
+        take::<Tokio>(bench);
+        #[cfg(feature = "forte")]
+        take::<Forte>(bench);
+        take::<Naive>(bench);
+    }
+}
+
+/// The block of one submitted task, without the larger one of its closure and its result.
+fn task_blocks(bench: &mut Bench) {
+    fn take<const WORDS: usize>(bench: &mut Bench, name: &str) {
+        if bench.wants(name) {
+            let allocated = submit_closures::<Heist, WORDS>(&Heist::build(2));
+            let beyond = allocated.usual_size as f64 - size_of::<[u64; WORDS]>() as f64;
+            bench.fact(name, Heist::NAME, beyond, "beyond the closure");
+        }
+    }
+
+    take::<1>(bench, TASK_BLOCK_8);
+    take::<4>(bench, TASK_BLOCK_32);
+    take::<8>(bench, TASK_BLOCK_64);
+}
+
+/// Submits and joins closures that hold so many words and return one.
+fn submit_closures<P: SubmitPeer, const WORDS: usize>(pool: &P) -> Allocated {
+    let mut handles = Vec::with_capacity(SUBMITS as usize);
+    let mut sum = 0;
+    let allocated = allocations::measure(|| {
+        for n in 0..SUBMITS {
+            let words = [n; WORDS];
+            handles.push(pool.submit(move || words.iter().sum::<u64>()));
+        }
+        pool.join_all(handles, |result| sum += result);
+    });
+    assert_eq!(sum, WORDS as u64 * SUBMITS * (SUBMITS - 1) / 2);
+    allocated
+}
+
+/// The most items of a stream, or results, that exist at a time while a consumer drops each before it asks for the next.
+fn items_alive(bench: &mut Bench) {
+    static ALIVE: AtomicUsize = AtomicUsize::new(0);
+    static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+    /// It becomes its result.
+    struct Item(u64);
+
+    impl Item {
+        fn new(n: u64) -> Self {
+            let alive = ALIVE.fetch_add(1, Ordering::Relaxed) + 1;
+            PEAK.fetch_max(alive, Ordering::Relaxed);
+            Item(n)
+        }
+    }
+
+    impl Drop for Item {
+        fn drop(&mut self) {
+            ALIVE.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    fn peak(count: u64, stream: impl Iterator<Item = Item>) -> f64 {
+        PEAK.store(0, Ordering::Relaxed);
+        assert!(stream.map(|item| item.0).eq(0..count), "not in order");
+        assert_eq!(ALIVE.load(Ordering::Relaxed), 0, "an item was kept");
+        PEAK.load(Ordering::Relaxed) as f64
+    }
+
+    if bench.wants(STREAM_ALIVE) {
+        let count = bench.pick(1_000_000, 100_000);
+        let (threads, window) = (2, 8);
+        let pool = Heist::build(threads);
+        let stream = pool.pool().imap((0..count).map(Item::new), |item| item);
+        let most = peak(count, stream.map(|item| item.expect("no item panics")));
+        bench.fact(STREAM_ALIVE, Heist::NAME, most, "at a time");
+        let mut channels = OrderedChannels::new(threads, window, |item| item);
+        let most = peak(count, channels.map((0..count).map(Item::new)));
+        bench.fact(STREAM_ALIVE, "channels", most, "at a time");
     }
 }
 
@@ -179,6 +289,17 @@ fn events(bench: &mut Bench) {
     report(bench, "scope-queens", queens.spawns(), |pool| {
         pool.time_scope(queens, &Tally::default());
     });
+
+    report(bench, "submit", SUBMITS, |pool| {
+        submit_closures::<Heist, 1>(pool);
+    });
+
+    let trips = bench.pick(5_000, 1_000);
+    report(bench, "round-trip", trips, |pool| {
+        for n in 0..trips {
+            assert_eq!(pool.join(SubmitPeer::submit(pool, move || n)), n);
+        }
+    });
 }
 
 /// How many threads the process has. Zero where the system does not say, which makes the difference zero, too.
@@ -202,6 +323,18 @@ fn process_cpu() -> Duration {
 pub const ALLOCATIONS_PER_JOIN: &str = "allocations-join";
 /// Heap allocations per spawn on a scope.
 pub const ALLOCATIONS_PER_SPAWN: &str = "allocations-spawn";
+/// Heap allocations per task with a handle, submitted from outside.
+pub const ALLOCATIONS_PER_SUBMIT: &str = "allocations-submit";
+/// All heap bytes per task with a handle, submitted from outside.
+pub const BYTES_PER_SUBMIT: &str = "bytes-submit";
+/// Bytes of the block of a task whose closure has 8.
+pub const TASK_BLOCK_8: &str = "task-block-8";
+/// Bytes of the block of a task whose closure has 32.
+pub const TASK_BLOCK_32: &str = "task-block-32";
+/// Bytes of the block of a task whose closure has 64.
+pub const TASK_BLOCK_64: &str = "task-block-64";
+/// Items of a stream that exist at a time.
+pub const STREAM_ALIVE: &str = "imap-alive";
 /// Threads of a pool of eight that is never used.
 pub const UNUSED_POOL_THREADS: &str = "unused-pool-threads";
 /// CPU time of a pool at rest.

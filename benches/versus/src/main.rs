@@ -1,4 +1,5 @@
-//! heist against its peers in one process: fork-join, scopes, maps, entering a pool, and what a pool costs at rest.
+//! heist against its peers in one process: fork-join, scopes, maps, entering a pool, tasks with handles,
+//! streams, and what a pool costs at rest.
 //!
 //! Every contestant runs the same kernel (`benches/common`), one repetition after the other in turn, so that a
 //! machine that slows down slows all of them. Each row prints the minimum and the median of each contestant; at the
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: allocations::Counting = allocations::Counting;
 
-/// heist against rayon, chili, a crossbeam-deque pool, a naive pool and, where built in, forte.
+/// heist against rayon, chili, tokio, pools on a crossbeam deque and channel, a naive pool and, where built in, forte.
 #[derive(Parser, Debug)]
 pub struct Options {
     /// Small inputs and few repetitions: under a minute. The figures are rough.

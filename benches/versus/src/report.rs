@@ -25,7 +25,7 @@ pub fn print_preamble(bench: &Bench) {
         println!("Load of the minute before: {last_minute}. Only figures taken at about 0 count.");
     }
     println!(
-        "Columns: minimum and median; both against serial; heist's against this contestant's."
+        "Columns: minimum and median; both against serial; heist's against this contestant's; of single events the p99, too."
     );
     if !cfg!(feature = "forte") {
         println!("forte is left out (README.md says how to build it in).");
@@ -41,7 +41,7 @@ pub fn print_row(row: &RowResult) {
     let serial = row.contestant("serial");
     let heist = row.contestant("heist");
     for contestant in &row.contestants {
-        println!(
+        print!(
             "  {:<12}{:>10}{:>10}   serial x {:>6} {:>6}   heist x {:>6} {:>6}",
             contestant.name,
             figure(contestant.min()),
@@ -51,6 +51,14 @@ pub fn print_row(row: &RowResult) {
             ratio(heist, Some(contestant), Samples::min),
             ratio(heist, Some(contestant), Samples::median),
         );
+        if row.is_distribution {
+            print!(
+                "   p99 {:>6}   heist x {:>6}",
+                figure(contestant.p99()),
+                ratio(heist, Some(contestant), Samples::p99),
+            );
+        }
+        println!();
     }
 }
 

@@ -37,16 +37,20 @@ enum Against {
 enum Statistic {
     Min,
     Median,
+    P99,
 }
 
 /// One target of a row: row, statistic, against what, limit.
 type Target = (&'static str, Statistic, Against, f64);
 
 use Against::{Best, Ideal, Nothing, One};
-use Statistic::{Median, Min};
+use Statistic::{Median, Min, P99};
 
 /// The fast peers: who wins a row must beat all of them.
 const PEERS: Against = Best(&["rayon", "chili", "forte"]);
+
+/// Whoever takes single tasks.
+const EXECUTORS: Against = Best(&["rayon", "channel", "tokio", "naive", "forte"]);
 
 const TARGETS: &[Target] = &[
     ("fib/1", Min, One("serial"), 2.0),
@@ -108,6 +112,22 @@ const TARGETS: &[Target] = &[
     ("map-heavy-random/2", Median, Ideal, 1.03),
     ("map-heavy-clustered/2", Min, Ideal, 1.03),
     ("map-heavy-clustered/2", Median, Ideal, 1.03),
+    ("submit/2", Median, One("rayon"), 0.50),
+    ("submit/2", Median, One("channel"), 0.60),
+    ("submit/2", Median, One("forte"), 0.70),
+    ("submit/2", Median, One("tokio"), 0.25),
+    ("submit/2", Median, One("naive"), 0.20),
+    ("submit/8", Median, EXECUTORS, 1.0),
+    ("submit-from-2/2", Median, EXECUTORS, 1.0),
+    ("submit-from-4/2", Median, EXECUTORS, 1.0),
+    ("submit-tree/2", Median, One("rayon"), 0.50),
+    ("submit-tree/2", Median, One("tokio"), 0.10),
+    ("round-trip-hot/2", Median, Nothing, 1.0),
+    ("round-trip-hot/2", P99, One("naive"), 1.0),
+    ("round-trip-parked/2", Median, One("naive"), 1.0),
+    ("round-trip-parked/2", P99, One("naive"), 1.0),
+    ("as-completed/2", Median, One("joins"), 1.3),
+    ("imap/2", Median, One("channels"), 0.70),
 ];
 
 /// One target of a fact: the fact and the most that heist's figure may be.
@@ -123,6 +143,16 @@ const FACT_TARGETS: &[(&str, &str, f64)] = &[
         // One a task; the rest is growing queues and the scope itself.
         1.01,
     ),
+    (
+        facts::ALLOCATIONS_PER_SUBMIT,
+        "heap allocations per submit",
+        // One a task; the rest is the queue, and the pool's threads.
+        1.03,
+    ),
+    (facts::TASK_BLOCK_8, "bytes beyond a closure of 8", 64.0),
+    (facts::TASK_BLOCK_32, "bytes beyond a closure of 32", 64.0),
+    (facts::TASK_BLOCK_64, "bytes beyond a closure of 64", 64.0),
+    (facts::STREAM_ALIVE, "items alive, of a window of 8", 8.0),
     (facts::UNUSED_POOL_THREADS, "threads of an unused pool", 0.0),
     (facts::IDLE_CPU, "CPU of an idle pool, ms/s", 0.1),
 ];
@@ -150,6 +180,7 @@ fn judge_row(row: &RowResult, (_, statistic, against, limit): &Target) -> Option
     let (of, statistic_name): (fn(&Samples) -> f64, _) = match statistic {
         Min => (Samples::min, "minimum"),
         Median => (Samples::median, "median"),
+        P99 => (Samples::p99, "p99"),
     };
     let heist = of(row.contestant("heist")?);
     let (reference, what) = match against {

@@ -2,12 +2,20 @@
 //!
 //! Its pools live for ever, so each row leaks one. It runs the second closure of a join first.
 
-use super::{JoinPeer, Peer};
+use super::{JoinPeer, Peer, SubmitPeer};
 use crate::common::contract::Join;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+/// Long against a run, short against a reader's patience.
+const NUDGE: Duration = Duration::from_millis(500);
 
 /// A forte pool.
 pub struct Forte {
     pool: &'static forte::ThreadPool,
+    /// While it is there, a thread spawns an empty task now and then.
+    nudges: Option<mpsc::Sender<()>>,
 }
 
 /// `forte::Worker::join`.
@@ -20,12 +28,13 @@ impl Peer for Forte {
     fn build(threads: usize) -> Self {
         let pool: &'static forte::ThreadPool = Box::leak(Box::new(forte::ThreadPool::new()));
         pool.resize_to(threads - 1);
-        Self { pool }
+        Self { pool, nudges: None }
     }
 }
 
 impl Drop for Forte {
     fn drop(&mut self) {
+        self.nudges = None;
         self.pool.depopulate();
     }
 }
@@ -57,5 +66,58 @@ impl JoinPeer for Forte {
         F: FnOnce(&mut &forte::Worker) -> R + Send,
     {
         self.pool.with_worker(|mut worker| work(&mut worker))
+    }
+}
+
+/// A task with a result is a future that never waits; one without is a closure.
+impl SubmitPeer for Forte {
+    type Handle<T: Send + 'static> = forte::Task<T>;
+
+    /// A task pushed from outside while the last worker falls asleep may wake nobody (seen with beta 2: all parked, for
+    /// ever); the next one does. So that a run ends, and the sample shows it, the next one comes by itself.
+    fn with_workers(workers: usize) -> Self {
+        let mut this = Self::build(workers + 1);
+        let (sender, receiver) = mpsc::channel();
+        let pool = this.pool;
+        thread::spawn(move || {
+            while receiver.recv_timeout(NUDGE) == Err(RecvTimeoutError::Timeout) {
+                pool.spawn(|_: &forte::Worker| ());
+            }
+        });
+        this.nudges = Some(sender);
+        this
+    }
+
+    fn submit<T, F>(&self, task: F) -> forte::Task<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.pool.spawn(async move { task() })
+    }
+
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.pool.spawn(move |_: &forte::Worker| task());
+    }
+
+    fn join_all<T>(&self, handles: Vec<forte::Task<T>>, mut each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static,
+    {
+        self.pool.block_on(async {
+            for handle in handles {
+                each(handle.await);
+            }
+        });
+    }
+
+    fn join<T>(&self, handle: forte::Task<T>) -> T
+    where
+        T: Send + 'static,
+    {
+        self.pool.block_on(handle)
     }
 }

@@ -1,6 +1,6 @@
 //! heist: entered by `install`, in place, as a guest.
 
-use super::{JoinPeer, MapPeer, Peer, ScopePeer};
+use super::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer};
 use crate::common::contract::{SpawnKernel, Tally};
 use crate::common::through_heist::{self, HeistJoin};
 use std::time::{Duration, Instant};
@@ -14,6 +14,11 @@ impl Heist {
     /// What the pool counted so far.
     pub fn stats(&self) -> heist::PoolStats {
         self.pool.stats()
+    }
+
+    /// The pool itself, for what no peer has.
+    pub fn pool(&self) -> &heist::ThreadPool {
+        &self.pool
     }
 }
 
@@ -57,5 +62,40 @@ impl MapPeer for Heist {
         F: Fn(&T) -> R + Sync + Send,
     {
         self.pool.map(items, f)
+    }
+}
+
+impl SubmitPeer for Heist {
+    type Handle<T: Send + 'static> = heist::JoinHandle<T>;
+
+    fn submit<T, F>(&self, task: F) -> heist::JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        self.pool.submit(task)
+    }
+
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.pool.spawn(task);
+    }
+
+    fn join_all<T>(&self, handles: Vec<heist::JoinHandle<T>>, mut each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static,
+    {
+        for handle in handles {
+            each(self.join(handle));
+        }
+    }
+
+    fn join<T>(&self, handle: heist::JoinHandle<T>) -> T
+    where
+        T: Send + 'static,
+    {
+        handle.join().expect("a task panicked")
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! `threads` means the same for all: that many threads work at a time. Where the caller takes part (heist, chili,
 //! forte), it is one of them; where it hands over and sleeps (rayon, crossbeam, naive), there are that many workers.
+//! Nobody's submitter takes part: for single tasks there are that many workers beside it.
 
+mod channel;
 mod chili;
 mod crossbeam;
 #[cfg(feature = "forte")]
@@ -10,7 +12,9 @@ mod forte;
 mod heist;
 mod naive;
 mod rayon;
+mod tokio;
 
+pub use self::channel::{Channel, OrderedChannels};
 pub use self::chili::Chili;
 pub use self::crossbeam::Crossbeam;
 #[cfg(feature = "forte")]
@@ -18,6 +22,7 @@ pub use self::forte::Forte;
 pub use self::heist::Heist;
 pub use self::naive::Naive;
 pub use self::rayon::Rayon;
+pub use self::tokio::Tokio;
 
 use crate::common::contract::{Join, JoinKernel, SpawnKernel, Tally};
 use std::time::{Duration, Instant};
@@ -66,4 +71,58 @@ pub trait MapPeer: Peer {
         T: Sync,
         R: Send,
         F: Fn(&T) -> R + Sync + Send;
+}
+
+/// A scheduler that takes single tasks from any thread and gives a handle for each one's result.
+pub trait SubmitPeer: Peer + Sync {
+    /// What a task's result is waited for by.
+    type Handle<T: Send + 'static>: Send;
+
+    /// A pool that runs tasks on this many workers while the submitter does something else.
+    fn with_workers(workers: usize) -> Self
+    where
+        Self: Sized,
+    {
+        Self::build(workers)
+    }
+
+    /// Has `task` run, and wants its result.
+    fn submit<T, F>(&self, task: F) -> Self::Handle<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static;
+
+    /// Has `task` run. Nobody waits for it.
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static;
+
+    /// Waits for each of the tasks in order, outside of the pool.
+    fn join_all<T>(&self, handles: Vec<Self::Handle<T>>, each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static;
+
+    /// Waits for one task, outside of the pool.
+    fn join<T>(&self, handle: Self::Handle<T>) -> T
+    where
+        T: Send + 'static;
+}
+
+/// For schedulers whose tasks return nothing: a task that sends its result, and where it arrives.
+fn promise<T, F>(task: F) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<T>)
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let (sender, receiver) = oneshot::channel();
+    let task = move || {
+        // Who let go of the receiver does not want it.
+        let _ = sender.send(task());
+    };
+    (task, receiver)
+}
+
+/// Waits for a [`promise`].
+fn receive<T>(receiver: oneshot::Receiver<T>) -> T {
+    receiver.recv().expect("a task was dropped or panicked")
 }

@@ -1,6 +1,7 @@
-//! rayon: entered by `install`, which hands over to a worker and sleeps.
+//! rayon: entered by `install`, which hands over to a worker and sleeps. Results of single tasks come by a oneshot
+//! channel.
 
-use super::{JoinPeer, MapPeer, Peer, ScopePeer};
+use super::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer, promise, receive};
 use crate::common::contract::{Join, Spawn, SpawnKernel, Tally};
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
@@ -80,5 +81,40 @@ impl MapPeer for Rayon {
         F: Fn(&T) -> R + Sync + Send,
     {
         self.pool.install(|| items.par_iter().map(f).collect())
+    }
+}
+
+impl SubmitPeer for Rayon {
+    type Handle<T: Send + 'static> = oneshot::Receiver<T>;
+
+    fn submit<T, F>(&self, task: F) -> oneshot::Receiver<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (task, receiver) = promise(task);
+        self.spawn(task);
+        receiver
+    }
+
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.pool.spawn(task);
+    }
+
+    fn join_all<T>(&self, handles: Vec<oneshot::Receiver<T>>, each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static,
+    {
+        handles.into_iter().map(receive).for_each(each);
+    }
+
+    fn join<T>(&self, handle: oneshot::Receiver<T>) -> T
+    where
+        T: Send + 'static,
+    {
+        receive(handle)
     }
 }

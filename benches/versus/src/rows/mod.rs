@@ -5,6 +5,8 @@ mod entry;
 mod join;
 mod map;
 mod scope;
+mod stream;
+mod submit;
 mod tree;
 
 use crate::common::contract::{JoinKernel, SpawnKernel, Tally};
@@ -23,6 +25,8 @@ pub fn run_all(bench: &mut Bench) {
     scope::run(bench);
     map::run(bench);
     entry::run(bench);
+    submit::run(bench);
+    stream::run(bench);
 }
 
 /// Times `work`. What it returns is dropped after the clock is read.
