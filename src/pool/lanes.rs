@@ -1,6 +1,6 @@
 //! The pool's queues of detached tasks, one for each priority.
 
-use super::queue::Injector;
+use super::queue::{Injector, Local};
 use crate::job::Task;
 
 /// Which of the waiting tasks come first. It says nothing about tasks that run.
@@ -56,9 +56,9 @@ impl Lanes {
         fair.or_else(|| self.high.steal())
     }
 
-    /// What comes before other workers' tasks.
-    pub(super) fn steal_next(&self) -> Option<Task> {
-        self.high.steal().or_else(|| self.normal.steal())
+    /// What comes before other workers' tasks. Some of the next go to the worker's own deque, `to`.
+    pub(super) fn steal_next(&self, to: &Local) -> Option<Task> {
+        self.high.steal().or_else(|| self.normal.steal_some(to))
     }
 
     /// What comes last.
@@ -67,7 +67,8 @@ impl Lanes {
     }
 
     pub(super) fn steal(&self) -> Option<Task> {
-        self.steal_next().or_else(|| self.steal_last())
+        let first = self.high.steal().or_else(|| self.normal.steal());
+        first.or_else(|| self.steal_last())
     }
 
     pub(crate) fn len(&self) -> usize {

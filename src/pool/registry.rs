@@ -174,6 +174,14 @@ impl Registry {
         self.dispatch(self.sleep.published(need));
     }
 
+    /// A searcher found something: somebody else searches on, if there is more.
+    pub(crate) fn pass_on(&self) {
+        self.dispatch(self.sleep.found(|| {
+            self.request_all();
+            self.look()
+        }));
+    }
+
     /// Wakes or starts the recruit.
     pub(crate) fn dispatch(&self, recruit: Recruit) {
         match recruit {

@@ -1,5 +1,6 @@
 //! A slot: the place from which one thread takes part in one pool.
 
+use super::lanes::Lanes;
 use super::queue::{Local, Stealer};
 use super::registry::Registry;
 use crate::blocks::Blocks;
@@ -142,6 +143,16 @@ impl Slot {
     /// Owner, free: the newest detached task of the own deque.
     pub(crate) fn pop_detached(&self) -> Option<Task> {
         self.owner.detached.pop()
+    }
+
+    /// Owner, free: the oldest detached task of the lanes. Some of the next come along to the own deque.
+    pub(super) fn take_detached(&self, lanes: &Lanes) -> Option<Task> {
+        let task = lanes.steal_next(&self.owner.detached);
+        if task.is_some() && self.detached.len() > 0 {
+            // In transit they were in no queue: who looked then may sleep now.
+            self.registry().published(Need::Worker);
+        }
+        task
     }
 
     /// Owner: pushes a scope's task and looks whether somebody wants to know.

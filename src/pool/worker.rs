@@ -109,7 +109,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
         });
         if let Some(work) = work {
             if std::mem::take(searching) {
-                registry.dispatch(registry.sleep.found());
+                registry.pass_on();
             }
             return Some(work);
         }
@@ -121,7 +121,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
         };
         if let Some(work) = search(registry, slot, others) {
             *searching = false;
-            registry.dispatch(registry.sleep.found());
+            registry.pass_on();
             return Some(work);
         }
         if !sleep_free(registry, slot) {
@@ -147,7 +147,7 @@ fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
         let mut stolen = others.filter_map(|victim| victim.detached.steal());
         stolen.next().inspect(|_| slot.counters.stolen.add(1))
     };
-    let task = registry.lanes.steal_next().or_else(others);
+    let task = slot.take_detached(&registry.lanes).or_else(others);
     task.or_else(|| registry.lanes.steal_last()).map(Work::Task)
 }
 

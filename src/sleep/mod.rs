@@ -269,14 +269,21 @@ impl Sleep {
     }
 
     /// A searcher found something. If it was the last one, it passes the search on.
-    pub(crate) fn found(&self) -> Recruit {
+    ///
+    /// Where no other thread is awake it first looks, by `look`, whether there is anything more: nobody can make anything visible
+    /// without reading the word, so that a light look is enough, if it asks the rings for attention as any last look does.
+    pub(crate) fn found(&self, look: impl FnOnce() -> Option<Need>) -> Recruit {
         let before = self.add(0, ONE_SEARCHING);
         let after = Counts::unpack(before.wrapping_sub(ONE_SEARCHING));
-        if after.wants(Need::Help, self.target()) {
-            self.recruit(Need::Help)
-        } else {
-            Recruit::None
+        if !after.wants(Need::Help, self.target()) {
+            return Recruit::None;
         }
+        if after.workers == 1 && after.guests == 0 {
+            // ORDERING: pairs with the fence in `published`.
+            fence(Ordering::SeqCst);
+            return look().map_or(Recruit::None, |need| self.recruit(need));
+        }
+        self.recruit(Need::Help)
     }
 
     /// A searcher of `slot` found nothing and goes on the idle list.

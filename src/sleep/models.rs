@@ -55,7 +55,7 @@ impl Bench {
     /// The thread of worker 0, from the middle of something that then waits.
     fn waiter(self: &Arc<Self>) -> thread::JoinHandle<()> {
         assert!(self.sleep.claim_worker(0));
-        self.dispatch(self.sleep.found());
+        self.found();
         self.spawn(|bench| {
             bench.wait_bound(0);
             bench.sleep.search();
@@ -99,7 +99,7 @@ impl Bench {
         loop {
             let worker = (slot != SPARE).then_some(slot);
             while !self.sleep.is_surplus(worker) && self.take() {
-                self.dispatch(self.sleep.found());
+                self.found();
                 self.run();
                 self.sleep.search();
             }
@@ -134,6 +134,11 @@ impl Bench {
         }
         self.parkers[slot].park();
         self.sleep.resume_bound(false);
+    }
+
+    fn found(self: &Arc<Self>) {
+        let look = || (self.queue.load(Ordering::Relaxed) > 0).then_some(Need::Worker);
+        self.dispatch(self.sleep.found(look));
     }
 
     fn leave_guest(self: &Arc<Self>) {
