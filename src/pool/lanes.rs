@@ -46,14 +46,22 @@ impl Lanes {
         }
     }
 
-    /// What comes before a worker's own tasks, at its `turn`th look.
-    pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
+    /// What a worker takes at its `turn`th look: high tasks, then its own; now and then something else first. `newer`: its own may be newer than
+    /// what is in the normal lane, for they did not all come from there.
+    pub(super) fn steal_first(
+        &self,
+        turn: u32,
+        newer: bool,
+        own: impl Fn() -> Option<Task>,
+    ) -> Option<Task> {
+        let normal = || self.normal.steal();
         let fair = match turn % TURNS {
-            0 => self.normal.steal(),
+            0 if newer => normal(),
+            0 => own().or_else(normal),
             64 => self.low.steal(),
             _ => None,
         };
-        fair.or_else(|| self.high.steal())
+        fair.or_else(|| self.high.steal()).or_else(own)
     }
 
     /// What comes before other workers' tasks. Some of the next go to the worker's own deque, `to`.

@@ -76,6 +76,8 @@ struct Owner {
     blocks: Blocks,
     /// State of the victim picker.
     random: Cell<u32>,
+    /// Detached tasks were pushed here since some were last taken from a lane.
+    pushed: Cell<bool>,
     /// Looks for work so far.
     turns: Cell<u32>,
 }
@@ -109,6 +111,7 @@ impl Slot {
                 group: Cell::new(ptr::null()),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
+                pushed: Cell::new(false),
                 turns: Cell::new(0),
             }),
         }
@@ -134,6 +137,7 @@ impl Slot {
     /// Owner: pushes a detached task and looks whether somebody wants to know.
     #[inline]
     pub(crate) fn push_detached(&self, task: Task) {
+        self.owner.pushed.set(true);
         self.owner.detached.push(task);
         if self.ring.attention_due(self.ring.depth()) {
             self.attend(Need::Worker);
@@ -147,6 +151,7 @@ impl Slot {
 
     /// Owner, free: the oldest detached task of the lanes. Some of the next come along to the own deque.
     pub(super) fn take_detached(&self, lanes: &Lanes) -> Option<Task> {
+        self.owner.pushed.set(false);
         let task = lanes.steal_next(&self.owner.detached);
         if task.is_some() && self.detached.len() > 0 {
             // In transit they were in no queue: who looked then may sleep now.
@@ -206,6 +211,11 @@ impl Slot {
         x ^= x << 5;
         self.owner.random.set(x);
         x as usize
+    }
+
+    /// Owner: whether it has pushed detached tasks since it last took some from a lane.
+    pub(super) fn has_pushed(&self) -> bool {
+        self.owner.pushed.get()
     }
 
     /// Owner: counts its calls.

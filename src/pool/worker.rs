@@ -135,8 +135,9 @@ fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     if let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
-    let first = registry.lanes.steal_first(slot.turn());
-    let task = first.or_else(|| slot.pop_task().or_else(|| slot.pop_detached()));
+    let own = || slot.pop_task().or_else(|| slot.pop_detached());
+    let (turn, newer) = (slot.turn(), slot.has_pushed());
+    let task = registry.lanes.steal_first(turn, newer, own);
     task.map(Work::Task)
 }
 

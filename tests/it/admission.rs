@@ -196,6 +196,8 @@ fn a_shutdown_unblocks_blocked_submitters() {
             for submitter in submitters {
                 assert!(submitter.join().unwrap().unwrap_err().is_cancelled() || now);
             }
+            // The submitters may be refused before the queue is emptied.
+            spin_until(|| !now || queued.is_finished());
             held.open();
             closer.join().unwrap();
             assert_eq!(queued.join().is_ok(), !now);
