@@ -52,6 +52,9 @@ impl ThreadPool {
             if fate == Fate::Run {
                 let result = unwind::catch(f);
                 *lock(outcome_ref) = Some(result);
+            } else {
+                // Here, not at the end of this closure: it borrows from a caller who goes on after the latch.
+                unwind::drop_quietly(f);
             }
             set.count_down();
         };

@@ -1,8 +1,12 @@
 //! `run`: on a worker, the caller sleeps.
 
-use crate::support::{Ledger, fib, on_pool, on_pool_of, serial_fib, work};
+use crate::support::{
+    Ledger, fib, hold_all, on_pool, on_pool_of, panic_of, serial_fib, spin_until, work,
+};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn run_takes_place_on_a_worker() {
@@ -94,5 +98,37 @@ fn thread_locals_of_a_worker_stay_with_it() {
             assert_eq!(seen, visit);
         }
         assert_eq!(VISITS.get(), 0);
+    });
+}
+
+/// Looks at what it borrows when it is dropped, slowly, and throws.
+struct Slow<'a>(&'a AtomicBool);
+
+impl Drop for Slow<'_> {
+    fn drop(&mut self) {
+        thread::sleep(Duration::from_millis(50));
+        self.0.store(true, Ordering::Relaxed);
+        panic!("thrown by a destructor");
+    }
+}
+
+#[test]
+fn a_closure_that_a_shutdown_drops_is_gone_before_run_returns() {
+    on_pool_of(1, |pool| {
+        let held = hold_all(pool);
+        thread::scope(|s| {
+            let running = s.spawn(|| {
+                let dropped = AtomicBool::new(false);
+                let captured = Slow(&dropped);
+                let text = panic_of(|| pool.run(move || drop(captured)));
+                assert!(text.contains("closed"), "{text}");
+                assert!(dropped.into_inner());
+            });
+            spin_until(|| pool.stats().queued == 1);
+            let shutdown = s.spawn(|| pool.shutdown_now());
+            running.join().unwrap();
+            held.open();
+            shutdown.join().unwrap();
+        });
     });
 }
