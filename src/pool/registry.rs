@@ -680,16 +680,21 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
     registry.look_idle();
     match park {
         Park::Surplus => {
-            // Others come to what is left here.
-            registry.read_mail(slot);
-            if let Ok(Some(need)) = registry.last_look() {
-                registry.dispatch(registry.sleep.recruit(need));
+            // Others come to what is left here. From now on another thread may be started for this index, and own the slot.
+            if !slot.mail().is_empty() {
+                worker::as_guest(registry, |_| registry.read_mail(slot));
             }
+            worker::on_fresh_ring(slot, |_| {
+                if let Ok(Some(need)) = registry.last_look() {
+                    registry.dispatch(registry.sleep.recruit(need));
+                }
+            });
             return false;
         }
         Park::Leave => {
-            // Who published while we were counted searching has left it to us.
-            let seen = matches!(registry.last_look(), Ok(Some(_))) || !slot.mail().is_empty();
+            // Who published while we were counted searching has left it to us. The slot may be another thread's meanwhile.
+            let look = worker::on_fresh_ring(slot, |_| registry.last_look());
+            let seen = matches!(look, Ok(Some(_))) || !slot.mail().is_empty();
             return seen && registry.sleep.rejoin(slot.seat.worker());
         }
         Park::Now => {

@@ -70,7 +70,7 @@ pub(super) fn work(registry: &Registry, slot: &Slot) {
         }
         run(slot, work);
     }
-    end_busy(registry, slot);
+    // From here on the slot may be another thread's, who was started for the same index.
 }
 
 fn end_busy(registry: &Registry, slot: &Slot) {
@@ -86,8 +86,8 @@ fn end_busy(registry: &Registry, slot: &Slot) {
 /// The next work of a free worker, whatever it is. None: the pool closes and nothing is left.
 fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> {
     loop {
-        // The pool became smaller: others come to what lies here.
-        if registry.sleep.is_surplus(slot.seat.worker()) {
+        // The pool became smaller: others come to what lies here, but for the mail.
+        if registry.sleep.is_surplus(slot.seat.worker()) && slot.mail().is_empty() {
             end_busy(registry, slot);
             if !std::mem::replace(searching, true) {
                 registry.sleep.search();

@@ -834,3 +834,46 @@ fn the_global_pool_is_never_shut_down() {
         assert_eq!(heist::global().submit(|| 1).join().unwrap(), 1);
     });
 }
+
+#[test]
+fn a_letter_that_a_leaving_worker_reads_runs_in_no_seat_of_a_new_one() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(2).spare_threads(0));
+        let joins = |pool: &ThreadPool| {
+            let one = |n: usize| pool.submit(move || n).join().unwrap();
+            (0..20_000).map(one).sum::<usize>()
+        };
+        let held = hold_all(&pool);
+        let (inside, go_on) = (Gate::default(), Held(Gate::default()));
+        thread::scope(|s| {
+            s.spawn(|| {
+                pool.broadcast(|index| {
+                    if index == 1 {
+                        inside.open();
+                        go_on.0.pass();
+                        assert_eq!(joins(&pool), 199_990_000);
+                    }
+                });
+            });
+            // The letters are there, and their readers at the gate.
+            thread::sleep(SOON);
+            pool.set_num_threads(1);
+            held.open();
+            inside.pass();
+            // The index is to be had again.
+            pool.set_num_threads(2);
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    let own = pool.clone();
+                    pool.submit(move || joins(&own))
+                })
+                .collect();
+            go_on.open();
+            for task in tasks {
+                assert_eq!(task.join().unwrap(), 199_990_000);
+            }
+        });
+        pool.wait_idle();
+        assert_balanced(&pool);
+    });
+}
