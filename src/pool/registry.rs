@@ -249,7 +249,10 @@ impl Registry {
         match started {
             Ok(handle) => {
                 self.count(|counters| &counters.wakeups, 1);
-                lock(&self.threads).handles.push(handle);
+                let handles = &mut lock(&self.threads).handles;
+                // Of threads that have ended, spares and surplus workers, the system would keep the stacks.
+                threads::let_go(handles);
+                handles.push(handle);
                 Ok(())
             }
             Err(error) => {

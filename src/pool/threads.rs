@@ -98,6 +98,14 @@ pub(super) fn stack_size(registry: &Registry) -> usize {
     registry.config.stack_size.unwrap_or_else(default)
 }
 
+/// Detaches the threads that have ended.
+pub(super) fn let_go(handles: &mut Vec<Handle>) {
+    #[cfg(not(loom))]
+    handles.retain(|handle| !handle.is_finished());
+    #[cfg(loom)]
+    let _ = handles;
+}
+
 /// Waits for the end of a thread.
 pub(super) fn join(handle: Handle) {
     // A pool thread catches every panic of the user's; one of our own has been printed.

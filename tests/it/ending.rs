@@ -877,3 +877,23 @@ fn a_letter_that_a_leaving_worker_reads_runs_in_no_seat_of_a_new_one() {
         assert_balanced(&pool);
     });
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn threads_that_left_leave_no_stacks() {
+    crate::support::isolated("ending::threads_that_left_leave_no_stacks", || {
+        let maps = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().count()
+        };
+        let pool = pool_with(|b| b.num_threads(1));
+        let before = maps();
+        for _ in 0..300 {
+            pool.set_num_threads(4);
+            pool.broadcast(|_| ());
+            pool.set_num_threads(1);
+        }
+        pool.shutdown_timeout(LONG).unwrap();
+        assert!(maps() < before + 200, "{before} {}", maps());
+    });
+}
