@@ -28,6 +28,8 @@ thread_local! {
     static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
     /// The slot that this thread was started for, from wherever it acts at the moment.
     static HOME: Cell<*const Slot> = const { Cell::new(ptr::null()) };
+    /// The number of the pool whose thread this was, once that thread is about to end.
+    static LEFT: Cell<u64> = const { Cell::new(0) };
     /// Below this address the stack is used up too far to begin a task there.
     static FLOOR: Cell<usize> = const { Cell::new(0) };
     /// The token of the task that runs here, whatever that is; null: it has none.
@@ -40,6 +42,7 @@ loom::thread_local! {
     static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
     static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
     static HOME: Cell<*const Slot> = Cell::new(ptr::null());
+    static LEFT: Cell<u64> = Cell::new(0);
     static FLOOR: Cell<usize> = Cell::new(0);
     static TOKEN: Cell<*const ()> = Cell::new(ptr::null());
 }
@@ -78,6 +81,19 @@ pub(crate) fn slot<'a>() -> Option<&'a Slot> {
 pub(super) fn set_home(slot: &Slot, stack: usize) {
     HOME.with(|cell| cell.set(slot));
     set_floor(stack);
+}
+
+/// The current thread is about to end: its slot may go before it does.
+pub(super) fn leave_home() {
+    if let Some(home) = home() {
+        LEFT.with(|cell| cell.set(home.registry().id));
+    }
+    HOME.with(|cell| cell.set(ptr::null()));
+}
+
+/// The number of the pool that the current thread was one of, at its very end. 0: none.
+pub(super) fn left() -> u64 {
+    LEFT.with(Cell::get)
 }
 
 /// From here on the thread may use this much stack before [`is_deep`]. Returns the limit before.

@@ -464,7 +464,7 @@ impl Registry {
     /// Whether the current thread is one of the pool's, or acts as a part of it at the moment.
     pub(crate) fn is_here(&self) -> bool {
         let here = context::slot().is_some_and(|slot| ptr::eq(slot.registry(), self));
-        here || context::home_in(self).is_some()
+        here || context::home_in(self).is_some() || context::left() == self.id
     }
 
     /// Threads end when they find nothing more to do.

@@ -85,6 +85,8 @@ fn live(birth: Birth) {
     worker::work(registry, slot);
     hook(&registry.config.on_thread_exit);
     registry.ended(slot);
+    // The registry may go with `birth`, and destructors of thread-locals are still to come.
+    context::leave_home();
 }
 
 /// What a thread gets, as far as is known: std's default may be changed by an environment variable.

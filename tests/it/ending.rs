@@ -897,3 +897,37 @@ fn threads_that_left_leave_no_stacks() {
         assert!(maps() < before + 200, "{before} {}", maps());
     });
 }
+
+/// Makes use of a pool when its thread is almost gone.
+struct Late(Option<ThreadPool>);
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        thread::sleep(SOON);
+        let pool = self.0.take().unwrap();
+        pool.scope(|s| s.spawn(|_| thread::sleep(SOON)));
+        let handle = pool.submit(|| ());
+        assert!(handle.wait_timeout(LONG));
+        pool.shutdown();
+    }
+}
+
+thread_local! {
+    static LATE: std::cell::RefCell<Option<(Late, mpsc::Sender<()>)>> = const { std::cell::RefCell::new(None) };
+}
+
+#[test]
+fn thread_locals_outlive_the_pool_that_their_thread_held_last() {
+    watched(|| {
+        let (pool, other) = (pool_with(|b| b.num_threads(1)), pool_with(|b| b));
+        let (send, receive) = mpsc::channel::<ThreadPool>();
+        let (ended, end) = mpsc::channel();
+        pool.spawn(move || {
+            LATE.set(Some((Late(Some(other)), ended)));
+            drop(receive.recv().unwrap());
+        });
+        send.send(pool).unwrap();
+        // The sender goes after the pool's user.
+        assert!(end.recv().is_err());
+    });
+}
