@@ -314,13 +314,15 @@ impl<T> Future for JoinHandle<T> {
         let task = self.task();
         if !task.is_finished() {
             let mut old = Vec::new();
+            // Before the lock: a waker is the user's code.
+            let waker = context.waker().clone();
             let pending = task.at_end(|list| {
                 let (wakers, rest) = std::mem::take(&mut list.waiters)
                     .into_iter()
                     .partition(|waiter| matches!(waiter, Waiter::Waker(_)));
                 old = wakers;
                 list.waiters = rest;
-                list.waiters.push(Waiter::Waker(context.waker().clone()));
+                list.waiters.push(Waiter::Waker(waker));
             });
             drop(old);
             if pending {

@@ -891,3 +891,26 @@ fn many_threads_poll_wait_and_cancel_one_handle() {
         assert!(pool.num_threads() == threads());
     });
 }
+
+#[test]
+fn a_waker_whose_clone_cancels_the_task_locks_nothing_up() {
+    use heist::CancelToken;
+    use std::task::{RawWaker, RawWakerVTable};
+    static TOKEN: OnceLock<CancelToken> = OnceLock::new();
+    static TABLE: RawWakerVTable = RawWakerVTable::new(clone, |_| (), |_| (), |_| ());
+    fn clone(_: *const ()) -> RawWaker {
+        TOKEN.get().unwrap().cancel();
+        RawWaker::new(std::ptr::null(), &TABLE)
+    }
+    on_pool(|pool| {
+        let _held = hold_all(pool);
+        let token = TOKEN.get_or_init(CancelToken::new);
+        let mut handle = pool.task().token(token).submit(|| ());
+        // SAFETY: the table's functions do nothing with the data.
+        let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TABLE)) };
+        let Poll::Ready(outcome) = poll(&mut handle, &waker) else {
+            panic!("it was cancelled before the handle could wait");
+        };
+        assert!(outcome.unwrap_err().is_cancelled());
+    });
+}
