@@ -403,6 +403,7 @@ impl TaskRef {
             slot.counters.executed.add(1);
             let _group = slot.enter_group(ptr::null());
             self.clone().run_claimed(slot);
+            slot.helped();
         }
         ours
     }
@@ -417,6 +418,7 @@ impl TaskRef {
         if self.claim() {
             slot.registry().gate.leave();
             self.run_claimed(slot);
+            slot.helped();
         } else {
             self.swept_up();
         }

@@ -316,6 +316,7 @@ impl Awaited for Scope<'_> {
         };
         self.withdraw(slot);
         worker::run_task(slot, task);
+        slot.helped();
         false
     }
 

@@ -280,15 +280,19 @@ pub(crate) fn wait_until(
     let may_run = !unwind::panicking();
     let any = registry.config.waits_any;
     let mut since: Option<Instant> = None;
-    let mut round = 0;
+    let (mut round, mut has_helped) = (0, false);
     while !awaited.is_done() {
         registry.check_fork();
         let helped = answer_mail()
             || (help && awaited.help(slot, round))
             || (may_run && any && run_any(registry, slot, round));
         if helped {
-            (since, round) = (None, 0);
+            (since, round, has_helped) = (None, 0, true);
             continue;
+        }
+        // Done with what there was to help with, for now: also where this waits on for long.
+        if std::mem::take(&mut has_helped) {
+            slot.helped();
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return awaited.is_done();
@@ -307,6 +311,9 @@ pub(crate) fn wait_until(
         } else {
             yield_thread();
         }
+    }
+    if has_helped {
+        slot.helped();
     }
     true
 }
@@ -513,7 +520,11 @@ pub(crate) fn yield_now() -> bool {
         return false;
     };
     slot.registry().check_fork();
-    answer_mail() || run_any(slot.registry(), slot, 0)
+    let ran = answer_mail() || run_any(slot.registry(), slot, 0);
+    if ran {
+        slot.helped();
+    }
+    ran
 }
 
 /// Takes a task of `group` or below from another slot's deque or from the strays; others that it meets become strays,
@@ -547,6 +558,15 @@ pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
 // ---- attention ----
 
 impl Slot {
+    /// Owner: ran somebody's task in the middle of something else, and may go on with that for long before it is free or leaves.
+    #[inline]
+    pub(crate) fn helped(&self) {
+        // In a task the pool is not idle anyway.
+        if !self.running.is_some() {
+            self.registry().look_idle();
+        }
+    }
+
     /// Owner: somebody asked for attention: give thieves something, and get one if they sleep.
     #[cold]
     pub(crate) fn attend(&self, need: Need) {

@@ -898,6 +898,52 @@ fn threads_that_left_leave_no_stacks() {
     });
 }
 
+#[test]
+fn a_wait_for_idleness_ends_while_a_guest_that_helped_stays() {
+    watched(|| {
+        // What the guest runs, at a gate.
+        type Body = fn(&ThreadPool, &Gate, &Gate);
+        let by_scope: Body = |_, begun, gate| {
+            heist::scope(|s| {
+                s.spawn(|_| {
+                    begun.open();
+                    gate.pass();
+                });
+            });
+        };
+        let by_join: Body = |pool, begun, gate| {
+            let (begun, gate) = (begun.clone(), gate.clone());
+            let task = move || {
+                begun.open();
+                gate.pass();
+            };
+            pool.submit(task).join().unwrap();
+        };
+        for body in [by_scope, by_join] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+            let held = hold_all(&pool);
+            let (begun, gate, stay) = (Gate::default(), Held::default(), Held::default());
+            thread::scope(|s| {
+                s.spawn(|| {
+                    pool.install(|| {
+                        body(&pool, &begun, &gate.0);
+                        stay.0.pass();
+                    });
+                });
+                begun.pass();
+                // The worker is free, and sleeps, before the guest's task ends.
+                held.open();
+                thread::sleep(SOON);
+                let waiting = s.spawn(|| pool.wait_idle());
+                thread::sleep(SOON);
+                gate.open();
+                waiting.join().unwrap();
+                stay.open();
+            });
+        }
+    });
+}
+
 /// Makes use of a pool when its thread is almost gone.
 struct Late(Option<ThreadPool>);
 

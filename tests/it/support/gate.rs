@@ -23,6 +23,7 @@ impl Gate {
 }
 
 /// Opens its gate when dropped, also when the test fails.
+#[derive(Default)]
 pub struct Held(pub Gate);
 
 impl Held {
