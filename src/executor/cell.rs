@@ -683,10 +683,11 @@ impl TaskRef {
                 }
             }
         });
-        wake_all(waiters);
+        // First: a scope among the waiters outlives what its task has returned.
         if !wanted {
             self.discard(registry);
         }
+        wake_all(waiters);
     }
 
     /// Drops an outcome that nobody will look at. A panic goes to the pool's handler.

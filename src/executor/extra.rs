@@ -4,6 +4,7 @@ use super::arrivals::Arrivals;
 use super::cell::TaskRef;
 use super::timer;
 use super::token::CancelToken;
+use crate::fork::ScopePtr;
 use crate::sleep::Parker;
 use crate::sync::{Arc, Mutex, lock};
 use std::ptr::NonNull;
@@ -26,6 +27,8 @@ pub(super) enum Waiter {
     Waker(Waker),
     /// One of several handles that somebody waits for.
     Member(Arc<Arrivals>, usize),
+    /// The scope that waits for a task which its handle has taken out of the scope's hands.
+    Scope(ScopePtr<'static>),
 }
 
 impl Waiter {
@@ -37,6 +40,9 @@ impl Waiter {
                 crate::unwind::catch(|| waker.wake()).unwrap_or_else(crate::unwind::drop_quietly)
             }
             Waiter::Member(arrivals, index) => arrivals.arrive(index),
+            // SAFETY: left there by the scope's own entry for the task, instead of counting it down. The task has ended just
+            // now, on a thread that runs it in the pool or, where it was cancelled, holds the pool meanwhile.
+            Waiter::Scope(scope) => unsafe { scope.end_one() },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cell::{self, TaskRef};
 use super::error::{JoinError, TaskId};
+use super::extra::Waiter;
 use super::handle::JoinHandle;
 use super::state::Birth;
 use crate::fork::Scope;
@@ -43,14 +44,19 @@ impl<'scope> Scope<'scope> {
         // SAFETY: what closure and result borrow outlives 'scope; the task below keeps the closure within the scope, the handle's type the
         // result within 'scope.
         let (task, header) = unsafe { cell::make(self.registry().id, birth, None, blocks, run) };
-        self.spawn_raw(move |_, fate| {
+        self.spawn_raw(move |scope, fate| {
             let task = TaskRef::of(task);
             match (fate, context::slot()) {
                 (Fate::Run, Some(slot)) if task.claim() => task.run_claimed(slot),
                 (Fate::Drop, _) if task.cancel(super::error::Cause::ShutDown) => {}
-                // Its handle has it, to run or to cancel: the scope must outlast that.
-                _ => drop(cell::wait(&task, None)),
+                // Its handle has it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but
+                // nobody need wait here.
+                _ => {
+                    let end = Waiter::Scope(scope.handle().erased());
+                    return !task.at_end(|list| list.waiters.push(end));
+                }
             }
+            true
         });
         // SAFETY: the birth counts a handle's reference, and here it is.
         let task = unsafe { TaskRef::from_header(header) };

@@ -12,4 +12,5 @@ mod models;
 
 pub use current::{current_thread_index, yield_now};
 pub use join::join;
+pub(crate) use scope::ScopePtr;
 pub use scope::{Scope, scope};

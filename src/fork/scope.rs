@@ -154,28 +154,33 @@ impl<'scope> Scope<'scope> {
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
-        self.spawn_raw(move |scope, fate| match fate {
-            Fate::Run => scope.ended(unwind::catch(|| f(scope))),
-            Fate::Drop => {
-                unwind::drop_quietly(f);
-                scope.dropped();
+        self.spawn_raw(move |scope, fate| {
+            match fate {
+                Fate::Run => scope.ended(unwind::catch(|| f(scope))),
+                Fate::Drop => {
+                    unwind::drop_quietly(f);
+                    scope.dropped();
+                }
             }
+            true
         });
     }
 
-    /// Spawns a task that is told its fate, counts its end itself, and does not unwind.
+    /// Spawns a task that is told its fate, counts its end itself, and does not unwind. It returns whether it has ended; if not,
+    /// somebody is to call [`ScopePtr::end_one`].
     #[inline]
     pub(crate) fn spawn_raw<F>(&self, f: F)
     where
-        F: FnOnce(&Scope<'scope>, Fate) + Send + 'scope,
+        F: FnOnce(&Scope<'scope>, Fate) -> bool + Send + 'scope,
     {
         let scope = self.handle();
         let task = move |fate| {
             let scope = scope;
             // SAFETY: the scope waits until the task is counted down, below.
             let scope = unsafe { scope.get() };
-            f(scope, fate);
-            scope.count_down(scope.here());
+            if f(scope, fate) {
+                scope.count_down(scope.here());
+            }
         };
         let registry = self.registry();
         registry.check_fork();
@@ -268,7 +273,7 @@ impl<'scope> Scope<'scope> {
     fn count_down(&self, slot: Option<&Slot>) {
         let (registry, owner) = (self.registry, self.owner);
         if self.count(slot, -1) == Some(PARKED) {
-            // The scope may be gone; registry and slot are not: this thread takes part in the pool.
+            // The scope may be gone; registry and slot are not: this thread takes part in the pool, or holds it.
             // SAFETY: as said.
             let (registry, owner) = (unsafe { &*registry }, unsafe { &*owner });
             registry.wake(owner.id);
@@ -348,10 +353,25 @@ pub(crate) struct ScopePtr<'scope>(*const Scope<'scope>);
 unsafe impl Send for ScopePtr<'_> {}
 
 impl<'scope> ScopePtr<'scope> {
+    /// Without the lifetime, to be kept where that cannot be named.
+    pub(crate) fn erased(self) -> ScopePtr<'static> {
+        ScopePtr(self.0.cast())
+    }
+
     /// # Safety
     /// The scope has not counted the caller's task down.
     pub(crate) unsafe fn get<'a>(&self) -> &'a Scope<'scope> {
         // SAFETY: forwarded.
         unsafe { &*self.0 }
+    }
+
+    /// Ends a task that has not counted itself down.
+    ///
+    /// # Safety
+    /// As for `get`, it is called once for that task, and the calling thread takes part in the scope's pool or keeps it alive.
+    pub(crate) unsafe fn end_one(self) {
+        // SAFETY: forwarded.
+        let scope = unsafe { self.get() };
+        scope.count_down(scope.here());
     }
 }

@@ -1,8 +1,12 @@
 //! Tasks that wait for tasks, in every way that locks up other pools.
 
-use crate::support::{Gate, Held, hold_all, on_pool, on_pool_of, pool_with, serial_fib, watched};
+use crate::support::{
+    Gate, Held, Ledger, hold_all, on_pool, on_pool_of, pool_with, serial_fib, watched,
+};
 use heist::{JoinHandle, ThreadPool};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// Where a task finds the handle that it is to join.
 type Link = OnceLock<Mutex<Option<JoinHandle<usize>>>>;
@@ -365,5 +369,99 @@ fn outside_threads_join_while_all_workers_are_blocked() {
         gate.open();
         pool.install(|| handle.join()).unwrap();
         drop(held);
+    });
+}
+
+#[test]
+fn a_scoped_task_that_is_joined_meets_its_own_place_in_the_queue() {
+    watched(|| {
+        for pool in single() {
+            let yielding = |pool: &ThreadPool| {
+                pool.scope(|s| {
+                    let handle = s.submit(|_| {
+                        while heist::yield_now() {}
+                        1
+                    });
+                    handle.join().unwrap()
+                })
+            };
+            assert_eq!(yielding(&pool), 1);
+            let own = pool.clone();
+            assert_eq!(pool.submit(move || yielding(&own)).join().unwrap(), 1);
+            let from_a_stream = pool.scope(|s| {
+                s.imap(0..10, |n| {
+                    heist::yield_now();
+                    n
+                })
+                .map(Result::unwrap)
+                .sum::<u32>()
+            });
+            assert_eq!(from_a_stream, 45);
+        }
+    });
+}
+
+#[test]
+fn scoped_tasks_that_their_handles_run_keep_no_worker() {
+    watched(|| {
+        for workers in 1..=3 {
+            let pool = pool_with(|b| b.num_threads(workers).spare_threads(0));
+            pool.scope(|s| {
+                let pool = &pool;
+                let mut handle = s.submit(move |_| {
+                    // Whoever comes across the places of these tasks in the queue has had the time to.
+                    thread::sleep(Duration::from_millis(20));
+                    assert!(pool.submit(|| ()).wait_timeout(Duration::from_secs(20)));
+                });
+                for _ in 0..workers {
+                    let inner = handle;
+                    handle = s.submit(move |_| {
+                        thread::sleep(Duration::from_millis(20));
+                        inner.join().unwrap();
+                    });
+                }
+                handle.join().unwrap();
+            });
+        }
+    });
+}
+
+#[test]
+fn a_scope_outlasts_tasks_that_run_elsewhere() {
+    watched(|| {
+        let (pool, other) = (pool_with(|b| b), pool_with(|b| b.num_threads(1)));
+        for cancels in [false, true] {
+            for _ in 0..200 {
+                let results = Ledger::new(20);
+                let mut tickets = results.tickets();
+                thread::scope(|threads| {
+                    pool.scope(|s| {
+                        for ticket in tickets.drain(..) {
+                            let captured = &results;
+                            let handle = s.submit(move |_| {
+                                drop(ticket);
+                                captured
+                            });
+                            let other = &other;
+                            threads.spawn(move || {
+                                if cancels {
+                                    handle.cancel();
+                                    return;
+                                }
+                                other.install(|| assert!(handle.join().is_ok()));
+                            });
+                        }
+                    });
+                    // All have been dropped by now.
+                    results.assert_settled();
+                });
+            }
+        }
+        pool.wait_idle();
+        let stats = pool.stats();
+        assert_eq!(
+            stats.submitted,
+            stats.completed + stats.failed + stats.cancelled
+        );
     });
 }
