@@ -145,8 +145,8 @@ impl State {
     /// Queued becomes running. False: somebody else has it.
     #[inline]
     pub(super) fn claim(&self) -> bool {
-        // ORDERING: Relaxed: the queue has handed the word over.
-        let seen = self.0.load(Ordering::Relaxed);
+        // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell, and the store below hides that from `end`.
+        let seen = self.0.load(Ordering::Acquire);
         // Nobody else can touch the word of a task without handle and extras.
         if seen == ONE_REF | QUEUED {
             self.0.store(ONE_REF | RUNNING, Ordering::Relaxed);
