@@ -4,7 +4,7 @@
 
 use super::cell::TaskRef;
 use super::error::TaskId;
-use crate::sys;
+use crate::{sys, unwind};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
@@ -80,7 +80,10 @@ fn run() {
             Some(first) if first.key().0 <= now => {
                 let task = first.remove();
                 drop(queue);
-                task.expire();
+                // If the pool goes here, so do its hooks, which are the user's: the thread is everybody's and must live.
+                if let Err(payload) = unwind::catch(|| task.expire()) {
+                    unwind::drop_quietly(payload);
+                }
                 drop(task);
                 queue = self::queue();
                 continue;
