@@ -250,3 +250,40 @@ fn a_fork_inside_a_guest_hangs_nowhere() {
         }
     });
 }
+
+#[test]
+fn a_wait_for_a_handle_fails_with_advice_in_the_child() {
+    isolated("a_wait_for_a_handle_fails_with_advice_in_the_child", || {
+        let pool = pool_with(|builder| builder.num_threads(2));
+        let (go, gate) = std::sync::mpsc::channel::<()>();
+        let task = || false;
+        let mut handles = vec![pool.submit(move || gate.recv().is_ok())];
+        handles.extend((0..2).map(|_| pool.submit(task)));
+        let mut set = heist::JoinSet::new(&pool);
+        let (go_set, gate_set) = std::sync::mpsc::channel::<()>();
+        set.spawn(move || gate_set.recv().is_ok());
+        while pool.stats().queued > 0 {
+            std::thread::yield_now();
+        }
+        let first = handles.remove(0);
+        fails_with_advice("wait_timeout", || {
+            first.wait_timeout(std::time::Duration::MAX)
+        });
+        fails_with_advice("wait", || {
+            heist::wait(std::slice::from_ref(&first), heist::WaitFor::All, None)
+        });
+        fails_with_advice("join_next", || set.join_next());
+        // What has ended can be had.
+        for handle in handles {
+            while !handle.is_finished() {
+                std::thread::yield_now();
+            }
+            returns("join", "true", || handle.join().is_ok().to_string());
+        }
+        returns("a handle that goes", "", || {
+            drop(first);
+            String::new()
+        });
+        drop((go, go_set));
+    });
+}

@@ -15,6 +15,7 @@ use crate::pool::worker::{self, Event};
 use crate::pool::{self, Registry, Slot, context};
 use crate::sleep::Parker;
 use crate::sync::{Arc, AtomicPtr, Ordering, lock};
+use crate::sys;
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
 use std::cell::UnsafeCell;
@@ -754,6 +755,20 @@ impl TaskRef {
         list.called_abroad
     }
 
+    /// Before a wait.
+    ///
+    /// # Panics
+    /// In a forked child, where nobody will end it.
+    pub(super) fn check_fork(&self) {
+        // A process that is nobody's child in this sense need not look further.
+        if sys::forks() != 0
+            && !self.is_finished()
+            && let Some(registry) = pool::pool(self.head().pool)
+        {
+            registry.check_fork();
+        }
+    }
+
     /// The number of its pool.
     pub(super) fn pool(&self) -> u64 {
         self.head().pool
@@ -793,5 +808,6 @@ fn lose(payload: Option<Payload>, registry: Option<&Registry>) {
 
 /// Waits for a task; see [`worker::block`].
 pub(super) fn wait(task: &TaskRef, deadline: Option<std::time::Instant>) -> bool {
+    task.check_fork();
     worker::block(task, deadline)
 }

@@ -313,6 +313,7 @@ impl<T> Future for JoinHandle<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let task = self.task();
         if !task.is_finished() {
+            task.check_fork();
             let mut old = Vec::new();
             // Before the lock: a waker is the user's code.
             let waker = context.waker().clone();

@@ -6,6 +6,7 @@ use super::extra::Waiter;
 use super::handle::{JoinHandle, after, run_here};
 use crate::pool::{ThreadPool, worker};
 use crate::sync::Arc;
+use crate::sys;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -15,6 +16,15 @@ pub(super) fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: 
     let member = || Waiter::Member(Arc::clone(arrivals), index);
     if !handle.task().at_end(|list| list.waiters.push(member())) {
         arrivals.arrive(index);
+    }
+}
+
+/// See [`TaskRef::check_fork`](super::cell::TaskRef::check_fork).
+fn check_fork<'a, T: 'a>(handles: impl IntoIterator<Item = &'a JoinHandle<T>>) {
+    if sys::forks() != 0 {
+        for handle in handles {
+            handle.task().check_fork();
+        }
     }
 }
 
@@ -117,6 +127,7 @@ impl<T> Iterator for AsCompleted<T> {
                 let mut handle = self.handles[index].take()?;
                 return Some((index, handle.take()));
             }
+            check_fork(self.handles.iter().flatten());
             self.help();
             self.timed_out = !worker::block(&*self.arrivals, self.deadline);
         }
@@ -194,6 +205,7 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
             };
             continue;
         }
+        check_fork(handles);
         while timeout.is_none()
             && let Some(handle) = unstarted.find(|handle| handle.task().is_queued())
         {
@@ -363,6 +375,7 @@ impl<T> JoinSet<T> {
                 }
                 return joined;
             }
+            self.pool.registry().check_fork();
             self.help();
             worker::block(&*self.arrivals, None);
         }

@@ -380,6 +380,7 @@ impl<R> Iterator for Imap<'_, R> {
             self.fill();
             let first = self.flights.front()?;
             if !first.handle.is_finished() {
+                self.source.pool.registry().check_fork();
                 self.source.help(&first.handle);
                 if !worker::block(first.handle.task(), self.source.deadline) {
                     self.source.timed_out = true;
@@ -477,6 +478,7 @@ impl<R> Iterator for ImapUnordered<'_, R> {
             if self.flights.is_empty() {
                 return None;
             }
+            self.source.pool.registry().check_fork();
             self.help();
             if !worker::block(&*self.arrivals, self.source.deadline) {
                 self.source.timed_out = true;
