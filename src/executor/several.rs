@@ -353,6 +353,11 @@ impl<T: Send + 'static> JoinSet<T> {
         let (id, index) = (handle.id(), self.next);
         self.next += 1;
         enrol(&handle, &self.arrivals, index);
+        if self.unstarted.len() > 2 * self.handles.len() + 16 {
+            // Behind one that is slow, most have been joined.
+            let handles = &self.handles;
+            self.unstarted.retain(|index| handles.contains_key(index));
+        }
         self.handles.insert(index, handle);
         self.unstarted.push_back(index);
         id

@@ -433,6 +433,11 @@ impl<'a, R> ImapUnordered<'a, R> {
     fn fill(&mut self) {
         while let Some(flight) = self.source.next() {
             enrol(&flight.handle, &self.arrivals, flight.first);
+            if self.unstarted.len() > 2 * self.flights.len() + 16 {
+                // Nobody has needed help for long: most of these have landed.
+                let flights = &self.flights;
+                self.unstarted.retain(|first| flights.contains_key(first));
+            }
             self.unstarted.push_back(flight.first);
             self.flights.insert(flight.first, flight);
             if self.arrivals.is_set() {
