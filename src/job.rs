@@ -327,6 +327,12 @@ impl Task {
         unsafe { self.0.as_ref() }.group
     }
 
+    /// Whether this is what ends it: then its block is built as that function expects. A false no is possible.
+    pub(crate) fn is_ended_by(&self, resolve: Resolve) -> bool {
+        // SAFETY: the block is alive as long as the task.
+        ptr::fn_addr_eq(unsafe { self.0.as_ref() }.resolve, resolve)
+    }
+
     /// The slot of the thread that waits for it, if any does.
     pub(crate) fn waiter(&self) -> Option<usize> {
         // SAFETY: a pending task keeps its scope waiting.

@@ -433,8 +433,9 @@ impl TaskRef {
     /// Whether the task in that block, which comes from a detached deque, needs nothing any more.
     pub(super) fn is_dead(task: &Task) -> bool {
         let header = task.header().cast::<Header>();
-        // SAFETY: detached deques hold cells only, and the task holds a reference.
-        !unsafe { header.as_ref() }.state.is_queued()
+        // Deques hold other blocks too: those of `run` come from the lanes. They are alive.
+        // SAFETY: a cell, and the task holds a reference.
+        task.is_ended_by(resolve) && !unsafe { header.as_ref() }.state.is_queued()
     }
 
     /// Runs a task that the caller has claimed, on `slot`, which is its pool's.

@@ -5,6 +5,7 @@ use crate::support::{
 };
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -129,6 +130,34 @@ fn a_closure_that_a_shutdown_drops_is_gone_before_run_returns() {
             running.join().unwrap();
             held.open();
             shutdown.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn a_join_takes_no_closure_of_run_for_an_ended_task() {
+    on_pool_of(1, |pool| {
+        let held = hold_all(pool);
+        let (send, receive) = mpsc::channel::<heist::JoinHandle<u32>>();
+        let first = pool.submit(move || receive.recv().unwrap().join().unwrap());
+        let queued = |n: usize| spin_until(|| pool.stats().queued == n);
+        queued(1);
+        thread::scope(|s| {
+            // Its first word is odd, whatever that may say about a task.
+            let (odd, even) = (u128::MAX, 2);
+            let ran: Vec<_> = (2..5)
+                .map(|n| {
+                    let running = s.spawn(move || pool.run(move || odd - even));
+                    queued(n);
+                    running
+                })
+                .collect();
+            send.send(pool.submit(|| 5)).unwrap();
+            held.open();
+            assert_eq!(first.join().unwrap(), 5);
+            for running in ran {
+                assert_eq!(running.join().unwrap(), u128::MAX - 2);
+            }
         });
     });
 }
