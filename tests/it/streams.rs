@@ -524,14 +524,16 @@ fn a_timeout_ends_with_one_error_and_cancels_the_rest() {
                     assert!(s.has_timed_out());
                     assert!(s.next().is_none() && s.next().is_none());
                     assert!(s.has_timed_out());
-                    assert_eq!(pool.stats().cancelled - before, 5, "{kind:?}");
-                    assert_eq!(ledger.dropped(), 5, "the closures are gone");
+                    let cancelled = pool.stats().cancelled - before;
+                    assert!((1..=5).contains(&cancelled), "{kind:?}: {cancelled}");
+                    // Or the whole window, if there was time to fill it.
+                    assert!(limit.is_zero() || cancelled == 5, "{kind:?}: {cancelled}");
+                    assert_eq!(ledger.dropped() as u64, cancelled, "closures are gone");
                 });
                 held.open();
                 pool.wait_idle();
                 assert_eq!(ledger.dropped(), 100);
                 ledger.assert_settled();
-                assert_eq!(pool.stats().cancelled - before, 5);
             }
         }
     });
