@@ -1,8 +1,8 @@
 //! `Scope::submit`: tasks with handles that borrow.
 
 use crate::support::{
-    Gate, Held, Ledger, Ticket, hold_all, on_pool, outcome, panic_of, payload_text, pool_with,
-    spin_until, threads, watched,
+    Gate, Held, Ledger, Ticket, hold_all, on_pool, on_pool_of, outcome, panic_of, payload_text,
+    pool_with, spin_until, threads, watched,
 };
 use heist::{CancelToken, Scope, ScopedJoinHandle, ThreadPool};
 use std::cell::Cell;
@@ -148,7 +148,8 @@ fn a_handle_is_joined_in_another_task_or_inside_a_join() {
 
 #[test]
 fn a_handle_is_joined_on_a_thread_outside_the_pool() {
-    on_pool(|pool| {
+    // The body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         let number = 7;
         pool.scope(|s| {
             let handle = s.submit(|_| &number);
@@ -270,7 +271,8 @@ fn a_cancelled_task_does_not_run_and_the_scope_ends() {
 
 #[test]
 fn a_running_task_is_not_cancelled() {
-    on_pool(|pool| {
+    // The body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         let held = Held(Gate::default());
         let (gate, begun) = (&held.0, AtomicUsize::new(0));
         pool.scope(|s| {
