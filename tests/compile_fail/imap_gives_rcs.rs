@@ -1,5 +1,5 @@
 // Results come from other threads.
-//@ E0277: `Rc<i32>` cannot be sent between threads safely
+//@ E0277: `Rc<{integer}>` cannot be sent between threads safely
 
 use std::rc::Rc;
 

@@ -317,8 +317,8 @@ fn no_more_than_the_window_is_pulled_and_not_given_out() {
                     settings,
                     input,
                     |n| n,
-                    |mut s| {
-                        while let Some((_, result)) = s.next() {
+                    |s| {
+                        for (_, result) in s {
                             result.unwrap();
                             alive.set(alive.get() - 1);
                         }
@@ -737,8 +737,8 @@ fn neither_item_nor_result_is_kept_after_it_was_given_out() {
                     (Arc::downgrade(&item), Arc::new(*item))
                 };
                 let input = (0..40).map(Arc::new);
-                stream(pool, kind, window(6, chunk), input, f, |mut s| {
-                    while let Some((_, result)) = s.next() {
+                stream(pool, kind, window(6, chunk), input, f, |s| {
+                    for (_, result) in s {
                         let (item, result) = result.unwrap();
                         assert_eq!(item.strong_count(), 0, "{kind:?}");
                         assert_eq!(Arc::strong_count(&result), 1, "{kind:?}");
