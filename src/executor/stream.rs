@@ -5,7 +5,7 @@
 //! while nobody asks.
 
 use super::arrivals::Arrivals;
-use super::error::JoinError;
+use super::error::{JoinError, TaskId};
 use super::handle::{JoinHandle, after, run_here};
 use super::several::enrol;
 use crate::fork::Scope;
@@ -73,6 +73,8 @@ struct Source<'a, R> {
     pulled: usize,
     exhausted: bool,
     timed_out: bool,
+    /// The task that was submitted last.
+    last: Option<TaskId>,
 }
 
 /// Whose threads run the items.
@@ -102,6 +104,7 @@ impl<'a, R> Source<'a, R> {
             pulled: 0,
             exhausted: false,
             timed_out: false,
+            last: None,
         }
     }
 
@@ -110,17 +113,38 @@ impl<'a, R> Source<'a, R> {
         let threads = self.pool.registry().sleep.target();
         let window = self.window.unwrap_or(4 * threads).max(1);
         let chunk = self.chunk.clamp(1, window);
-        if self.exhausted || self.timed_out || self.alive + chunk > window {
+        if self.exhausted || self.alive + chunk > window || self.is_late() {
             return None;
         }
         // So it stays if the input panics.
         self.exhausted = true;
         let (handle, len) = (self.pull)(chunk)?;
-        self.exhausted = false;
+        // A short chunk has met the end: who is not fused must not be asked again.
+        self.exhausted = len < chunk;
+        self.last = Some(handle.id());
         let first = self.pulled;
         self.alive += len;
         self.pulled += len;
         Some(Flight { handle, first, len })
+    }
+
+    /// Whether no more is to be pulled: once something was, the time may be over.
+    fn is_late(&self) -> bool {
+        self.timed_out || self.pulled > 0 && self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The error of a stream whose time was over before its input, though all results had been given out.
+    fn cut_short(&mut self) -> Option<JoinError> {
+        if self.exhausted || self.timed_out || !self.is_over() {
+            return None;
+        }
+        self.timed_out = true;
+        Some(JoinError::timed_out(self.last?, None))
     }
 
     /// Runs a task that nobody has begun, unless there is a time limit.
@@ -378,7 +402,9 @@ impl<R> Iterator for Imap<'_, R> {
                 return Some(result);
             }
             self.fill();
-            let first = self.flights.front()?;
+            let Some(first) = self.flights.front() else {
+                return self.source.cut_short().map(Err);
+            };
             if !first.handle.is_finished() {
                 self.source.pool.registry().check_fork();
                 self.source.help(&first.handle);
@@ -475,13 +501,20 @@ impl<R> Iterator for ImapUnordered<'_, R> {
             self.fill();
             let landed = &mut self.landed;
             if let Some(first) = self.arrivals.next() {
-                if let Some(flight) = self.flights.remove(&first) {
+                let flight = self.flights.remove(&first);
+                while let Some(first) = self.unstarted.front()
+                    && !self.flights.contains_key(first)
+                {
+                    self.unstarted.pop_front();
+                }
+                if let Some(flight) = flight {
                     flight.land(|index, result| landed.push_back((index, result)));
                 }
                 continue;
             }
             if self.flights.is_empty() {
-                return None;
+                let index = self.source.pulled;
+                return self.source.cut_short().map(|error| (index, Err(error)));
             }
             self.source.pool.registry().check_fork();
             self.help();
