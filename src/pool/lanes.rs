@@ -1,6 +1,6 @@
 //! The pool's queues of detached tasks, one for each priority.
 
-use super::queue::{Injector, Local};
+use super::queue::Injector;
 use crate::job::Task;
 
 /// Which of the waiting tasks come first. It says nothing about tasks that run.
@@ -46,27 +46,19 @@ impl Lanes {
         }
     }
 
-    /// What a worker takes at its `turn`th look: high tasks, then its own; now and then something else first. `newer`: its own may be newer than
-    /// what is in the normal lane, for they did not all come from there.
-    pub(super) fn steal_first(
-        &self,
-        turn: u32,
-        newer: bool,
-        own: impl Fn() -> Option<Task>,
-    ) -> Option<Task> {
-        let normal = || self.normal.steal();
+    /// What comes before a worker's own tasks, at its `turn`th look.
+    pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
         let fair = match turn % TURNS {
-            0 if newer => normal(),
-            0 => own().or_else(normal),
+            0 => self.normal.steal(),
             64 => self.low.steal(),
             _ => None,
         };
-        fair.or_else(|| self.high.steal()).or_else(own)
+        fair.or_else(|| self.high.steal())
     }
 
-    /// What comes before other workers' tasks. Some of the next go to the worker's own deque, `to`.
-    pub(super) fn steal_next(&self, to: &Local) -> Option<Task> {
-        self.high.steal().or_else(|| self.normal.steal_some(to))
+    /// What comes before other workers' detached tasks.
+    pub(super) fn steal_next(&self) -> Option<Task> {
+        self.high.steal().or_else(|| self.normal.steal())
     }
 
     /// What comes last.
@@ -75,8 +67,7 @@ impl Lanes {
     }
 
     pub(super) fn steal(&self) -> Option<Task> {
-        let first = self.high.steal().or_else(|| self.normal.steal());
-        first.or_else(|| self.steal_last())
+        self.steal_next().or_else(|| self.steal_last())
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -58,13 +58,6 @@ mod real {
             }
             insist(|| self.0.steal())
         }
-        /// Takes the oldest, and moves some of the next to `to`, from which they are popped in their order.
-        pub(crate) fn steal_some(&self, to: &Local) -> Option<Task> {
-            if self.0.is_empty() {
-                return None;
-            }
-            insist(|| self.0.steal_batch_and_pop(&to.0))
-        }
         pub(crate) fn len(&self) -> usize {
             self.0.len()
         }
@@ -162,13 +155,6 @@ mod model {
         }
         pub(crate) fn steal(&self) -> Option<Task> {
             self.0.take(VecDeque::pop_front)
-        }
-        pub(crate) fn steal_some(&self, to: &Local) -> Option<Task> {
-            let first = self.steal()?;
-            if let Some(second) = self.steal() {
-                to.push(second);
-            }
-            Some(first)
         }
         pub(crate) fn len(&self) -> usize {
             self.0.len()

@@ -1,6 +1,5 @@
 //! A slot: the place from which one thread takes part in one pool.
 
-use super::lanes::Lanes;
 use super::queue::{Local, Stealer};
 use super::registry::Registry;
 use crate::blocks::Blocks;
@@ -76,8 +75,6 @@ struct Owner {
     blocks: Blocks,
     /// State of the victim picker.
     random: Cell<u32>,
-    /// Detached tasks were pushed here since some were last taken from a lane.
-    pushed: Cell<bool>,
     /// Looks for work so far.
     turns: Cell<u32>,
 }
@@ -111,7 +108,6 @@ impl Slot {
                 group: Cell::new(ptr::null()),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
-                pushed: Cell::new(false),
                 turns: Cell::new(0),
             }),
         }
@@ -137,7 +133,6 @@ impl Slot {
     /// Owner: pushes a detached task and looks whether somebody wants to know.
     #[inline]
     pub(crate) fn push_detached(&self, task: Task) {
-        self.owner.pushed.set(true);
         self.owner.detached.push(task);
         if self.ring.attention_due(self.ring.depth()) {
             self.attend(Need::Worker);
@@ -147,17 +142,6 @@ impl Slot {
     /// Owner, free: the newest detached task of the own deque.
     pub(crate) fn pop_detached(&self) -> Option<Task> {
         self.owner.detached.pop()
-    }
-
-    /// Owner, free: the oldest detached task of the lanes. Some of the next come along to the own deque.
-    pub(super) fn take_detached(&self, lanes: &Lanes) -> Option<Task> {
-        self.owner.pushed.set(false);
-        let task = lanes.steal_next(&self.owner.detached);
-        if task.is_some() && self.detached.len() > 0 {
-            // In transit they were in no queue: who looked then may sleep now.
-            self.registry().published(Need::Worker);
-        }
-        task
     }
 
     /// Owner: pushes a scope's task and looks whether somebody wants to know.
@@ -213,16 +197,16 @@ impl Slot {
         x as usize
     }
 
-    /// Owner: whether it has pushed detached tasks since it last took some from a lane.
-    pub(super) fn has_pushed(&self) -> bool {
-        self.owner.pushed.get()
-    }
-
     /// Owner: counts its calls.
     pub(crate) fn turn(&self) -> u32 {
-        let turn = self.owner.turns.get().wrapping_add(1);
+        let turn = self.turns().wrapping_add(1);
         self.owner.turns.set(turn);
         turn
+    }
+
+    /// Owner: how often it has counted.
+    pub(crate) fn turns(&self) -> u32 {
+        self.owner.turns.get()
     }
 
     // ---- anybody ----

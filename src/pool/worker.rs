@@ -104,7 +104,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
                     .then(|| steal_detached(registry, slot))
                     .flatten()
             } else {
-                raid_all(registry, slot, 0)
+                next_in_lane(registry, slot).or_else(|| raid_all(registry, slot, 0))
             }
         });
         if let Some(work) = work {
@@ -135,9 +135,8 @@ fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     if let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
-    let own = || slot.pop_task().or_else(|| slot.pop_detached());
-    let (turn, newer) = (slot.turn(), slot.has_pushed());
-    let task = registry.lanes.steal_first(turn, newer, own);
+    let first = registry.lanes.steal_first(slot.turn());
+    let task = first.or_else(|| slot.pop_task().or_else(|| slot.pop_detached()));
     task.map(Work::Task)
 }
 
@@ -148,8 +147,17 @@ fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
         let mut stolen = others.filter_map(|victim| victim.detached.steal());
         stolen.next().inspect(|_| slot.counters.stolen.add(1))
     };
-    let task = slot.take_detached(&registry.lanes).or_else(others);
+    let task = registry.lanes.steal_next().or_else(others);
     task.or_else(|| registry.lanes.steal_last()).map(Work::Task)
+}
+
+/// While there are tasks in the lanes a worker looks at what others have only now and then: a look at every ring for each small
+/// task costs more than the task.
+const RAID_TURN: u32 = 8;
+
+fn next_in_lane(registry: &Registry, slot: &Slot) -> Option<Work> {
+    let task = (!slot.turns().is_multiple_of(RAID_TURN)).then(|| registry.lanes.steal_next());
+    task.flatten().map(Work::Task)
 }
 
 /// Keeps looking for a while. Only one searcher spins: with `others` about, one round is enough.
