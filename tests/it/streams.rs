@@ -589,7 +589,8 @@ fn a_stream_that_ends_in_time_has_not_timed_out() {
 
 #[test]
 fn a_timeout_ends_an_endless_stream_whose_results_are_always_there() {
-    on_pool(|pool| {
+    // A scope's body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         for kind in KINDS {
             let settings = Settings {
                 window: Some(4),
