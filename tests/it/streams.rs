@@ -368,7 +368,8 @@ fn the_window_is_filled_while_the_first_result_is_missing() {
 
 #[test]
 fn a_slow_item_does_not_keep_the_others_back_if_order_does_not_matter() {
-    on_pool(|pool| {
+    // A scope's body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         for kind in [Kind::Unordered, Kind::ScopedUnordered] {
             let held = Held(Gate::default());
             let (gate, begun) = (held.0.clone(), Arc::new(AtomicBool::new(false)));
@@ -588,7 +589,8 @@ fn a_stream_that_ends_in_time_has_not_timed_out() {
 
 #[test]
 fn a_timeout_ends_an_endless_stream_whose_results_are_always_there() {
-    on_pool(|pool| {
+    // A scope's body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         for kind in KINDS {
             let settings = Settings {
                 window: Some(4),
@@ -665,7 +667,8 @@ fn a_drop_cancels_what_has_not_begun() {
 
 #[test]
 fn a_drop_lets_what_has_begun_end() {
-    on_pool(|pool| {
+    // A scope's body keeps its seat as a guest.
+    on_pool_of(threads().max(2), |pool| {
         for kind in KINDS {
             let held = Held(Gate::default());
             let gate = held.0.clone();
