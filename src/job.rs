@@ -240,7 +240,7 @@ pub(crate) struct Group {
     waiter: usize,
 }
 
-// SAFETY: an immutable pointer, followed only by `reaches`, which says when it may be.
+// SAFETY: an immutable pointer, followed only by `Task::belongs_to`, which says when it may be.
 unsafe impl Sync for Group {}
 // SAFETY: likewise.
 unsafe impl Send for Group {}

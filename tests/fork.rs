@@ -13,7 +13,7 @@ use support::{fib, isolated, outcome, payload_text, pool, pool_with, serial_fib}
 
 /// What became of a forked child.
 #[derive(Debug)]
-#[allow(dead_code, reason = "what is in it is printed when a test fails")]
+#[expect(dead_code, reason = "what is in it is printed when a test fails")]
 enum Child {
     Returned(String),
     Panicked(String),

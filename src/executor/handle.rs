@@ -190,8 +190,9 @@ impl<T> JoinHandle<T> {
     /// Whether the task has finished without a result.
     pub(super) fn is_error(&self) -> bool {
         let task = self.task();
-        // SAFETY: finished, and the handle is borrowed: the outcome stays there, and nobody writes.
-        task.is_finished()
+        // SAFETY: finished, not taken, and the handle is borrowed: the outcome stays there, and nobody writes.
+        !self.taken
+            && task.is_finished()
             && unsafe { task.outcome().cast::<Result<T, JoinError>>().as_ref() }.is_err()
     }
 

@@ -34,7 +34,7 @@ use std::{fmt, ptr, slice};
 /// assert_eq!(doubled, [2, 8, 14, 20]);
 /// # Ok::<(), heist::BuildError>(())
 /// ```
-#[allow(
+#[expect(
     clippy::len_without_is_empty,
     reason = "a cut asks for the length only"
 )]

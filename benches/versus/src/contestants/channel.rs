@@ -1,6 +1,6 @@
 //! A pool of threads on a crossbeam channel, and an ordered stream by bounded ones: what one builds from good parts.
 
-use super::{Peer, SubmitPeer, promise, receive};
+use super::{Peer, SpawnPeer};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::VecDeque;
 use std::thread::{self, JoinHandle};
@@ -41,39 +41,13 @@ impl Drop for Channel {
     }
 }
 
-impl SubmitPeer for Channel {
-    type Handle<T: Send + 'static> = oneshot::Receiver<T>;
-
-    fn submit<T, F>(&self, task: F) -> oneshot::Receiver<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-    {
-        let (task, receiver) = promise(task);
-        self.spawn(task);
-        receiver
-    }
-
-    fn spawn<F>(&self, task: F)
+impl SpawnPeer for Channel {
+    fn spawn_task<F>(&self, task: F)
     where
         F: FnOnce() + Send + 'static,
     {
         let tasks = self.tasks.as_ref().expect("dropped last");
         tasks.send(Box::new(task)).expect("a worker panicked");
-    }
-
-    fn join_all<T>(&self, handles: Vec<oneshot::Receiver<T>>, each: impl FnMut(T) + Send)
-    where
-        T: Send + 'static,
-    {
-        handles.into_iter().map(receive).for_each(each);
-    }
-
-    fn join<T>(&self, handle: oneshot::Receiver<T>) -> T
-    where
-        T: Send + 'static,
-    {
-        receive(handle)
     }
 }
 

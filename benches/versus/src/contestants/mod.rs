@@ -108,21 +108,49 @@ pub trait SubmitPeer: Peer + Sync {
         T: Send + 'static;
 }
 
-/// For schedulers whose tasks return nothing: a task that sends its result, and where it arrives.
-fn promise<T, F>(task: F) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<T>)
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    let (sender, receiver) = oneshot::channel();
-    let task = move || {
-        // Who let go of the receiver does not want it.
-        let _ = sender.send(task());
-    };
-    (task, receiver)
+/// A scheduler whose tasks return nothing: a task sends its result over a channel of its own.
+pub trait SpawnPeer: Peer + Sync {
+    /// Has `task` run. Nobody waits for it.
+    fn spawn_task<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static;
 }
 
-/// Waits for a [`promise`].
-fn receive<T>(receiver: oneshot::Receiver<T>) -> T {
-    receiver.recv().expect("a task was dropped or panicked")
+impl<P: SpawnPeer> SubmitPeer for P {
+    type Handle<T: Send + 'static> = oneshot::Receiver<T>;
+
+    fn submit<T, F>(&self, task: F) -> oneshot::Receiver<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        self.spawn_task(move || {
+            // Who let go of the receiver does not want it.
+            let _ = sender.send(task());
+        });
+        receiver
+    }
+
+    fn spawn<F>(&self, task: F)
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        self.spawn_task(task);
+    }
+
+    fn join_all<T>(&self, handles: Vec<oneshot::Receiver<T>>, each: impl FnMut(T) + Send)
+    where
+        T: Send + 'static,
+    {
+        let results = handles.into_iter().map(|handle| self.join(handle));
+        results.for_each(each);
+    }
+
+    fn join<T>(&self, handle: oneshot::Receiver<T>) -> T
+    where
+        T: Send + 'static,
+    {
+        handle.recv().expect("a task was dropped or panicked")
+    }
 }

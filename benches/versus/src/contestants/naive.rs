@@ -1,6 +1,6 @@
 //! The naive pool: one queue, one lock. It has no join. Results of single tasks come by a oneshot channel.
 
-use super::{MapPeer, Peer, ScopePeer, SubmitPeer, promise, receive};
+use super::{MapPeer, Peer, ScopePeer, SpawnPeer};
 use crate::common::contract::{SpawnKernel, Tally};
 use crate::common::naive::NaivePool;
 use std::time::{Duration, Instant};
@@ -39,37 +39,11 @@ impl MapPeer for Naive {
     }
 }
 
-impl SubmitPeer for Naive {
-    type Handle<T: Send + 'static> = oneshot::Receiver<T>;
-
-    fn submit<T, F>(&self, task: F) -> oneshot::Receiver<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-    {
-        let (task, receiver) = promise(task);
-        self.spawn(task);
-        receiver
-    }
-
-    fn spawn<F>(&self, task: F)
+impl SpawnPeer for Naive {
+    fn spawn_task<F>(&self, task: F)
     where
         F: FnOnce() + Send + 'static,
     {
         self.pool.spawn(task);
-    }
-
-    fn join_all<T>(&self, handles: Vec<oneshot::Receiver<T>>, each: impl FnMut(T) + Send)
-    where
-        T: Send + 'static,
-    {
-        handles.into_iter().map(receive).for_each(each);
-    }
-
-    fn join<T>(&self, handle: oneshot::Receiver<T>) -> T
-    where
-        T: Send + 'static,
-    {
-        receive(handle)
     }
 }

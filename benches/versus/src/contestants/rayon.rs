@@ -1,7 +1,7 @@
 //! rayon: entered by `install`, which hands over to a worker and sleeps. Results of single tasks come by a oneshot
 //! channel.
 
-use super::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer, promise, receive};
+use super::{JoinPeer, MapPeer, Peer, ScopePeer, SpawnPeer};
 use crate::common::contract::{Join, Spawn, SpawnKernel, Tally};
 use rayon::prelude::*;
 use std::time::{Duration, Instant};
@@ -84,37 +84,11 @@ impl MapPeer for Rayon {
     }
 }
 
-impl SubmitPeer for Rayon {
-    type Handle<T: Send + 'static> = oneshot::Receiver<T>;
-
-    fn submit<T, F>(&self, task: F) -> oneshot::Receiver<T>
-    where
-        T: Send + 'static,
-        F: FnOnce() -> T + Send + 'static,
-    {
-        let (task, receiver) = promise(task);
-        self.spawn(task);
-        receiver
-    }
-
-    fn spawn<F>(&self, task: F)
+impl SpawnPeer for Rayon {
+    fn spawn_task<F>(&self, task: F)
     where
         F: FnOnce() + Send + 'static,
     {
         self.pool.spawn(task);
-    }
-
-    fn join_all<T>(&self, handles: Vec<oneshot::Receiver<T>>, each: impl FnMut(T) + Send)
-    where
-        T: Send + 'static,
-    {
-        handles.into_iter().map(receive).for_each(each);
-    }
-
-    fn join<T>(&self, handle: oneshot::Receiver<T>) -> T
-    where
-        T: Send + 'static,
-    {
-        receive(handle)
     }
 }
