@@ -277,12 +277,9 @@ struct TaskBlock<F> {
 }
 
 impl TaskHeader {
-    /// A detached task's.
-    pub(crate) fn detached(resolve: Resolve) -> Self {
-        TaskHeader {
-            resolve,
-            group: ptr::null(),
-        }
+    /// Of a task of `group`; null: a detached one.
+    pub(crate) fn new(resolve: Resolve, group: *const Group) -> Self {
+        TaskHeader { resolve, group }
     }
 }
 
@@ -311,10 +308,7 @@ impl Task {
         blocks: Option<&Blocks>,
         closure: F,
     ) -> Self {
-        let header = TaskHeader {
-            resolve: resolve::<F>,
-            group,
-        };
+        let header = TaskHeader::new(resolve::<F>, group);
         let block = blocks::allocate(Layout::new::<TaskBlock<F>>(), blocks).cast();
         // SAFETY: allocated for this layout.
         unsafe { block.write(TaskBlock { header, closure }) };

@@ -286,7 +286,7 @@ where
     let memory = blocks::allocate(Layout::new::<Cell<F, T>>(), blocks);
     let cell = Cell::<F, T> {
         header: Header {
-            task: TaskHeader::detached(resolve),
+            task: TaskHeader::new(resolve, ptr::null()),
             state: State::new(birth),
             ops: &OpsOf::<F, T>::OPS,
             extra: AtomicPtr::new(extra.map_or(ptr::null_mut(), Box::into_raw)),
@@ -376,6 +376,12 @@ impl TaskRef {
         TaskRef(header)
     }
 
+    /// [`tasks`](Self::tasks) of a task that was just made.
+    pub(super) fn tasks_of(task: &Task) -> u64 {
+        // The task's own reference stays the task's.
+        ManuallyDrop::new(TaskRef(task.header().cast())).tasks()
+    }
+
     /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
     pub(super) fn enrol(task: &Task) {
         // The task's own reference stays the task's.
@@ -407,6 +413,11 @@ impl TaskRef {
             slot.helped();
         }
         ours
+    }
+
+    /// How much it adds to the pool's counts.
+    pub(super) fn tasks(&self) -> u64 {
+        u64::from(self.head().state.is_counted())
     }
 
     /// Claims a task that is in no queue and takes no place.
@@ -471,8 +482,8 @@ impl TaskRef {
     fn settle(self, slot: &Slot, ran: Ran) {
         let head = self.head();
         match ran {
-            Ran::Completed => slot.counters.completed.add(1),
-            Ran::Panicked => slot.counters.failed.add(1),
+            Ran::Completed => slot.counters.completed.add(self.tasks()),
+            Ran::Panicked => slot.counters.failed.add(self.tasks()),
             Ran::Late(lost) => return lose(lost, Some(slot.registry())),
         }
         if head.state.is_timed() {
@@ -517,7 +528,7 @@ impl TaskRef {
             if entered && head.state.is_gated() {
                 registry.gate.leave();
             }
-            registry.count(|counters| &counters.cancelled, 1);
+            registry.count(|counters| &counters.cancelled, self.tasks());
         }
         lose(lost, registry.as_deref());
         self.serve(registry.as_deref());
@@ -525,14 +536,6 @@ impl TaskRef {
             registry.look_idle();
         }
         true
-    }
-
-    /// Its pool, if that is still there: at hand on a thread that takes part in it, else looked up.
-    fn with_pool<R>(&self, f: impl FnOnce(Option<&Registry>) -> R) -> R {
-        match context::slot().map(Slot::registry) {
-            Some(registry) if registry.id == self.head().pool => f(Some(registry)),
-            _ => f(pool::pool(self.head().pool).as_deref()),
-        }
     }
 
     /// Somebody has ended the task, or begun it, and its block is still in a queue.
@@ -547,7 +550,7 @@ impl TaskRef {
 
     fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
         if self.head().state.is_gated() {
-            self.with_pool(|registry| {
+            pool::with_pool(self.pool(), |registry| {
                 if let Some(registry) = registry {
                     registry.count(which, 1);
                 }
@@ -611,7 +614,7 @@ impl TaskRef {
                     Why::Timeout => &counters.failed,
                     Why::Cancelled(_) => &counters.cancelled,
                 },
-                1,
+                self.tasks(),
             );
         }
         let extra = head.extra_or_new();

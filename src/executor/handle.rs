@@ -3,6 +3,7 @@
 use super::cell::{self, TaskRef};
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
+use super::scoped;
 use crate::job::Task;
 use crate::pool::{self, Seat, Slot, context, worker};
 use crate::unwind;
@@ -237,8 +238,8 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
-    } else {
-        task.run_queued(slot);
+    } else if task.run_queued(slot) && queued.is_none() && slot.bury() {
+        slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
     }
     drop(queued);
 }

@@ -1,15 +1,18 @@
 //! Tasks with handles inside a scope: they may borrow what outlives it.
 
 use super::cell::{self, TaskRef};
-use super::error::{JoinError, TaskId};
+use super::error::{Cause, JoinError, TaskId};
 use super::extra::Waiter;
 use super::handle::JoinHandle;
 use super::state::Birth;
-use crate::fork::Scope;
-use crate::job::Fate;
+use crate::blocks::{self, Blocks};
+use crate::fork::{Scope, ScopePtr};
+use crate::job::{Fate, Group, Task, TaskHeader};
 use crate::pool::{Slot, context};
+use std::alloc::Layout;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 impl<'scope> Scope<'scope> {
@@ -32,31 +35,36 @@ impl<'scope> Scope<'scope> {
         F: FnOnce(&Scope<'scope>) -> T + Send + 'scope,
         T: Send + 'scope,
     {
+        self.submit_as(Birth::default(), 1, f)
+    }
+
+    /// [`submit`](Self::submit) of a task that stands for `tasks` in the pool's counts.
+    pub(super) fn submit_as<F, T>(
+        &self,
+        birth: Birth,
+        tasks: u64,
+        f: F,
+    ) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce(&Scope<'scope>) -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        self.registry().check_fork();
         let scope = self.handle();
-        // SAFETY: the closure runs while the task below has not ended, for which the scope waits.
+        // SAFETY: the closure runs while the entry below has not ended, for which the scope waits.
         let run = move || f(unsafe { scope.get() });
         let birth = Birth {
             handle: true,
             ungated: true,
-            ..Birth::default()
+            ..birth
         };
         let blocks = context::slot().map(Slot::blocks);
-        // SAFETY: what closure and result borrow outlives 'scope; the task below keeps the closure within the scope, the handle's type the
-        // result within 'scope.
+        // SAFETY: what closure and result borrow outlives 'scope; the entry below keeps the closure within the scope, the handle's type
+        // the result within 'scope.
         let (task, header) = unsafe { cell::make(self.registry().id, birth, None, blocks, run) };
-        self.spawn_raw(move |scope, fate| {
-            let task = TaskRef::of(task);
-            match (fate, context::slot()) {
-                (Fate::Run, Some(slot)) if task.claim() => task.run_claimed(slot),
-                (Fate::Drop, _) if task.cancel(super::error::Cause::ShutDown) => {}
-                // Its handle has it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but
-                // nobody need wait here.
-                _ => {
-                    let end = Waiter::Scope(scope.handle().erased());
-                    return !task.at_end(|list| list.waiters.push(end));
-                }
-            }
-            true
+        let (task, scope) = (TaskRef::of(task), self.handle().erased());
+        self.queue(tasks, |group, blocks| {
+            Entry::queued(group, blocks, task, scope)
         });
         // SAFETY: the birth counts a handle's reference, and here it is.
         let task = unsafe { TaskRef::from_header(header) };
@@ -66,6 +74,67 @@ impl<'scope> Scope<'scope> {
             marker: PhantomData,
         }
     }
+}
+
+/// What stands in a queue for a submitted task of a scope: for it the scope waits.
+#[repr(C)]
+struct Entry {
+    header: TaskHeader,
+    task: TaskRef,
+    scope: ScopePtr<'static>,
+}
+
+impl Entry {
+    fn queued(
+        group: *const Group,
+        blocks: Option<&Blocks>,
+        task: TaskRef,
+        scope: ScopePtr<'static>,
+    ) -> Task {
+        let block = blocks::allocate(Layout::new::<Entry>(), blocks).cast::<Entry>();
+        let header = TaskHeader::new(resolve, group);
+        let entry = Entry {
+            header,
+            task,
+            scope,
+        };
+        // SAFETY: allocated for this layout.
+        unsafe { block.write(entry) };
+        // SAFETY: the header is the entry's first field; `resolve` ends it.
+        unsafe { Task::from_header(block.cast()) }
+    }
+}
+
+/// Ends an entry.
+unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>) -> bool {
+    let block = task.cast::<Entry>();
+    // SAFETY: made by `Entry::queued`, resolved once: the value is moved out, the memory is given back.
+    let Entry { task, scope, .. } = unsafe { block.read() };
+    // SAFETY: allocated for this layout there, and its value was moved out.
+    unsafe { blocks::release(block.cast(), Layout::new::<Entry>(), blocks) };
+    let live = match (fate, context::slot()) {
+        (Fate::Run, Some(slot)) if task.claim() => {
+            task.run_claimed(slot);
+            true
+        }
+        // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
+        // wait here.
+        _ if fate == Fate::Drop && task.cancel(Cause::ShutDown) => true,
+        _ if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) => return false,
+        _ => false,
+    };
+    // SAFETY: this thread takes part in the pool, and the entry has not been counted down.
+    unsafe { scope.end_one() };
+    live
+}
+
+/// Whether that is an entry whose task somebody has begun or ended.
+pub(super) fn is_dead(task: &Task) -> bool {
+    // SAFETY: an entry, alive as long as its task.
+    task.is_ended_by(resolve)
+        && !unsafe { task.header().cast::<Entry>().as_ref() }
+            .task
+            .is_queued()
 }
 
 /// A task of [`Scope::submit`]. See [`JoinHandle`], whose methods it has.

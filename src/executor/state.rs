@@ -25,12 +25,14 @@ const EXTRA: usize = 1 << 3;
 const DEADLINE: usize = 1 << 4;
 /// It was settled without having run.
 const CANCELLED: usize = 1 << 5;
-/// The runner has taken the closure out. Told of tasks with a deadline only.
-const TAKEN: usize = 1 << 7;
 /// It takes no place of the pool's capacity.
 const UNGATED: usize = 1 << 6;
+/// The runner has taken the closure out. Told of tasks with a deadline only.
+const TAKEN: usize = 1 << 7;
+/// The closure counts what it does.
+const UNCOUNTED: usize = 1 << 8;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
-const ONE_REF: usize = 1 << 8;
+const ONE_REF: usize = 1 << 16;
 
 /// See the module.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Birth {
     pub(super) deadline: bool,
     /// It takes no place of the pool's capacity.
     pub(super) ungated: bool,
+    /// The closure itself adds to the pool's counts: it stands for several tasks.
+    pub(super) uncounted: bool,
 }
 
 /// What the runner has to do, its outcome being in the cell.
@@ -89,7 +93,8 @@ impl State {
                 | bit(birth.handle, HANDLE)
                 | bit(birth.extra, EXTRA)
                 | bit(birth.deadline, DEADLINE)
-                | bit(birth.ungated, UNGATED),
+                | bit(birth.ungated, UNGATED)
+                | bit(birth.uncounted, UNCOUNTED),
         ))
     }
 
@@ -138,6 +143,12 @@ impl State {
     pub(super) fn is_gated(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
         self.0.load(Ordering::Relaxed) & UNGATED == 0
+    }
+
+    /// Whether the task is one in the pool's counts.
+    pub(super) fn is_counted(&self) -> bool {
+        // ORDERING: Relaxed: the flag is as old as the cell.
+        self.0.load(Ordering::Relaxed) & UNCOUNTED == 0
     }
 
     // ---- the runner ----

@@ -8,9 +8,12 @@ use super::arrivals::Arrivals;
 use super::error::{JoinError, TaskId};
 use super::handle::{JoinHandle, after, run_here};
 use super::several::enrol;
+use super::state::Birth;
+use super::submit::submit_uncounted;
+use crate::counters::{Count, Counters};
 use crate::fork::Scope;
 use crate::pool::worker::{self, Event};
-use crate::pool::{Registry, ThreadPool, context};
+use crate::pool::{self, Registry, ThreadPool, context};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -169,6 +172,7 @@ fn pull<I, R, F>(
     input: &mut impl Iterator<Item = I>,
     n: usize,
     f: &Arc<F>,
+    pool: &Registry,
     submit: impl FnOnce(Task<I, F>) -> JoinHandle<Chunk<R>>,
 ) -> Option<(JoinHandle<Chunk<R>>, usize)> {
     let first = input.next()?;
@@ -180,25 +184,71 @@ fn pull<I, R, F>(
     items.push(first);
     items.extend(input.by_ref().take(n - 1));
     let len = items.len();
-    Some((submit(Task::Many(items, f)), len))
+    let batch = Batch {
+        items: items.into_iter(),
+        pool: pool.id,
+    };
+    Some((submit(Task::Many(batch, f)), len))
 }
 
 /// What a chunk's task captures.
 enum Task<I, F> {
     One(I, Arc<F>),
-    Many(Vec<I>, Arc<F>),
+    Many(Batch<I>, Arc<F>),
+}
+
+/// Items that are counted one by one, as what becomes of each.
+struct Batch<I> {
+    items: std::vec::IntoIter<I>,
+    /// The number of the pool.
+    pool: u64,
+}
+
+impl<I> Batch<I> {
+    fn count(&self, which: impl Fn(&Counters) -> &Count, items: usize) {
+        pool::with_pool(self.pool, |registry| {
+            if let Some(registry) = registry {
+                registry.count(which, items as u64);
+            }
+        });
+    }
+}
+
+impl<I> Drop for Batch<I> {
+    fn drop(&mut self) {
+        // Those that did not run.
+        if self.items.len() > 0 {
+            self.count(|counters| &counters.cancelled, self.items.len());
+        }
+    }
 }
 
 impl<I, F> Task<I, F> {
+    /// As how many tasks it counts; None: as any task.
+    fn counted(&self) -> Option<u64> {
+        match self {
+            Task::One(..) => None,
+            Task::Many(batch, _) => Some(batch.items.len() as u64),
+        }
+    }
+
     fn run<R>(self) -> Chunk<R>
     where
         F: Fn(I) -> R,
     {
         match self {
             Task::One(item, f) => Chunk::One(f(item)),
-            Task::Many(items, f) => {
-                let items = items.into_iter();
-                Chunk::Many(items.map(|item| unwind::catch(|| f(item))).collect())
+            Task::Many(mut batch, f) => {
+                let mut results = Vec::with_capacity(batch.items.len());
+                while let Some(item) = batch.items.next() {
+                    let result = unwind::catch(|| f(item));
+                    match result {
+                        Ok(_) => batch.count(|counters| &counters.completed, 1),
+                        Err(_) => batch.count(|counters| &counters.failed, 1),
+                    }
+                    results.push(result);
+                }
+                Chunk::Many(results)
             }
         }
     }
@@ -257,10 +307,15 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
-        Source::new(
-            Box::new(move |n| pull(&mut input, n, &f, |task| pool.submit(move || task.run()))),
-            Pool::Own(self.clone()),
-        )
+        let submit = move |n| {
+            pull(&mut input, n, &f, pool.registry(), |task| {
+                match task.counted() {
+                    None => pool.submit(move || task.run()),
+                    Some(items) => submit_uncounted(pool.registry(), items, move || task.run()),
+                }
+            })
+        };
+        Source::new(Box::new(submit), Pool::Own(self.clone()))
     }
 }
 
@@ -304,11 +359,18 @@ impl<'scope> Scope<'scope> {
         F: Fn(I::Item) -> R + Send + Sync + 'scope,
     {
         let (mut input, f) = (input.into_iter(), Arc::new(f));
-        let submit = move |task: Task<I::Item, F>| self.submit(move |_| task.run()).into_inner();
-        Source::new(
-            Box::new(move |n| pull(&mut input, n, &f, submit)),
-            Pool::Scope(self.registry()),
-        )
+        let submit = move |n| {
+            pull(&mut input, n, &f, self.registry(), |task| {
+                let items = task.counted();
+                let birth = Birth {
+                    uncounted: items.is_some(),
+                    ..Birth::default()
+                };
+                let handle = self.submit_as(birth, items.unwrap_or(1), move |_| task.run());
+                handle.into_inner()
+            })
+        };
+        Source::new(Box::new(submit), Pool::Scope(self.registry()))
     }
 }
 

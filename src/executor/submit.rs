@@ -171,6 +171,8 @@ struct Options {
     priority: Priority,
     deadline: Option<Duration>,
     token: Option<CancelToken>,
+    /// See [`Birth::uncounted`].
+    uncounted: bool,
 }
 
 impl TaskBuilder<'_> {
@@ -240,6 +242,7 @@ impl Options {
         if plain && !token::is_set() {
             let birth = Birth {
                 handle,
+                uncounted: self.uncounted,
                 ..Birth::default()
             };
             return (None, birth);
@@ -264,6 +267,7 @@ impl Options {
             handle,
             extra: true,
             deadline: timed,
+            uncounted: self.uncounted,
             ..Birth::default()
         };
         let extra = Extra {
@@ -274,6 +278,20 @@ impl Options {
         };
         (Some(Box::new(extra)), birth)
     }
+}
+
+/// Submits a closure that stands for so many tasks, and counts their ends itself.
+pub(super) fn submit_uncounted<F, T>(registry: &Registry, tasks: u64, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    registry.count(|counters| &counters.submitted, tasks);
+    let options = Options {
+        uncounted: true,
+        ..Options::default()
+    };
+    submit(registry, options, f)
 }
 
 #[inline]
@@ -378,9 +396,10 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
 fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
     let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
     // Before it is to be found: an end is never counted before its beginning.
+    let tasks = TaskRef::tasks_of(&task);
     match slot {
-        Some(slot) => slot.counters.submitted.add(1),
-        None => registry.outside.submitted.add_shared(1),
+        Some(slot) => slot.counters.submitted.add(tasks),
+        None => registry.outside.submitted.add_shared(tasks),
     }
     TaskRef::enrol(&task);
     registry.enqueue(slot, task, priority);
@@ -388,13 +407,13 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
 
 /// Ends a task that was not let in.
 fn refuse(registry: &Registry, task: Task, cause: Cause) {
-    registry.count(|counters| &counters.submitted, 1);
+    registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::of(task).cancel_here(cause);
 }
 
 /// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
 fn run_unqueued(registry: &Registry, task: Task) {
-    registry.count(|counters| &counters.submitted, 1);
+    registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::enrol(&task);
     let task = TaskRef::of(task);
     worker::as_part(registry, |slot| task.run_unqueued(slot));

@@ -15,6 +15,7 @@
 //! worker is blocked on a lock that the owner holds, for ever.
 
 use crate::barrier;
+use crate::blocks::Blocks;
 use crate::job::{Fate, Group, Task};
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Registry, Slot, ThreadPool, context, global};
@@ -154,7 +155,11 @@ impl<'scope> Scope<'scope> {
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
-        self.spawn_raw(move |scope, fate| {
+        let scope = self.handle();
+        let task = move |fate| {
+            let scope = scope;
+            // SAFETY: the scope waits until the task is counted down, below.
+            let scope = unsafe { scope.get() };
             match fate {
                 Fate::Run => scope.ended(unwind::catch(|| f(scope))),
                 Fate::Drop => {
@@ -162,39 +167,32 @@ impl<'scope> Scope<'scope> {
                     scope.dropped();
                 }
             }
-            true
-        });
+            scope.count_down(scope.here());
+        };
+        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
+        self.queue(1, |group, blocks| unsafe { Task::new(group, blocks, task) });
     }
 
-    /// Spawns a task that is told its fate, counts its end itself, and does not unwind. It returns whether it has ended; if not,
-    /// somebody is to call [`ScopePtr::end_one`].
+    /// Counts a task and queues it, once `make` has made it for this group. It stands for `tasks` in the pool's counts, counts their ends
+    /// itself, and then calls [`ScopePtr::end_one`].
     #[inline]
-    pub(crate) fn spawn_raw<F>(&self, f: F)
-    where
-        F: FnOnce(&Scope<'scope>, Fate) -> bool + Send + 'scope,
-    {
-        let scope = self.handle();
-        let task = move |fate| {
-            let scope = scope;
-            // SAFETY: the scope waits until the task is counted down, below.
-            let scope = unsafe { scope.get() };
-            if f(scope, fate) {
-                scope.count_down(scope.here());
-            }
-        };
+    pub(crate) fn queue(
+        &self,
+        tasks: u64,
+        make: impl FnOnce(*const Group, Option<&Blocks>) -> Task,
+    ) {
         let registry = self.registry();
         registry.check_fork();
         let slot = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
         let by_owner = self.count(slot, 1).is_none();
-        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
-        let task = unsafe { Task::new(&self.group, slot.map(Slot::blocks), task) };
+        let task = make(&self.group, slot.map(Slot::blocks));
         match slot {
             Some(slot) => {
-                slot.counters.submitted.add(1);
+                slot.counters.submitted.add(tasks);
                 slot.push_task(task);
             }
             None => {
-                registry.outside.submitted.add_shared(1);
+                registry.outside.submitted.add_shared(tasks);
                 registry.stray(task);
             }
         }
@@ -353,6 +351,11 @@ pub(crate) struct ScopePtr<'scope>(*const Scope<'scope>);
 unsafe impl Send for ScopePtr<'_> {}
 
 impl<'scope> ScopePtr<'scope> {
+    /// The same scope once more.
+    pub(crate) fn copy(&self) -> Self {
+        ScopePtr(self.0)
+    }
+
     /// Without the lifetime, to be kept where that cannot be named.
     pub(crate) fn erased(self) -> ScopePtr<'static> {
         ScopePtr(self.0.cast())

@@ -18,7 +18,7 @@ pub use builder::{BuildError, Start, ThreadPoolBuilder, Waits, global};
 pub(crate) use gate::Refusal;
 pub use gate::WhenFull;
 pub use lanes::Priority;
-pub(crate) use registry::{Registry, pool};
+pub(crate) use registry::{Registry, pool, with_pool};
 pub(crate) use slot::{Seat, Slot};
 
 use crate::sync::{Arc, Ordering};

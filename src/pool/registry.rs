@@ -670,6 +670,14 @@ fn register(registry: &Weak<Registry>) -> u64 {
     id
 }
 
+/// Calls `f` with the pool of this number, if it is still there: at hand on a thread that takes part in it, else looked up.
+pub(crate) fn with_pool<R>(id: u64, f: impl FnOnce(Option<&Registry>) -> R) -> R {
+    match context::slot().map(Slot::registry) {
+        Some(registry) if registry.id == id => f(Some(registry)),
+        _ => f(pool(id).as_deref()),
+    }
+}
+
 /// The pool of this number, if it is still there.
 pub(crate) fn pool(id: u64) -> Option<Arc<Registry>> {
     let pool = pools().get(&id).cloned();

@@ -39,6 +39,9 @@ impl Seat {
     }
 }
 
+/// From how many dead blocks on the own deques are swept, if they make up half of what is there.
+const SWEEP_LEAST: usize = 64;
+
 /// Ring, deques, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
 pub(crate) struct Slot {
     pub(crate) ring: Box<Ring<ForkHeader>>,
@@ -75,6 +78,8 @@ struct Owner {
     blocks: Blocks,
     /// State of the victim picker.
     random: Cell<u32>,
+    /// Tasks run by their handles since the last sweep, whose blocks may lie in the own deques.
+    buried: Cell<usize>,
     /// Looks for work so far.
     turns: Cell<u32>,
 }
@@ -108,6 +113,7 @@ impl Slot {
                 group: Cell::new(ptr::null()),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
+                buried: Cell::new(0),
                 turns: Cell::new(0),
             }),
         }
@@ -162,6 +168,35 @@ impl Slot {
         let task = self.owner.deque.pop()?;
         self.owner.position.set(self.owner.position.get() - 1);
         Some(task)
+    }
+
+    /// Owner: a task whose block is in a queue, most likely an own deque, was run by its handle. True: there may be so many that it is
+    /// worth a [`sweep`](Self::sweep).
+    pub(crate) fn bury(&self) -> bool {
+        let buried = self.owner.buried.get() + 1;
+        let due = buried >= SWEEP_LEAST && 2 * buried >= self.tasks.len() + self.detached.len();
+        self.owner.buried.set(if due { 0 } else { buried });
+        due
+    }
+
+    /// Owner: takes out of the own deques what needs nothing any more; the rest stays in its order.
+    ///
+    /// Entries keep their positions: those that are gone count as taken by thieves.
+    #[cold]
+    pub(crate) fn sweep(&self, is_dead: impl Fn(&Task) -> bool) {
+        for deque in [&self.owner.deque, &self.owner.detached] {
+            let mut alive = Vec::new();
+            while let Some(task) = deque.pop() {
+                if !is_dead(&task) {
+                    alive.push(task);
+                }
+            }
+            while let Some(task) = alive.pop() {
+                deque.push(task);
+            }
+        }
+        // In transit they were in no queue: who looked then may sleep now.
+        self.attend(Need::Worker);
     }
 
     /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.

@@ -406,19 +406,19 @@ fn scoped_tasks_that_their_handles_run_keep_no_worker() {
     watched(|| {
         for workers in 1..=3 {
             let pool = pool_with(|b| b.num_threads(workers).spare_threads(0));
+            // So that the joins below run all of them, one on top of the other.
+            let held = hold_all(&pool);
             pool.scope(|s| {
-                let pool = &pool;
+                let (pool, held) = (&pool, &held);
                 let mut handle = s.submit(move |_| {
+                    held.open();
                     // Whoever comes across the places of these tasks in the queue has had the time to.
                     thread::sleep(Duration::from_millis(20));
                     assert!(pool.submit(|| ()).wait_timeout(Duration::from_secs(20)));
                 });
                 for _ in 0..workers {
                     let inner = handle;
-                    handle = s.submit(move |_| {
-                        thread::sleep(Duration::from_millis(20));
-                        inner.join().unwrap();
-                    });
+                    handle = s.submit(move |_| inner.join().unwrap());
                 }
                 handle.join().unwrap();
             });

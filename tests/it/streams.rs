@@ -457,7 +457,6 @@ fn the_totals_count_items() {
 }
 
 #[test]
-#[ignore = "bug: a chunk counts as one task, and its panics not at all"]
 fn the_totals_count_items_in_chunks_too() {
     totals(3);
 }
@@ -1277,28 +1276,24 @@ fn constant_memory(kind: Kind, items: usize) {
 }
 
 #[test]
-#[ignore = "bug: what the consumer ran itself stays in its deque, dead, behind live items"]
 fn a_million_items_take_constant_memory_on_the_one_worker() {
     let name = "streams::a_million_items_take_constant_memory_on_the_one_worker";
     isolated(name, || constant_memory(Kind::Ordered, 1_000_000));
 }
 
 #[test]
-#[ignore = "bug: what the consumer ran itself stays in its deque, dead, behind live items"]
 fn many_unordered_items_take_constant_memory_on_the_one_worker() {
     let name = "streams::many_unordered_items_take_constant_memory_on_the_one_worker";
     isolated(name, || constant_memory(Kind::Unordered, 200_000));
 }
 
 #[test]
-#[ignore = "bug: what the consumer ran itself stays in its deque, dead, behind live items"]
 fn many_items_of_a_scope_take_constant_memory_on_the_one_worker() {
     let name = "streams::many_items_of_a_scope_take_constant_memory_on_the_one_worker";
     isolated(name, || constant_memory(Kind::ScopedOrdered, 200_000));
 }
 
 #[test]
-#[ignore = "bug: what the consumer ran itself stays in its deque, dead, behind live items"]
 fn many_unordered_items_of_a_scope_take_constant_memory_on_the_one_worker() {
     let name = "streams::many_unordered_items_of_a_scope_take_constant_memory_on_the_one_worker";
     isolated(name, || constant_memory(Kind::ScopedUnordered, 200_000));
