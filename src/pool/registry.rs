@@ -705,8 +705,10 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
         Park::Leave => {
             // Who published while we were counted searching has left it to us. The slot may be another thread's meanwhile.
             let look = worker::on_fresh_ring(slot, |_| registry.last_look());
-            let seen = matches!(look, Ok(Some(_))) || !slot.mail().is_empty();
-            return seen && registry.sleep.rejoin(slot.seat.worker());
+            // Where there is no room, whoever makes some looks again: to stay would be to look in vain until then.
+            let wanted = matches!(look, Ok(Some(need)) if registry.sleep.still_wanted(need));
+            return (wanted || !slot.mail().is_empty())
+                && registry.sleep.rejoin(slot.seat.worker());
         }
         Park::Now => {
             slot.counters.parks.add(1);
