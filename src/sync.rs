@@ -11,10 +11,53 @@
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     },
     thread, thread_local,
 };
+
+#[cfg(not(any(loom, shuttle, heist_delays)))]
+pub(crate) use std::sync::atomic::fence;
+
+#[cfg(heist_delays)]
+pub(crate) use delays::fence;
+
+/// Built with `--cfg heist_delays`, threads stop for a while, at random, at the points where a protocol could go wrong: fences, locks, queues.
+#[cfg(heist_delays)]
+mod delays {
+    use super::{Ordering, thread};
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        static RANDOM: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn fence(ordering: Ordering) {
+        delay();
+        std::sync::atomic::fence(ordering);
+        delay();
+    }
+
+    /// Mostly nothing; some turns of a spin; now and then longer than a time slice of anybody else's work.
+    pub(crate) fn delay() {
+        // Destructors of thread-locals come here too.
+        let mut x = RANDOM.try_with(Cell::get).unwrap_or(1);
+        if x == 0 {
+            x = RANDOM.with(|cell| std::ptr::from_ref(cell).addr() as u64) | 1;
+        }
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        let _ = RANDOM.try_with(|cell| cell.set(x));
+        match x % 1024 {
+            0 => thread::sleep(Duration::from_micros(x >> 32 & 127)),
+            1..64 => thread::yield_now(),
+            64..256 => (0..x >> 32 & 511).for_each(|_| std::hint::spin_loop()),
+            _ => {}
+        }
+    }
+}
 
 #[cfg(shuttle)]
 pub(crate) use shuttle::{
@@ -71,6 +114,8 @@ use std::time::Instant;
 /// Locks, ignoring poison: every critical section of this crate leaves its data valid at each point where it
 /// could unwind, so a panic elsewhere is no reason to refuse the lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    #[cfg(heist_delays)]
+    delays::delay();
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
@@ -89,6 +134,8 @@ pub(crate) fn spin_hint() {
 pub(crate) fn turn() {
     #[cfg(shuttle)]
     thread::sleep(std::time::Duration::ZERO);
+    #[cfg(heist_delays)]
+    delays::delay();
 }
 
 /// Gives the core to another thread that is ready.

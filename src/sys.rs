@@ -1,13 +1,13 @@
 //! What the crate asks of the system beyond std: membarrier, a count of forks, a cheap clock. Where one is missing there is
-//! an answer that the rest of the crate can live with.
+//! an answer that the rest of the crate can live with: so under Miri, which knows neither of the first two.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(miri, not(target_os = "linux")))]
 pub(crate) use portable::*;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod linux {
     use crate::sync::OnceLock;
     // Not of the loom seam: a fork is no event of a model.
@@ -52,7 +52,7 @@ mod linux {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(miri, not(target_os = "linux")))]
 mod portable {
     /// Forks are not noticed here.
     pub(crate) fn fork_generation() -> u64 {

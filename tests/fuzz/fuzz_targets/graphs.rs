@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
     let before = OPERATIONS.fetch_add(graph.operations() as u64, Ordering::Relaxed);
     let after = before + graph.operations() as u64;
     if after >= *WANTED {
-        println!("fuzz: {after} operations without a find");
+        eprintln!("fuzz: {after} operations without a find");
         // SAFETY: ends the process, without the handlers of libFuzzer, to whom an exit is a find.
         unsafe { _exit(0) };
     }

@@ -267,7 +267,7 @@ struct World {
 
 struct Kept {
     part: Arc<Node>,
-    world: Arc<World>,
+    may_be_cancelled: bool,
     handle: JoinHandle<u64>,
 }
 
@@ -386,6 +386,14 @@ impl Node {
     }
 }
 
+/// The task ran, or was cancelled where it may have been.
+fn resolved(part: &Node, result: Result<u64, JoinError>, may_be_cancelled: bool) {
+    match result {
+        Err(error) if error.is_cancelled() => assert!(may_be_cancelled, "{error}"),
+        result => check_handle(part, result),
+    }
+}
+
 impl World {
     fn submit(self: &Arc<Self>, part: &Arc<Node>, fate: Fate) {
         let mut handle = match fate {
@@ -429,19 +437,15 @@ impl World {
                 let mut kept = self.kept.lock().expect("no panic meanwhile");
                 kept.push(Kept {
                     part: Arc::clone(part),
-                    world: Arc::clone(self),
+                    may_be_cancelled: self.ends,
                     handle,
                 });
             }
         }
     }
 
-    /// The task ran, or its pool came to an end before.
     fn resolved(&self, part: &Node, result: Result<u64, JoinError>) {
-        match result {
-            Err(error) if error.is_cancelled() => assert!(self.ends, "{error}"),
-            result => check_handle(part, result),
-        }
+        resolved(part, result, self.ends);
     }
 
     fn stream(
@@ -527,7 +531,7 @@ impl Graph {
                 break;
             }
             for kept in kept {
-                kept.world.resolved(&kept.part, kept.handle.join());
+                resolved(&kept.part, kept.handle.join(), kept.may_be_cancelled);
             }
         }
         if self.end == End::Idle {
