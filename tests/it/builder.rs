@@ -269,3 +269,38 @@ fn options_combine() {
         }
     });
 }
+
+#[test]
+fn everything_says_what_it_is() {
+    use heist::{CancelToken, JoinSet, TaskError, WhenFull, as_completed};
+    on_pool(|pool| {
+        let text = format!("{:?} {:?}", pool, ThreadPool::builder());
+        assert!(text.contains("num_threads"), "{text}");
+        let task = pool.task().name("shown");
+        assert!(format!("{task:?}").contains("shown"));
+        drop(task);
+        pool.scope(|s| assert!(format!("{s:?}").contains("Scope")));
+        let token = CancelToken::new();
+        assert!(format!("{token:?}").contains("false"));
+        let mut set = JoinSet::new(pool);
+        set.spawn(|| 1);
+        assert!(format!("{set:?}").contains('1'));
+        let mut all = as_completed([pool.submit(|| 1)]);
+        assert!(format!("{all:?}").contains("left"));
+        assert!(all.next().is_some());
+        let error = pool.submit(|| -> u8 { std::panic::resume_unwind(Box::new("shown")) });
+        let error = error.join().unwrap_err();
+        assert!(format!("{error:?}").contains(&error.to_string()));
+        let failed: TaskError<std::fmt::Error> = TaskError::Failed(std::fmt::Error);
+        let lost: TaskError<std::fmt::Error> = TaskError::Lost(error);
+        for error in [failed, lost] {
+            assert!(!error.to_string().is_empty());
+            assert!(std::error::Error::source(&error).is_some());
+        }
+        assert!(!pool.stats().to_string().is_empty());
+        pool.shutdown();
+        let refused = pool.try_submit(|| 1).unwrap_err();
+        assert!(format!("{refused:?}").contains("ShutDown"));
+        assert_eq!(format!("{:?}", WhenFull::Block), "Block");
+    });
+}

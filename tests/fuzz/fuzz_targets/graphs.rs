@@ -30,6 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
     graph.check(&POOL, &FAILED);
     let before = OPERATIONS.fetch_add(graph.operations() as u64, Ordering::Relaxed);
     let after = before + graph.operations() as u64;
+    if before / 1_000_000 != after / 1_000_000 {
+        eprintln!("fuzz: {after} operations so far");
+    }
     if after >= *WANTED {
         eprintln!("fuzz: {after} operations without a find");
         // SAFETY: ends the process, without the handlers of libFuzzer, to whom an exit is a find.
