@@ -112,7 +112,7 @@ impl ThreadPool {
 }
 
 impl ThreadPool {
-    /// A [`scope`](Self::scope) whose tasks run on the pool's own threads only: for their stacks, their indices, their thread-locals. The
+    /// A [`scope`](Self::scope) whose tasks run on the pool's own threads only: for their stacks, their thread-locals, their indices (which spares lack). The
     /// body runs on the calling thread, which does not take part in the pool and waits at the end, asleep.
     ///
     /// On a thread that takes part in the pool already it is `scope` itself. A pool that cannot get any thread has the caller run the tasks.
@@ -181,11 +181,7 @@ fn scope_outside<'scope, R>(registry: &Registry, body: impl FnOnce(&Scope<'scope
     while !latch.is_set() {
         let deserted = registry.is_deserted();
         if deserted {
-            worker::as_guest(registry, |slot| {
-                while let Some(task) = worker::find_task(slot, &scope.group) {
-                    worker::run_task(slot, task);
-                }
-            });
+            worker::as_guest(registry, |slot| scope.run_all(slot));
         }
         // Whoever spawns meanwhile, from elsewhere, may get no thread either.
         worker::block(&latch, deserted.then(|| Instant::now() + DESERTED_NAP));
@@ -380,6 +376,20 @@ impl<'scope> Scope<'scope> {
     pub(crate) fn registry(&self) -> &Registry {
         // SAFETY: the owner takes part in the pool while the scope lives.
         unsafe { &*self.registry }
+    }
+
+    /// Runs what there is of the scope's tasks on a thread that is not its owner's.
+    #[cold]
+    fn run_all(&self, slot: &Slot) {
+        let base = slot.position();
+        loop {
+            let own = (slot.position() > base).then(|| slot.pop_task()).flatten();
+            match own.or_else(|| worker::find_task(slot, &self.group)) {
+                Some(task) if task.belongs_to(&self.group) => worker::run_task(slot, task),
+                Some(task) => self.registry().stray(task),
+                None => return,
+            }
+        }
     }
 
     fn owner(&self) -> &Slot {

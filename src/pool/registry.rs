@@ -280,7 +280,7 @@ impl Registry {
     }
 
     /// There will be no thread on a slot that was acquired for one.
-    pub(super) fn not_started(&self, slot: &Slot) {
+    fn not_started(&self, slot: &Slot) {
         self.count_alive(slot.seat, usize::MAX);
         self.release(slot);
         self.sleep.start_failed(slot.seat.worker());
@@ -303,8 +303,15 @@ impl Registry {
         let seat = Seat::Worker(index);
         let slot = self.acquire(seat);
         self.count_alive(seat, 1);
-        self.sleep.adopt(index);
+        self.sleep.expect(index, true);
         PoolThread::new(self, slot, index)
+    }
+
+    /// There will be none.
+    pub(super) fn no_foreign_thread(&self, slot: &Slot, index: usize) {
+        self.sleep.expect(index, false);
+        self.ended(slot);
+        self.read_mail(slot);
     }
 
     /// The current thread becomes worker 0. It does not look for work.

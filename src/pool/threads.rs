@@ -28,7 +28,7 @@ pub struct PoolThread {
 }
 
 impl PoolThread {
-    /// Of a slot that is acquired for it and counted awake and searching.
+    /// Of a slot that is acquired for it.
     pub(super) fn new(registry: &Registry, slot: &Slot, index: usize) -> Self {
         PoolThread {
             registry: registry.this.upgrade().expect("heist: the pool is in use"),
@@ -53,6 +53,7 @@ impl PoolThread {
             "heist: a pool's worker must run on a thread that takes part in no pool"
         );
         self.begun = true;
+        self.registry.sleep.adopt(self.index);
         live(Birth {
             registry: Arc::clone(&self.registry),
             slot: self.slot,
@@ -65,7 +66,7 @@ impl Drop for PoolThread {
     fn drop(&mut self) {
         if !self.begun {
             let slot = self.registry.slot(self.slot);
-            self.registry.not_started(slot);
+            self.registry.no_foreign_thread(slot, self.index);
         }
     }
 }

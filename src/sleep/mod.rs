@@ -250,7 +250,12 @@ impl Sleep {
         true
     }
 
-    /// The worker of `index` gets a thread from somebody else: counted awake and searching.
+    /// Somebody else is to have a thread for the worker of `index`, or after all is not. Nobody may rely on it before it is there.
+    pub(crate) fn expect(&self, index: usize, is_to_come: bool) {
+        lock(&self.idle).present[index] = is_to_come;
+    }
+
+    /// The worker of `index` has got a thread from somebody else: counted awake and searching.
     pub(crate) fn adopt(&self, index: usize) {
         lock(&self.idle).present[index] = true;
         self.add(ONE_WORKER + ONE_SEARCHING, 0);
