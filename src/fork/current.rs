@@ -2,8 +2,8 @@
 
 use crate::pool::{ThreadPool, context, worker};
 
-/// Runs one pending task, any, of the pool that the current thread takes part in. False: there was none, or the
-/// thread takes part in no pool.
+/// Runs one pending task or fork, any, of the pool that the current thread takes part in; its own oldest fork first. False: there was none,
+/// or the thread takes part in no pool.
 ///
 /// For loops that wait for something that only other tasks can bring about. Unlike the waits of `join`, `scope`
 /// and `map` it may run an unrelated task: hold no lock that one could need.

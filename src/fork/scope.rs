@@ -251,6 +251,7 @@ impl<'scope> Scope<'scope> {
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
+        self.registry().check_fork();
         let slot = self.here();
         let Some((index, fifo)) = slot.and_then(|slot| self.fifo(slot)) else {
             // From outside they are in one queue, in that order, anyway.
@@ -280,11 +281,15 @@ impl<'scope> Scope<'scope> {
     /// The queue of the worker that the current thread is.
     fn fifo(&self, slot: &Slot) -> Option<(usize, &Injector)> {
         let index = slot.role().worker()?;
-        let fifos = self.fifos.get_or_init(|| {
-            let count = self.registry().sleep.target();
-            (0..count).map(|_| Injector::new()).collect()
-        });
+        let fifos = self
+            .fifos
+            .get_or_init(|| (0..self.num_threads()).map(|_| Injector::new()).collect());
         fifos.get(index).map(|fifo| (index, fifo))
+    }
+
+    /// How many workers the scope's pool has.
+    pub fn num_threads(&self) -> usize {
+        self.registry().sleep.target()
     }
 
     /// Spawns a task for each worker of the pool, which gets its index. As the closures of [`broadcast`](ThreadPool::broadcast), they run on
@@ -305,7 +310,7 @@ impl<'scope> Scope<'scope> {
         let registry = self.registry();
         registry.check_fork();
         let f = Arc::new(f);
-        for index in 0..registry.sleep.target() {
+        for index in 0..self.num_threads() {
             let f = Arc::clone(&f);
             let letter = self.task(move |scope| f(scope, index));
             self.count(self.here(), 1);

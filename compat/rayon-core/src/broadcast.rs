@@ -13,11 +13,10 @@ pub struct BroadcastContext<'a> {
 }
 
 impl BroadcastContext<'_> {
-    /// On a thread of the pool.
-    pub(crate) fn new(index: usize) -> Self {
+    pub(crate) fn new(index: usize, num_threads: usize) -> Self {
         BroadcastContext {
             index,
-            num_threads: crate::current_num_threads(),
+            num_threads,
             marker: PhantomData,
         }
     }
@@ -70,12 +69,14 @@ pub(crate) fn broadcast_in<R: Send>(
     pool: &heist::ThreadPool,
     op: impl Fn(BroadcastContext<'_>) -> R + Sync,
 ) -> Vec<R> {
-    pool.broadcast(|index| op(BroadcastContext::new(index)))
+    let num_threads = pool.num_threads();
+    pool.broadcast(|index| op(BroadcastContext::new(index, num_threads)))
 }
 
 pub(crate) fn spawn_broadcast_in(
     pool: &heist::ThreadPool,
     op: impl Fn(BroadcastContext<'_>) + Send + Sync + 'static,
 ) {
-    pool.spawn_broadcast(move |index| op(BroadcastContext::new(index)));
+    let num_threads = pool.num_threads();
+    pool.spawn_broadcast(move |index| op(BroadcastContext::new(index, num_threads)));
 }

@@ -91,8 +91,9 @@ impl<'scope> Scope<'scope> {
     where
         BODY: Fn(&Scope<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,
     {
-        self.inner
-            .spawn_broadcast(move |s, index| body(Scope::of(s), BroadcastContext::new(index)));
+        self.inner.spawn_broadcast(move |s, index| {
+            body(Scope::of(s), BroadcastContext::new(index, s.num_threads()))
+        });
     }
 }
 
@@ -115,8 +116,12 @@ impl<'scope> ScopeFifo<'scope> {
     where
         BODY: Fn(&ScopeFifo<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,
     {
-        self.inner
-            .spawn_broadcast(move |s, index| body(ScopeFifo::of(s), BroadcastContext::new(index)));
+        self.inner.spawn_broadcast(move |s, index| {
+            body(
+                ScopeFifo::of(s),
+                BroadcastContext::new(index, s.num_threads()),
+            )
+        });
     }
 }
 
