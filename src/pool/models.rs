@@ -3,7 +3,7 @@
 //! A lost wake-up leaves all threads blocked, which loom reports as a deadlock. Dropping a pool wakes its threads, so each
 //! model waits for what it is about before it drops the pool.
 
-use super::{ThreadPool, context, worker};
+use super::{ThreadPool, Waits, context, worker};
 use crate::barrier::{self, Flavour};
 use crate::latch::Latch;
 use crate::sleep::Parker;
@@ -178,6 +178,56 @@ fn a_parked_waiter_leaves_a_vacancy() {
         });
         pool.spawn(move || latch.count_down());
         over.pass();
+        drop(pool);
+    });
+}
+
+/// A lazy pool of one thread, whose waits run anything.
+fn open_pool() -> ThreadPool {
+    ThreadPool::builder()
+        .num_threads(1)
+        .spare_threads(0)
+        .waits(Waits::Any)
+        .build()
+        .expect("a pool of one thread")
+}
+
+/// As in `a_parked_waiter_leaves_a_vacancy`, but there are no spares, and the waiter may run anything: it wakes up and runs the
+/// task itself.
+#[test]
+fn a_parked_waiter_runs_anything() {
+    model(Flavour::Strict, || {
+        let pool = open_pool();
+        let latch = Latch::new(1);
+        let over = Gate::default();
+        let (waiting, after) = (latch.clone(), over.clone());
+        pool.spawn(move || {
+            let slot = context::slot().expect("on a worker");
+            worker::wait(slot, &waiting, false);
+            after.open();
+        });
+        pool.spawn(move || latch.count_down());
+        over.pass();
+        drop(pool);
+    });
+}
+
+/// A waiter that may run anything is woken for a task at the moment when its wait ends: the task is not lost, whoever gets to it.
+#[test]
+fn a_waiter_is_recruited_when_its_wait_is_over() {
+    model(Flavour::Strict, || {
+        let pool = open_pool();
+        let latch = Latch::new(1);
+        let party = Party::of(2);
+        let (waiting, after, task) = (latch.clone(), party.clone(), party.clone());
+        pool.spawn(move || {
+            let slot = context::slot().expect("on a worker");
+            worker::wait(slot, &waiting, false);
+            after.arrive();
+        });
+        latch.count_down();
+        pool.spawn(move || task.arrive());
+        party.gate.pass();
         drop(pool);
     });
 }

@@ -6,6 +6,7 @@ use super::gate::Gate;
 use super::lanes::{Lanes, Priority};
 use super::queue::Injector;
 use super::slot::{Seat, Slot};
+use super::threads::PoolThread;
 use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
@@ -34,7 +35,9 @@ pub(crate) struct Registry {
     pub(crate) gate: Gate,
     /// Its threads have ended and no new one starts: what is left runs on its callers.
     retired: AtomicBool,
-    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any.
+    /// The last handle is gone without waiting: to be closed when nothing is queued or runs.
+    leaving: AtomicBool,
+    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any, or if the pool is leaving.
     idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
     pub(crate) strays: Injector,
@@ -82,7 +85,11 @@ impl Registry {
             idle_parkers: Mutex::default(),
             strays: Injector::new(),
             stranded: Mutex::new(()),
-            sleep: Sleep::new(threads, spares),
+            sleep: match config.foreign {
+                false => Sleep::new(threads, spares),
+                true => Sleep::foreign(threads),
+            },
+            leaving: AtomicBool::new(false),
             threads: Mutex::new(Threads::default()),
             guest: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
             handles: AtomicUsize::new(1),
@@ -201,8 +208,17 @@ impl Registry {
         self.slot(slot).parker.unpark();
     }
 
+    /// Has a letter run by the worker of `index`, whose thread is started if it is not there; where that fails, by the caller.
+    pub(crate) fn deliver(&self, index: usize, letter: Task) {
+        if self.sleep.claim_worker(index) && self.start(Seat::Worker(index)).is_err() {
+            letter.resolve(Fate::Run, None);
+        } else {
+            self.post(index, letter);
+        }
+    }
+
     /// Posts a letter to the worker of `index`, whose thread was started, and wakes it. Where there is none, runs it.
-    pub(crate) fn post(&self, index: usize, letter: Task) {
+    fn post(&self, index: usize, letter: Task) {
         let id = loop {
             // A worker that another thread is just starting gets its slot in a moment.
             if let Some(id) = lock(&self.threads).workers.get(index).copied().flatten() {
@@ -254,25 +270,60 @@ impl Registry {
                 Ok(())
             }
             Err(error) => {
-                self.count_alive(seat, usize::MAX);
                 self.start_failures.add_shared(1);
-                self.release(slot);
-                self.sleep.start_failed(seat.worker());
-                self.look_idle();
-                // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
-                // another that is there.
-                self.request_all();
-                fence(Ordering::SeqCst);
-                if let Some(need) = self.look() {
-                    self.dispatch(self.sleep.recruit_parked(need));
-                }
-                self.read_mail(slot);
-                // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
-                fence(Ordering::SeqCst);
-                self.run_stranded();
+                self.not_started(slot);
                 Err(error)
             }
         }
+    }
+
+    /// There will be no thread on a slot that was acquired for one.
+    fn not_started(&self, slot: &Slot) {
+        self.count_alive(slot.seat, usize::MAX);
+        self.release(slot);
+        self.sleep.start_failed(slot.seat.worker());
+        self.look_idle();
+        // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
+        // another that is there.
+        self.request_all();
+        fence(Ordering::SeqCst);
+        if let Some(need) = self.look() {
+            self.dispatch(self.sleep.recruit_parked(need));
+        }
+        self.read_mail(slot);
+        // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
+        fence(Ordering::SeqCst);
+        self.run_stranded();
+    }
+
+    /// The worker of `index`, for whom somebody else has a thread.
+    pub(super) fn foreign_thread(&self, index: usize) -> PoolThread {
+        let seat = Seat::Worker(index);
+        let slot = self.acquire(seat);
+        self.count_alive(seat, 1);
+        self.sleep.expect(index, true);
+        PoolThread::new(self, slot, index)
+    }
+
+    /// There will be none.
+    pub(super) fn no_foreign_thread(&self, slot: &Slot, index: usize) {
+        self.sleep.expect(index, false);
+        self.ended(slot);
+        self.read_mail(slot);
+    }
+
+    /// The current thread becomes worker 0. It does not look for work.
+    pub(super) fn adopt_current_thread(&self) {
+        let slot = self.acquire(Seat::Worker(0));
+        if self.config.foreign {
+            self.sleep.adopt(0);
+        } else {
+            self.sleep.claim_worker(0);
+        }
+        context::settle(slot);
+        // Nobody knows when the thread has no use for its slot any more.
+        std::mem::forget(self.this.upgrade());
+        self.pass_on();
     }
 
     /// A pool thread, at its very end.
@@ -428,11 +479,16 @@ impl Registry {
         }
     }
 
+    /// Whether the pool has no thread at the moment.
+    pub(crate) fn is_deserted(&self) -> bool {
+        // A thread that is just being started is counted awake before it is alive.
+        self.alive() == 0 && self.sleep.counts().workers == 0
+    }
+
     /// Runs detached tasks on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
-        // A thread that is just being started is counted awake before it is alive. The caller has fenced, after its push or
-        // after its failure.
-        let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
+        // The caller has fenced, after its push or after its failure.
+        let nobody = || self.is_deserted();
         while nobody() && !self.lanes.is_empty() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
             let Ok(alone) = self.stranded.try_lock() else {
@@ -456,6 +512,28 @@ impl Registry {
         self.close();
         if !self.forked() && !self.is_here() {
             self.join_threads();
+        }
+    }
+
+    /// No handle is left.
+    pub(super) fn last_handle_gone(&self) {
+        if self.config.wait_on_drop {
+            return self.shut_down();
+        }
+        {
+            let _parkers = lock(&self.idle_parkers);
+            self.leaving.store(true, Ordering::Relaxed);
+            self.sleep.set_awaited(true);
+        }
+        // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
+        fence(Ordering::SeqCst);
+        self.leave_if_idle();
+    }
+
+    fn leave_if_idle(&self) {
+        if self.leaving.load(Ordering::Relaxed) && self.is_idle() {
+            self.leaving.store(false, Ordering::Relaxed);
+            self.close();
         }
     }
 
@@ -496,7 +574,7 @@ impl Registry {
         let parker = Arc::new(Parker::default());
         self.add_idle_waiter(&parker);
         let over = loop {
-            // Dekker: {waiters; fence; alive} here, {alive; fence; waiters} in `look_idle`.
+            // Dekker: {awaited; fence; alive} here, {alive; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
             if self.alive() == 0 {
                 break true;
@@ -554,7 +632,7 @@ impl Registry {
         let parker = Arc::new(Parker::default());
         self.add_idle_waiter(&parker);
         loop {
-            // Dekker: {waiters; fence; counts} here, {counts; fence; waiters} in `look_idle`.
+            // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
             if self.is_idle() {
                 break;
@@ -573,7 +651,8 @@ impl Registry {
     fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
         let mut parkers = lock(&self.idle_parkers);
         parkers.retain(|other| !Arc::ptr_eq(other, parker));
-        self.sleep.set_awaited(!parkers.is_empty());
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.sleep.set_awaited(leaving || !parkers.is_empty());
     }
 
     /// A thread found nothing to do, or a task was ended by somebody else: those who wait for that look again.
@@ -586,6 +665,7 @@ impl Registry {
 
     #[cold]
     pub(crate) fn tell_idle_waiters(&self) {
+        self.leave_if_idle();
         for parker in lock(&self.idle_parkers).iter() {
             parker.unpark();
         }
