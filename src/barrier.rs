@@ -36,13 +36,16 @@ mod real {
     use super::Flavour;
     use crate::sync::{OnceLock, Ordering, fence};
 
-    const ASYMMETRIC: bool = cfg!(target_os = "linux");
+    const ASYMMETRIC: bool = cfg!(all(target_os = "linux", not(miri)));
 
     /// The hot side's fence; see the module.
     #[inline(always)]
     pub(crate) fn light() {
         if ASYMMETRIC {
             std::sync::atomic::compiler_fence(Ordering::SeqCst);
+            // The place of the owner's half of each pair.
+            #[cfg(heist_delays)]
+            crate::sync::turn();
         } else {
             fence(Ordering::SeqCst);
         }
@@ -53,7 +56,8 @@ mod real {
     pub(crate) fn heavy() -> bool {
         fence(Ordering::SeqCst);
         match flavour() {
-            Flavour::Paired if ASYMMETRIC => crate::sys::membarrier(),
+            // Shuttle takes turns on one thread of the system's, and orders everything.
+            Flavour::Paired if ASYMMETRIC && !cfg!(shuttle) => crate::sys::membarrier(),
             _ => true,
         }
     }

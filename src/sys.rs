@@ -1,13 +1,13 @@
 //! What the crate asks of the system beyond std: membarrier, a count of forks, a cheap clock. Where one is missing there is
-//! an answer that the rest of the crate can live with.
+//! an answer that the rest of the crate can live with: so under Miri, which knows neither of the first two.
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(miri, not(target_os = "linux")))]
 pub(crate) use portable::*;
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 mod linux {
     use crate::sync::OnceLock;
     // Not of the loom seam: a fork is no event of a model.
@@ -52,7 +52,7 @@ mod linux {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(miri, not(target_os = "linux")))]
 mod portable {
     /// Forks are not noticed here.
     pub(crate) fn fork_generation() -> u64 {
@@ -75,7 +75,7 @@ mod portable {
 }
 
 /// A clock for rough durations on one thread. On x86-64 the time stamp counter, a third of the cost of `Instant`.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, shuttle))))]
 #[inline]
 pub(crate) fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has the counter.
@@ -83,17 +83,20 @@ pub(crate) fn ticks() -> u64 {
 }
 
 /// A middle value: counters run at 1 to 5 GHz.
-#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[cfg(all(target_arch = "x86_64", not(any(miri, shuttle))))]
 pub(crate) const TICKS_PER_MICROSECOND: u64 = 2_500;
 
 /// A clock for rough durations on one thread, in nanoseconds.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(all(not(shuttle), not(all(target_arch = "x86_64", not(miri)))))]
 pub(crate) fn ticks() -> u64 {
     use std::time::Instant;
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+#[cfg(shuttle)]
+pub(crate) use crate::sync::clock::nanos as ticks;
+
 /// Nanoseconds.
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, shuttle)))))]
 pub(crate) const TICKS_PER_MICROSECOND: u64 = 1_000;

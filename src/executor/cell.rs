@@ -36,7 +36,7 @@ pub(super) struct Header {
     id: TaskId,
 }
 
-const _: () = assert!(cfg!(loom) || size_of::<Header>() <= 56);
+const _: () = assert!(crate::sync::MODEL || size_of::<Header>() <= 56);
 
 #[repr(C)]
 struct Cell<F, T> {
@@ -258,8 +258,8 @@ unsafe fn free(header: NonNull<Header>, blocks: Option<&Blocks>) {
         // SAFETY: made by `Box::into_raw`, freed once, here.
         unwind::drop_quietly(unsafe { Box::from_raw(extra) });
     }
-    // SAFETY: as said; loom's atomics have destructors.
-    #[cfg(loom)]
+    // SAFETY: as said; a model's atomics have destructors.
+    #[cfg(any(loom, shuttle))]
     unsafe {
         header.drop_in_place();
     }

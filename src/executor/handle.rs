@@ -6,6 +6,7 @@ use super::extra::{Callback, Waiter};
 use super::scoped;
 use crate::job::Task;
 use crate::pool::{self, Seat, Slot, context, worker};
+use crate::sync::{now, thread};
 use crate::unwind;
 use std::fmt;
 use std::future::Future;
@@ -210,7 +211,7 @@ impl<T> JoinHandle<T> {
 
 /// The moment that is `timeout` from now; None: never.
 pub(super) fn after(timeout: Duration) -> Option<Instant> {
-    Instant::now().checked_add(timeout)
+    now().checked_add(timeout)
 }
 
 /// Runs the task on the current thread if that takes part in a pool and nobody has begun it.
@@ -276,7 +277,7 @@ fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
         return;
     }
     let (claimed, stack) = (task.clone(), registry.stack_size());
-    let thread = std::thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("heist-deep".to_owned())
         .stack_size(stack)
         .spawn(move || {

@@ -14,7 +14,7 @@ use crate::counters::{Count, Counters};
 use crate::fork::Scope;
 use crate::pool::worker::{self, Event};
 use crate::pool::{self, Registry, ThreadPool, context};
-use crate::sync::Arc;
+use crate::sync::{Arc, now};
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -137,8 +137,7 @@ impl<'a, R> Source<'a, R> {
     }
 
     fn is_over(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
+        self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
     /// The error of a stream whose time was over before its input, though all results had been given out.

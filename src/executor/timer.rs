@@ -1,13 +1,17 @@
 //! One thread for the deadlines of all pools, started when the first is set.
 //!
-//! Not of the loom seam: the models call what the timer calls, [`TaskRef::expire`], at any moment.
+//! Not of the seam under loom: the models call what the timer calls, [`TaskRef::expire`], at any moment.
 
 use super::cell::TaskRef;
 use super::error::TaskId;
+#[cfg(shuttle)]
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{now, thread};
 use crate::{sys, unwind};
 use std::collections::BTreeMap;
+#[cfg(not(shuttle))]
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 struct Timer {
     queue: Mutex<Queue>,
@@ -22,17 +26,30 @@ struct Queue {
     forks: u64,
 }
 
-static TIMER: Timer = Timer {
-    queue: Mutex::new(Queue {
-        tasks: BTreeMap::new(),
-        running: false,
-        forks: 0,
-    }),
-    changed: Condvar::new(),
-};
+impl Timer {
+    const fn new() -> Self {
+        Timer {
+            queue: Mutex::new(Queue {
+                tasks: BTreeMap::new(),
+                running: false,
+                forks: 0,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+}
+
+#[cfg(not(shuttle))]
+static TIMER: Timer = Timer::new();
+
+// Each schedule has its own.
+#[cfg(shuttle)]
+shuttle::lazy_static! {
+    static ref TIMER: Timer = Timer::new();
+}
 
 /// How long the thread stays without a deadline.
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 fn queue() -> MutexGuard<'static, Queue> {
     TIMER
@@ -62,7 +79,7 @@ pub(super) fn add(deadline: Instant, task: TaskRef) {
         }
         return;
     }
-    let thread = std::thread::Builder::new().name("heist-timer".to_owned());
+    let thread = thread::Builder::new().name("heist-timer".to_owned());
     // Without a thread deadlines are not kept; the next one tries again.
     queue.running = thread.spawn(run).is_ok();
 }
@@ -75,7 +92,7 @@ pub(super) fn remove(deadline: Instant, task: TaskId) {
 fn run() {
     let mut queue = queue();
     loop {
-        let now = Instant::now();
+        let now = now();
         let wait = match queue.tasks.first_entry() {
             Some(first) if first.key().0 <= now => {
                 let task = first.remove();
@@ -92,14 +109,28 @@ fn run() {
             None => KEEP_ALIVE,
         };
         let idle = queue.tasks.is_empty();
-        let (next, waited) = TIMER
-            .changed
-            .wait_timeout(queue, wait)
-            .unwrap_or_else(|poison| poison.into_inner());
-        queue = next;
-        if idle && waited.timed_out() && queue.tasks.is_empty() {
+        let over;
+        (queue, over) = wait_for_change(queue, wait);
+        if idle && over && queue.tasks.is_empty() {
             queue.running = false;
             return;
         }
     }
+}
+
+/// Waits for another deadline. True: the time was over before.
+fn wait_for_change(
+    queue: MutexGuard<'static, Queue>,
+    time: Duration,
+) -> (MutexGuard<'static, Queue>, bool) {
+    #[cfg(not(shuttle))]
+    {
+        let (queue, waited) = TIMER
+            .changed
+            .wait_timeout(queue, time)
+            .unwrap_or_else(|poison| poison.into_inner());
+        (queue, waited.timed_out())
+    }
+    #[cfg(shuttle)]
+    crate::sync::wait_timeout(&TIMER.queue, queue, time, |_| false)
 }

@@ -20,7 +20,7 @@ const NOWHERE: Context = Context {
 };
 
 #[cfg(not(loom))]
-thread_local! {
+crate::sync::thread_local! {
     static RING: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
     /// The same, for the end of a `join`. A variable of its own, or the compiler keeps the address of the one above in a
     /// register across the first closure, to be saved and restored by every call of a recursion, leaves included.

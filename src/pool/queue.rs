@@ -1,4 +1,5 @@
-//! The task queues: crossbeam's, or, under loom, a mutex around a list, since crossbeam's atomics are not the model's.
+//! The task queues: crossbeam's, or, under loom, a mutex around a list, since crossbeam's atomics are not the model's. Under shuttle
+//! each operation is one step.
 
 #[cfg(not(loom))]
 pub(crate) use real::*;
@@ -9,6 +10,7 @@ pub(crate) use model::*;
 #[cfg(not(loom))]
 mod real {
     use crate::job::Task;
+    use crate::sync::turn;
     use crossbeam_deque as deque;
 
     /// The owner's end of a worker's deque, last in first out.
@@ -27,19 +29,23 @@ mod real {
         }
         #[inline]
         pub(crate) fn push(&self, task: Task) {
+            turn();
             self.0.push(task);
         }
         #[inline]
         pub(crate) fn pop(&self) -> Option<Task> {
+            turn();
             self.0.pop()
         }
     }
 
     impl Stealer {
         pub(crate) fn steal(&self) -> Option<Task> {
+            turn();
             insist(|| self.0.steal())
         }
         pub(crate) fn len(&self) -> usize {
+            turn();
             self.0.len()
         }
     }
@@ -49,9 +55,11 @@ mod real {
             Injector(deque::Injector::new())
         }
         pub(crate) fn push(&self, task: Task) {
+            turn();
             self.0.push(task);
         }
         pub(crate) fn steal(&self) -> Option<Task> {
+            turn();
             // The check keeps idle searchers from writing to the queue's lines.
             if self.0.is_empty() {
                 return None;
@@ -59,9 +67,11 @@ mod real {
             insist(|| self.0.steal())
         }
         pub(crate) fn len(&self) -> usize {
+            turn();
             self.0.len()
         }
         pub(crate) fn is_empty(&self) -> bool {
+            turn();
             self.0.is_empty()
         }
     }

@@ -12,7 +12,7 @@ use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
 use crate::sleep::{MAX_THREADS, Need, Park, Parker, Recruit, Sleep};
 use crate::sync::{
-    Arc, AtomicBool, AtomicPtr, AtomicUsize, Mutex, OnceLock, Ordering, fence, lock,
+    Arc, AtomicBool, AtomicPtr, AtomicUsize, MODEL, Mutex, OnceLock, Ordering, fence, lock, now,
 };
 use crate::{barrier, ring, sys, unwind};
 use crossbeam_utils::CachePadded;
@@ -97,7 +97,7 @@ impl Registry {
             spares: AtomicUsize::new(0),
             outside: Counters::default(),
             start_failures: Count::default(),
-            born: Instant::now(),
+            born: now(),
             forks: sys::fork_generation(),
             config,
         })
@@ -579,7 +579,7 @@ impl Registry {
             if self.alive() == 0 {
                 break true;
             }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(|deadline| now() >= deadline) {
                 break false;
             }
             parker.park_until(deadline);
@@ -703,7 +703,7 @@ impl Registry {
 
     /// Nanoseconds since the pool was made, never 0.
     pub(crate) fn now_ns(&self) -> u64 {
-        let nanos = self.born.elapsed().as_nanos();
+        let nanos = (now() - self.born).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
     }
 
@@ -793,8 +793,10 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
         Park::Leave => {
             // Who published while we were counted searching has left it to us. The slot may be another thread's meanwhile.
             let look = worker::on_fresh_ring(slot, |_| registry.last_look());
-            let seen = matches!(look, Ok(Some(_))) || !slot.mail().is_empty();
-            return seen && registry.sleep.rejoin(slot.seat.worker());
+            // Where there is no room, whoever makes some looks again: to stay would be to look in vain until then.
+            let wanted = matches!(look, Ok(Some(need)) if registry.sleep.still_wanted(need));
+            return (wanted || !slot.mail().is_empty())
+                && registry.sleep.rejoin(slot.seat.worker());
         }
         Park::Now => {
             slot.counters.parks.add(1);
@@ -805,8 +807,9 @@ pub(crate) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
         Park::AfterLook => match registry.last_look() {
             Ok(Some(need)) if registry.sleep.still_wanted(need) => {
                 // A model must let whoever holds that work get on.
-                #[cfg(loom)]
-                crate::sync::yield_thread();
+                if MODEL {
+                    crate::sync::yield_thread();
+                }
             }
             Ok(_) => {
                 slot.counters.parks.add(1);

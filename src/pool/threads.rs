@@ -3,12 +3,14 @@
 use super::registry::Registry;
 use super::slot::{Seat, Slot};
 use super::{ThreadPool, context, worker};
-use crate::sync::Arc;
+#[cfg(not(loom))]
+use crate::sync::thread;
+use crate::sync::{Arc, MODEL};
 use crate::unwind;
 use std::fmt;
 
 #[cfg(not(loom))]
-pub(super) type Handle = std::thread::JoinHandle<()>;
+pub(super) type Handle = thread::JoinHandle<()>;
 #[cfg(loom)]
 pub(super) type Handle = loom::thread::JoinHandle<()>;
 
@@ -85,6 +87,13 @@ pub(super) fn start(registry: &Registry, slot: &Slot) -> std::io::Result<Handle>
         registry: registry.this.upgrade().expect("heist: the pool is in use"),
         slot: slot.id,
     };
+    // A model gives an empty name to a thread that is not to start.
+    if MODEL
+        && let (Seat::Worker(index), Some(name)) = (slot.seat, &registry.config.thread_name)
+        && name(index).is_empty()
+    {
+        return Err(std::io::Error::other("no thread for this worker"));
+    }
     #[cfg(not(loom))]
     {
         // A start may happen in the middle of a push: no panic of the name's closure, or over the name, may pass.
@@ -98,26 +107,18 @@ pub(super) fn start(registry: &Registry, slot: &Slot) -> std::io::Result<Handle>
         )
     }
     #[cfg(loom)]
-    {
-        // A model gives an empty name to a thread that is not to start.
-        if let (Seat::Worker(index), Some(name)) = (slot.seat, &registry.config.thread_name)
-            && name(index).is_empty()
-        {
-            return Err(std::io::Error::other("no thread for this worker"));
-        }
-        Ok(loom::thread::spawn(move || live(birth)))
-    }
+    Ok(loom::thread::spawn(move || live(birth)))
 }
 
 #[cfg(not(loom))]
-fn builder(registry: &Registry, slot: &Slot) -> std::thread::Builder {
+fn builder(registry: &Registry, slot: &Slot) -> thread::Builder {
     let config = &registry.config;
     let name = match (slot.seat, &config.thread_name) {
         (Seat::Worker(index), Some(name)) => name(index),
         (Seat::Worker(index), None) => format!("heist-{index}"),
         _ => "heist-spare".to_owned(),
     };
-    let builder = std::thread::Builder::new().name(name);
+    let builder = thread::Builder::new().name(name);
     match config.stack_size {
         Some(bytes) => builder.stack_size(bytes),
         None => builder,
@@ -164,9 +165,9 @@ pub(super) fn stack_size(registry: &Registry) -> usize {
 
 /// Detaches the threads that have ended.
 pub(super) fn let_go(handles: &mut Vec<Handle>) {
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     handles.retain(|handle| !handle.is_finished());
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     let _ = handles;
 }
 

@@ -8,9 +8,9 @@ use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
 use crate::latch::Latch;
 use crate::ring::{Popped, Ring, Steal};
 use crate::sleep::{Need, Park, Parker};
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 use crate::sync::spin_hint;
-use crate::sync::{Arc, yield_thread};
+use crate::sync::{Arc, MODEL, now, yield_thread};
 use crate::unwind;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ const WAIT_TIME: Duration = Duration::from_micros(20);
 const UNTIMED_ROUNDS: u32 = 6;
 
 /// From which round of unanswered requests a thief forces: about 1 us after the first.
-const FORCE_ROUND: u32 = if cfg!(loom) { 1 } else { 5 };
+const FORCE_ROUND: u32 = if MODEL { 1 } else { 5 };
 
 /// Something to run, already taken.
 enum Work {
@@ -168,7 +168,7 @@ fn next_in_lane(registry: &Registry, slot: &Slot) -> Option<Work> {
 
 /// Keeps looking for a while. Only one searcher spins: with `others` about, one round is enough.
 fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
-    let start = Instant::now();
+    let start = now();
     let mut round = 1;
     loop {
         if registry.sleep.overcommitted() {
@@ -182,14 +182,14 @@ fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
         }
         pause(round);
         round += 1;
-        if cfg!(loom) || (round > FORCE_ROUND && start.elapsed() > SEARCH_TIME) {
+        if MODEL || (round > FORCE_ROUND && start.elapsed() > SEARCH_TIME) {
             return None;
         }
     }
 }
 
 /// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 fn pause(round: u32) {
     if round.is_multiple_of(8) {
         yield_thread();
@@ -201,7 +201,7 @@ fn pause(round: u32) {
 
 /// A model has no time to pass: it tries each order of events anyway, but none in which a thread that yields goes on before
 /// another one. Only an interrupt that is due is taken, since the caller may be in a loop without a fence.
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 fn pause(_: u32) {
     crate::barrier::light();
 }
@@ -310,13 +310,13 @@ pub(crate) fn wait_until(
         if std::mem::take(&mut has_helped) {
             slot.helped();
         }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if deadline.is_some_and(|deadline| now() >= deadline) {
             return awaited.is_done();
         }
         pause(round.min(6));
         round += 1;
-        let spun = !cfg!(loom) && since.get_or_insert_with(Instant::now).elapsed() < WAIT_TIME;
-        if (spun || round <= FORCE_ROUND + 1) && !cfg!(loom) {
+        let spun = !MODEL && since.get_or_insert_with(now).elapsed() < WAIT_TIME;
+        if (spun || round <= FORCE_ROUND + 1) && !MODEL {
             continue;
         }
         if awaited.announce(slot) {
@@ -570,16 +570,16 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
     let mut round = 0;
     while !event.is_set() {
         // The clock costs as much as a small task.
-        if !cfg!(loom) && round < UNTIMED_ROUNDS && deadline.is_none() {
+        if !MODEL && round < UNTIMED_ROUNDS && deadline.is_none() {
             pause(round);
             round += 1;
             continue;
         }
-        let now = Instant::now();
-        if deadline.is_some_and(|deadline| now >= deadline) {
+        let time = now();
+        if deadline.is_some_and(|deadline| time >= deadline) {
             return event.is_set();
         }
-        if !cfg!(loom) && now - *since.get_or_insert(now) < WAIT_TIME {
+        if !MODEL && time - *since.get_or_insert(time) < WAIT_TIME {
             pause(round);
             round += 1;
             continue;
@@ -589,7 +589,7 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
         while event.register(&parker) {
             parker.park_until(deadline);
             event.unregister(&parker);
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_some_and(|deadline| now() >= deadline) {
                 return event.is_set();
             }
         }

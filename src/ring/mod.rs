@@ -56,14 +56,14 @@ use packed::Ts;
 
 #[cfg(all(test, loom))]
 mod models;
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests;
 
 /// Places of a ring. A deeper join goes on in another ring. 32 KiB of pointers: deeper than any balanced recursion, small
 /// enough for one per thread.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) const CAPACITY: usize = 4096;
-#[cfg(loom)]
+#[cfg(any(loom, shuttle))]
 pub(crate) const CAPACITY: usize = 4;
 
 const _: () = assert!(CAPACITY < packed::MAX_INDEX);
@@ -137,7 +137,7 @@ impl<T> Ring<T> {
         ring
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(any(loom, shuttle)))]
     fn zeroed() -> Box<Self> {
         let layout = std::alloc::Layout::new::<Self>();
         // SAFETY: the layout is not of size zero.
@@ -151,7 +151,7 @@ impl<T> Ring<T> {
         unsafe { Box::from_raw(memory.cast::<Self>()) }
     }
 
-    #[cfg(loom)]
+    #[cfg(any(loom, shuttle))]
     fn zeroed() -> Box<Self> {
         Box::new(Ring {
             owner: CachePadded::new(OwnerLine {

@@ -1,6 +1,6 @@
 //! A sticky one-thread wake-up token.
 
-use crate::sync::{Condvar, Mutex, lock};
+use crate::sync::{Condvar, Mutex, lock, now};
 use std::time::{Duration, Instant};
 
 /// One thread sleeps here, any thread wakes it. A wake-up that comes first is kept; several count as one.
@@ -29,7 +29,7 @@ impl Parker {
 
     /// The same, at most for `timeout`.
     pub(crate) fn park_timeout(&self, timeout: Duration) {
-        #[cfg(not(loom))]
+        #[cfg(not(any(loom, shuttle)))]
         {
             let mut token = lock(&self.token);
             if !*token {
@@ -39,6 +39,13 @@ impl Parker {
                     .unwrap_or_else(|poison| poison.into_inner())
                     .0;
             }
+            *token = false;
+        }
+        #[cfg(shuttle)]
+        {
+            let token = lock(&self.token);
+            let (mut token, _) =
+                crate::sync::wait_timeout(&self.token, token, timeout, |token| *token);
             *token = false;
         }
         #[cfg(loom)]
@@ -53,7 +60,7 @@ impl Parker {
         match deadline {
             None => self.park(),
             Some(deadline) => {
-                self.park_timeout(deadline.saturating_duration_since(Instant::now()));
+                self.park_timeout(deadline.saturating_duration_since(now()));
             }
         }
     }

@@ -147,6 +147,17 @@ fn a_map_that_has_begun_completes_across_a_shutdown() {
 }
 
 #[test]
+fn a_shutdown_does_not_wait_for_a_guest_whose_fork_nobody_may_take() {
+    on_pool_of(1, |pool| {
+        pool.run(|| ());
+        let closer = pool.clone();
+        // The one worker has no room beside the guest: it must leave, though it sees the fork.
+        let shut_down = || thread::spawn(move || closer.shutdown()).join().unwrap();
+        assert_eq!(pool.join(shut_down, || 2), ((), 2));
+    });
+}
+
+#[test]
 fn shutdown_now_counts_what_it_cancels() {
     on_pool(|pool| {
         let held = hold_all(pool);

@@ -1,6 +1,8 @@
 //! Random programs give what their serial twins give.
 
-use crate::support::{Ledger, outcome, pool, spin_until, watched, work};
+use crate::support::{
+    Graph, Ledger, graph_pool, outcome, payload_text, pool, spin_until, threads, watched, work,
+};
 use heist::ThreadPool;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -30,110 +32,27 @@ fn property<S>(
     });
 }
 
-/// A program of nested parallel constructs.
-#[derive(Clone, Debug)]
-enum Program {
-    Leaf(u32),
-    Join(Box<Program>, Box<Program>),
-    Scope(Vec<Program>),
-    Map(Vec<Program>),
-    Reduce(Vec<Program>),
-    Install(Box<Program>),
-    Run(Box<Program>),
-}
-
-fn programs() -> impl Strategy<Value = Program> {
-    let leaf = (0..300_u32).prop_map(Program::Leaf);
-    leaf.prop_recursive(6, 64, 5, |inner| {
-        let boxed = inner.clone().prop_map(Box::new);
-        let several = proptest::collection::vec(inner, 0..5);
-        prop_oneof![
-            4 => (boxed.clone(), boxed.clone()).prop_map(|(a, b)| Program::Join(a, b)),
-            2 => several.clone().prop_map(Program::Scope),
-            2 => several.clone().prop_map(Program::Map),
-            1 => several.prop_map(Program::Reduce),
-            1 => boxed.clone().prop_map(Program::Install),
-            1 => boxed.prop_map(Program::Run),
-        ]
-    })
-}
-
-/// A hash of two values that depends on their order.
-fn mix(left: u64, right: u64) -> u64 {
-    (left.rotate_left(5) ^ right).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-fn mix_all(values: impl IntoIterator<Item = u64>) -> u64 {
-    values.into_iter().fold(17, mix)
-}
-
-impl Program {
-    fn serial(&self) -> u64 {
-        match self {
-            Program::Leaf(value) => u64::from(*value),
-            Program::Join(a, b) => mix(a.serial(), b.serial()),
-            Program::Scope(parts) | Program::Map(parts) => {
-                mix_all(parts.iter().map(Program::serial))
-            }
-            Program::Reduce(parts) => mix_all(
-                parts
-                    .iter()
-                    .flat_map(|p| p.serial().to_le_bytes())
-                    .map(u64::from),
-            ),
-            Program::Install(inner) | Program::Run(inner) => inner.serial(),
-        }
-    }
-
-    fn parallel(&self, pool: &ThreadPool) -> u64 {
-        match self {
-            Program::Leaf(value) => {
-                work(u64::from(*value));
-                u64::from(*value)
-            }
-            Program::Join(a, b) => {
-                let (a, b) = pool.join(|| a.parallel(pool), || b.parallel(pool));
-                mix(a, b)
-            }
-            Program::Scope(parts) => {
-                let mut values = vec![0; parts.len()];
-                pool.scope(|s| {
-                    for (part, value) in parts.iter().zip(&mut values) {
-                        s.spawn(move |s| {
-                            let result = part.parallel(pool);
-                            // The last step is a task of its own.
-                            s.spawn(move |_| *value = result);
-                        });
-                    }
-                });
-                mix_all(values)
-            }
-            Program::Map(parts) => mix_all(pool.map(parts, |part| part.parallel(pool))),
-            Program::Reduce(parts) => {
-                let bytes = pool.map_reduce(
-                    parts,
-                    |part| part.parallel(pool).to_le_bytes().to_vec(),
-                    Vec::new,
-                    |mut left, right| {
-                        left.extend(right);
-                        left
-                    },
-                );
-                mix_all(bytes.into_iter().map(u64::from))
-            }
-            Program::Install(inner) => pool.install(|| inner.parallel(pool)),
-            Program::Run(inner) => pool.run(|| inner.parallel(pool)),
-        }
-    }
-}
-
 #[test]
-fn random_programs_give_the_serial_value() {
-    property(150, programs, |pool, program| {
-        let expected = program.serial();
-        prop_assert_eq!(program.parallel(pool), expected);
-        prop_assert_eq!(pool.run(|| program.parallel(pool)), expected);
-        Ok(())
+fn random_graphs_give_what_the_oracle_gives() {
+    watched(|| {
+        let failed = Arc::new(AtomicUsize::new(0));
+        let pool = graph_pool(&failed, |b| b.num_threads(threads()));
+        let config = Config {
+            cases: 2_000,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let bytes = proptest::collection::vec(any::<u8>(), 0..500);
+        let result = TestRunner::new(config).run(&bytes, |bytes| {
+            let graph = Graph::read(&bytes);
+            let checked = outcome(|| graph.check(&pool, &failed));
+            checked.map_err(|payload| {
+                TestCaseError::fail(format!("{}: {graph:?}", payload_text(&*payload)))
+            })
+        });
+        if let Err(failure) = result {
+            panic!("{failure}");
+        }
     });
 }
 

@@ -7,14 +7,16 @@
 )]
 
 mod gate;
+mod graph;
 mod ledger;
 mod process;
 mod watch;
 
 pub use gate::{Gate, Held, hold_all};
+pub use graph::{Graph, graph_pool};
 pub use ledger::{Ledger, Ticket};
 pub use process::{is_isolated, isolated, isolated_with};
-pub use watch::{LIMIT, on_pool, on_pool_of, spin_until, watched, watched_pool};
+pub use watch::{limit, on_pool, on_pool_of, spin_until, watched, watched_pool};
 
 use heist::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;

@@ -1,6 +1,6 @@
 //! Tests that need a process of their own run their test binary again, for that one test.
 
-use super::watch::{LIMIT, watched};
+use super::watch::{limit, watched};
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -68,7 +68,7 @@ fn read_all(child: &mut Child) -> (String, bool) {
         });
     }
     drop(lines);
-    let deadline = std::time::Instant::now() + LIMIT + Duration::from_secs(5);
+    let deadline = std::time::Instant::now() + limit() + Duration::from_secs(5);
     let mut output = String::new();
     loop {
         let left = deadline.saturating_duration_since(std::time::Instant::now());

@@ -8,14 +8,17 @@ use std::panic::{Location, resume_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long a test may take before it counts as hung.
-pub const LIMIT: Duration = Duration::from_secs(50);
+/// How long a test may take before it counts as hung. Times `HEIST_TEST_PATIENCE`, for tools that slow everything down.
+pub fn limit() -> Duration {
+    let times =
+        std::env::var("HEIST_TEST_PATIENCE").map_or(1, |text| text.parse().expect("a number"));
+    Duration::from_secs(50) * times
+}
 
-/// How long a thread of a test waits for another one; longer than `LIMIT`, so that the watchdog
-/// speaks first, and the spinning still ends.
-const PATIENCE: Duration = Duration::from_secs(55);
+/// How long a thread of a test waits for another one beyond `limit`: the watchdog speaks first, and the spinning still ends.
+const LONGER: Duration = Duration::from_secs(5);
 
-/// Runs `body` in a thread of its own; fails within `LIMIT` if it does not end.
+/// Runs `body` in a thread of its own; fails within `limit` if it does not end.
 #[track_caller]
 pub fn watched<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     watch(Location::caller(), None, body)
@@ -77,7 +80,7 @@ fn watch<R: Send + 'static>(
             let _ = done.send(value);
         })
         .expect("a thread for the test");
-    match finished.recv_timeout(LIMIT) {
+    match finished.recv_timeout(limit()) {
         Ok(value) => {
             if let Err(payload) = thread.join() {
                 resume_unwind(payload);
@@ -91,7 +94,8 @@ fn watch<R: Send + 'static>(
         Err(RecvTimeoutError::Timeout) => {
             let threads = describe_threads();
             panic!(
-                "{place}: not finished after {LIMIT:?}\n{threads}{}",
+                "{place}: not finished after {:?}\n{threads}{}",
+                limit(),
                 describe_pool(pool)
             )
         }
@@ -104,7 +108,7 @@ pub fn spin_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(
-            start.elapsed() < PATIENCE,
+            start.elapsed() < limit() + LONGER,
             "{}: waited in vain",
             Location::caller()
         );

@@ -1,0 +1,38 @@
+//! Random task graphs against their serial oracle: `.ci/deep fuzz`, or `cargo fuzz run --fuzz-dir tests/fuzz graphs`.
+//!
+//! The run ends when `HEIST_FUZZ_OPERATIONS` things were done, if that is set. Prints how many there were.
+
+#![no_main]
+
+#[path = "../../it/support/graph.rs"]
+mod graph;
+
+use graph::{Graph, graph_pool};
+use heist::ThreadPool;
+use libfuzzer_sys::fuzz_target;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+
+static FAILED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
+static POOL: LazyLock<ThreadPool> = LazyLock::new(|| graph_pool(&FAILED, |b| b));
+static OPERATIONS: AtomicU64 = AtomicU64::new(0);
+static WANTED: LazyLock<u64> = LazyLock::new(|| {
+    let wanted = std::env::var("HEIST_FUZZ_OPERATIONS").ok();
+    wanted.map_or(u64::MAX, |text| text.parse().expect("a number"))
+});
+
+unsafe extern "C" {
+    fn _exit(status: std::ffi::c_int) -> !;
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let graph = Graph::read(bytes);
+    graph.check(&POOL, &FAILED);
+    let before = OPERATIONS.fetch_add(graph.operations() as u64, Ordering::Relaxed);
+    let after = before + graph.operations() as u64;
+    if after >= *WANTED {
+        eprintln!("fuzz: {after} operations without a find");
+        // SAFETY: ends the process, without the handlers of libFuzzer, to whom an exit is a find.
+        unsafe { _exit(0) };
+    }
+});

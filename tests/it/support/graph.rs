@@ -1,0 +1,554 @@
+//! Random task graphs and their serial oracle. A graph is read from bytes, so that proptest and a fuzzer (`tests/fuzz`, which includes this
+//! file) make the same ones.
+
+use heist::{JoinError, JoinHandle, ThreadPool, ThreadPoolBuilder, WhenFull};
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// A program: what runs, where, and how its pool ends.
+#[derive(Debug)]
+pub struct Graph {
+    root: Arc<Node>,
+    /// Begins on a worker instead of as a guest.
+    inside: bool,
+    end: End,
+    operations: usize,
+}
+
+/// What becomes of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It is used again.
+    Idle,
+    Shutdown,
+    ShutdownNow,
+    /// The last handle goes.
+    Drop,
+}
+
+#[derive(Debug)]
+enum Node {
+    Leaf(u8),
+    /// Panics with its number.
+    Panic(u32),
+    Join(Arc<Node>, Arc<Node>),
+    /// Each part spawns the last step of its own.
+    Scope(Vec<Arc<Node>>),
+    ScopeSubmit(Vec<Arc<Node>>),
+    Submit(Vec<(Arc<Node>, Fate)>),
+    Stream {
+        parts: Vec<Arc<Node>>,
+        ordered: bool,
+        window: usize,
+        chunk: usize,
+        take: usize,
+    },
+    ScopeStream(Vec<Arc<Node>>),
+    Map(Vec<Arc<Node>>),
+    Reduce(Vec<Arc<Node>>),
+    Install(Arc<Node>),
+    Run(Arc<Node>),
+    Resize(usize),
+    Yield,
+    Broadcast,
+}
+
+/// What the submitter does with a handle.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Join,
+    Cancel,
+    Detach,
+    /// Asks with a time limit of zero first, and leaves a callback.
+    Impatient,
+    /// Given a deadline that may or may not be met.
+    Deadline,
+    /// Joined when the pool has come to its end.
+    Keep,
+}
+
+/// What a graph may end in: its value, or one of these panics.
+type Outcome = Result<u64, BTreeSet<u32>>;
+
+/// The payload of a panic that is part of a graph.
+struct Thrown(u32);
+
+// ---- reading ----
+
+struct Reader<'a> {
+    bytes: std::slice::Iter<'a, u8>,
+    panics: u32,
+    operations: usize,
+}
+
+const DEEPEST: usize = 7;
+const MOST: usize = 200;
+
+impl Reader<'_> {
+    fn byte(&mut self) -> u8 {
+        self.bytes.next().copied().unwrap_or(0)
+    }
+
+    fn below(&mut self, bound: u8) -> usize {
+        usize::from(self.byte() % bound)
+    }
+
+    fn parts(&mut self, depth: usize) -> Vec<Arc<Node>> {
+        (0..self.below(5)).map(|_| self.node(depth + 1)).collect()
+    }
+
+    fn node(&mut self, depth: usize) -> Arc<Node> {
+        self.operations += 1;
+        if depth > DEEPEST || self.operations > MOST {
+            return Arc::new(Node::Leaf(self.byte()));
+        }
+        Arc::new(match self.byte() % 32 {
+            0..=3 => Node::Leaf(self.byte()),
+            4 => {
+                self.panics += 1;
+                Node::Panic(self.panics)
+            }
+            5..=11 => Node::Join(self.node(depth + 1), self.node(depth + 1)),
+            12..=14 => Node::Scope(self.parts(depth)),
+            15 | 16 => Node::ScopeSubmit(self.parts(depth)),
+            17..=20 => {
+                let parts = self.parts(depth).into_iter();
+                Node::Submit(parts.map(|part| (part, self.fate())).collect())
+            }
+            21 | 22 => Node::Stream {
+                parts: self.parts(depth),
+                ordered: self.below(2) == 0,
+                window: 1 + self.below(4),
+                chunk: 1 + self.below(3),
+                take: self.below(5),
+            },
+            23 => Node::ScopeStream(self.parts(depth)),
+            24 | 25 => Node::Map(self.parts(depth)),
+            26 => Node::Reduce(self.parts(depth)),
+            27 => Node::Install(self.node(depth + 1)),
+            28 => Node::Run(self.node(depth + 1)),
+            29 => Node::Resize(1 + self.below(4)),
+            30 => Node::Yield,
+            _ => Node::Broadcast,
+        })
+    }
+
+    fn fate(&mut self) -> Fate {
+        match self.byte() % 10 {
+            0..=3 => Fate::Join,
+            4 | 5 => Fate::Cancel,
+            6 => Fate::Detach,
+            7 => Fate::Impatient,
+            8 => Fate::Deadline,
+            _ => Fate::Keep,
+        }
+    }
+}
+
+impl Graph {
+    pub fn read(bytes: &[u8]) -> Graph {
+        let mut reader = Reader {
+            bytes: bytes.iter(),
+            panics: 0,
+            operations: 0,
+        };
+        let inside = reader.below(2) == 1;
+        // A pool of its own costs as much as all the rest.
+        let end = match reader.byte() {
+            255 => End::Shutdown,
+            254 => End::ShutdownNow,
+            253 => End::Drop,
+            _ => End::Idle,
+        };
+        let root = reader.node(0);
+        Graph {
+            root,
+            inside,
+            end,
+            operations: reader.operations,
+        }
+    }
+
+    /// How many things the graph does.
+    pub fn operations(&self) -> usize {
+        self.operations
+    }
+}
+
+// ---- the oracle ----
+
+fn mix(left: u64, right: u64) -> u64 {
+    (left.rotate_left(5) ^ right).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn mix_all(values: impl IntoIterator<Item = u64>) -> u64 {
+    values.into_iter().fold(17, mix)
+}
+
+/// All parts are needed; any that panics may be the one that is seen.
+fn all(parts: &[Arc<Node>]) -> Result<Vec<u64>, BTreeSet<u32>> {
+    let (mut values, mut panics) = (Vec::new(), BTreeSet::new());
+    for part in parts {
+        match part.expected() {
+            Ok(value) => values.push(value),
+            Err(more) => panics.extend(more),
+        }
+    }
+    if panics.is_empty() {
+        Ok(values)
+    } else {
+        Err(panics)
+    }
+}
+
+impl Node {
+    fn expected(&self) -> Outcome {
+        match self {
+            Node::Leaf(value) => Ok(u64::from(*value)),
+            Node::Panic(number) => Err(BTreeSet::from([*number])),
+            Node::Join(a, b) => match (a.expected(), b.expected()) {
+                (Ok(a), Ok(b)) => Ok(mix(a, b)),
+                (Err(panics), _) | (_, Err(panics)) => Err(panics),
+            },
+            Node::Scope(parts) | Node::Map(parts) => all(parts).map(mix_all),
+            Node::Reduce(parts) => all(parts)
+                .map(|values| mix_all(values.iter().flat_map(|v| v.to_le_bytes()).map(u64::from))),
+            // Checked one by one where they run.
+            Node::ScopeSubmit(parts) | Node::ScopeStream(parts) => Ok(parts.len() as u64),
+            Node::Submit(parts) => Ok(parts.len() as u64),
+            Node::Stream { take, parts, .. } => Ok(parts.len().min(*take) as u64),
+            Node::Install(inner) | Node::Run(inner) => inner.expected(),
+            Node::Resize(_) | Node::Yield | Node::Broadcast => Ok(3),
+        }
+    }
+}
+
+fn thrown(payload: Box<dyn Any + Send>) -> u32 {
+    match payload.downcast::<Thrown>() {
+        Ok(thrown) => thrown.0,
+        // A check that failed further down.
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// A value or a panic is one of those that there can be.
+fn check(node: &Node, result: Result<u64, Box<dyn Any + Send>>) {
+    match (node.expected(), result) {
+        (Ok(expected), Ok(value)) => assert_eq!(value, expected, "{node:?}"),
+        (Err(panics), Err(payload)) => {
+            let number = thrown(payload);
+            assert!(panics.contains(&number), "{number} panicked: {node:?}");
+        }
+        (Ok(_), Err(payload)) => panic!("{} panicked: {node:?}", thrown(payload)),
+        (Err(_), Ok(value)) => panic!("{value} instead of a panic: {node:?}"),
+    }
+}
+
+fn check_handle(node: &Node, result: Result<u64, JoinError>) {
+    check(node, result.map_err(JoinError::into_panic));
+}
+
+// ---- the program ----
+
+#[derive(Clone)]
+struct World {
+    pool: ThreadPool,
+    /// One of these in each task, to see that all are dropped.
+    token: Arc<()>,
+    /// Handles that are joined at the end.
+    kept: Arc<Mutex<Vec<Kept>>>,
+    /// Tasks may be cancelled: the pool goes, or the task around them has a deadline, which they share.
+    ends: bool,
+}
+
+struct Kept {
+    part: Arc<Node>,
+    may_be_cancelled: bool,
+    handle: JoinHandle<u64>,
+}
+
+/// What a task holds.
+#[derive(Clone)]
+struct Task(
+    Arc<Node>,
+    Arc<World>,
+    #[expect(dead_code, reason = "it is dropped")] Arc<()>,
+);
+
+impl Task {
+    fn new(node: &Arc<Node>, world: &Arc<World>) -> Self {
+        Task(
+            Arc::clone(node),
+            Arc::clone(world),
+            Arc::clone(&world.token),
+        )
+    }
+
+    fn run(self) -> u64 {
+        self.0.run(&self.1)
+    }
+}
+
+impl Node {
+    fn run(&self, world: &Arc<World>) -> u64 {
+        let pool = &world.pool;
+        match self {
+            Node::Leaf(value) => {
+                for round in 0..u32::from(*value) {
+                    std::hint::black_box(round);
+                }
+                u64::from(*value)
+            }
+            Node::Panic(number) => resume_unwind(Box::new(Thrown(*number))),
+            Node::Join(a, b) => {
+                let (a, b) = pool.join(|| a.run(world), || b.run(world));
+                mix(a, b)
+            }
+            Node::Scope(parts) => {
+                let mut values = vec![0; parts.len()];
+                pool.scope(|s| {
+                    for (part, value) in parts.iter().zip(&mut values) {
+                        s.spawn(move |s| {
+                            let result = part.run(world);
+                            s.spawn(move |_| *value = result);
+                        });
+                    }
+                });
+                mix_all(values)
+            }
+            Node::ScopeSubmit(parts) => {
+                pool.scope(|s| {
+                    let mut handles = Vec::new();
+                    for part in parts {
+                        handles.push(s.submit(move |_| part.run(world)));
+                    }
+                    for (part, handle) in parts.iter().zip(handles) {
+                        check_handle(part, handle.join());
+                    }
+                });
+                parts.len() as u64
+            }
+            Node::Submit(parts) => {
+                for (part, fate) in parts {
+                    world.submit(part, *fate);
+                }
+                parts.len() as u64
+            }
+            Node::Stream {
+                parts,
+                ordered,
+                window,
+                chunk,
+                take,
+            } => world.stream(parts, *ordered, *window, *chunk, *take),
+            Node::ScopeStream(parts) => {
+                pool.scope(|s| {
+                    let results = s.imap(parts, |part| part.run(world));
+                    for (part, result) in parts.iter().zip(results) {
+                        check_handle(part, result);
+                    }
+                });
+                parts.len() as u64
+            }
+            Node::Map(parts) => mix_all(pool.map(parts, |part| part.run(world))),
+            Node::Reduce(parts) => {
+                let bytes = pool.map_reduce(
+                    parts,
+                    |part| part.run(world).to_le_bytes().to_vec(),
+                    Vec::new,
+                    |mut left, right| {
+                        left.extend(right);
+                        left
+                    },
+                );
+                mix_all(bytes.into_iter().map(u64::from))
+            }
+            Node::Install(inner) => pool.install(|| inner.run(world)),
+            Node::Run(inner) => pool.run(|| inner.run(world)),
+            Node::Resize(count) => {
+                pool.set_num_threads(*count);
+                3
+            }
+            Node::Yield => {
+                heist::yield_now();
+                3
+            }
+            Node::Broadcast => {
+                let indices = pool.broadcast(|index| index);
+                assert!(indices.iter().copied().eq(0..indices.len()), "{indices:?}");
+                3
+            }
+        }
+    }
+}
+
+/// The task ran, or was cancelled where it may have been.
+fn resolved(part: &Node, result: Result<u64, JoinError>, may_be_cancelled: bool) {
+    match result {
+        Err(error) if error.is_cancelled() => assert!(may_be_cancelled, "{error}"),
+        result => check_handle(part, result),
+    }
+}
+
+impl World {
+    fn submit(self: &Arc<Self>, part: &Arc<Node>, fate: Fate) {
+        let mut handle = match fate {
+            Fate::Deadline => {
+                let world = World {
+                    ends: true,
+                    ..World::clone(self)
+                };
+                let task = Task::new(part, &Arc::new(world));
+                let options = self.pool.task().name("deadline");
+                let soon = Duration::from_micros(20);
+                options.deadline(soon).submit(move || task.run())
+            }
+            _ => {
+                let task = Task::new(part, self);
+                self.pool.submit(move || task.run())
+            }
+        };
+        match fate {
+            Fate::Join => self.resolved(part, handle.join()),
+            Fate::Cancel if handle.cancel() => {
+                assert!(handle.is_cancelled());
+                assert!(handle.join().is_err_and(|error| error.is_cancelled()));
+            }
+            Fate::Cancel => self.resolved(part, handle.join()),
+            Fate::Detach => handle.detach(),
+            Fate::Impatient => {
+                let token = Arc::clone(&self.token);
+                handle.on_finish(move |_| drop(token));
+                handle.wait_timeout(Duration::ZERO);
+                match handle.join_timeout(Duration::ZERO) {
+                    Ok(result) => self.resolved(part, result),
+                    Err(handle) => self.resolved(part, handle.join()),
+                }
+            }
+            Fate::Deadline => match handle.join() {
+                Err(error) if error.is_timeout() => (),
+                result => self.resolved(part, result),
+            },
+            Fate::Keep => {
+                let mut kept = self.kept.lock().expect("no panic meanwhile");
+                kept.push(Kept {
+                    part: Arc::clone(part),
+                    may_be_cancelled: self.ends,
+                    handle,
+                });
+            }
+        }
+    }
+
+    fn resolved(&self, part: &Node, result: Result<u64, JoinError>) {
+        resolved(part, result, self.ends);
+    }
+
+    fn stream(
+        self: &Arc<Self>,
+        parts: &[Arc<Node>],
+        ordered: bool,
+        window: usize,
+        chunk: usize,
+        take: usize,
+    ) -> u64 {
+        let tasks: Vec<Task> = parts.iter().map(|part| Task::new(part, self)).collect();
+        let mut seen = 0;
+        if ordered {
+            let results = self.pool.imap(tasks, Task::run).window(window).chunk(chunk);
+            for (part, result) in parts.iter().zip(results).take(take) {
+                self.resolved(part, result);
+                seen += 1;
+            }
+        } else {
+            let results = self.pool.imap_unordered(tasks, Task::run);
+            let mut missing: BTreeSet<usize> = (0..parts.len()).collect();
+            for (index, result) in results.window(window).chunk(chunk).take(take) {
+                assert!(missing.remove(&index));
+                self.resolved(&parts[index], result);
+                seen += 1;
+            }
+        }
+        seen
+    }
+}
+
+/// A pool for graphs. `failed` counts panics that belong to none, in tasks that nobody joins.
+pub fn graph_pool(
+    failed: &Arc<AtomicUsize>,
+    configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
+) -> ThreadPool {
+    let failed = Arc::clone(failed);
+    let builder = ThreadPool::builder()
+        .num_threads(2)
+        .panic_handler(move |payload| {
+            if !payload.is::<Thrown>() {
+                failed.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    configure(builder).build().expect("a pool for graphs")
+}
+
+impl Graph {
+    /// Runs the graph, on `pool` or on one of its own, and compares it with the oracle.
+    ///
+    /// # Panics
+    /// If they differ, a handle does not resolve, a value is left, or the totals are not exact.
+    pub fn check(&self, pool: &ThreadPool, failed: &Arc<AtomicUsize>) {
+        let pool = match self.end {
+            End::Idle => pool.clone(),
+            End::Drop => graph_pool(failed, |b| b.queue_capacity(3)),
+            _ => graph_pool(failed, |b| {
+                b.queue_capacity(3).when_full(WhenFull::CallerRuns)
+            }),
+        };
+        let world = Arc::new(World {
+            pool: pool.clone(),
+            token: Arc::new(()),
+            kept: Arc::default(),
+            ends: self.end != End::Idle,
+        });
+        let token = Arc::clone(&world.token);
+        let result = catch_unwind(AssertUnwindSafe(|| match self.inside {
+            true => pool.run(|| self.root.run(&world)),
+            false => self.root.run(&world),
+        }));
+        check(&self.root, result);
+        match self.end {
+            End::Idle => pool.wait_idle(),
+            End::Shutdown => pool.shutdown(),
+            End::ShutdownNow => drop(pool.shutdown_now()),
+            End::Drop => (),
+        }
+        loop {
+            // A task that was kept may have kept others.
+            let kept = std::mem::take(&mut *world.kept.lock().expect("no panic meanwhile"));
+            if kept.is_empty() {
+                break;
+            }
+            for kept in kept {
+                resolved(&kept.part, kept.handle.join(), kept.may_be_cancelled);
+            }
+        }
+        if self.end == End::Idle {
+            pool.wait_idle();
+        }
+        if self.end != End::Drop {
+            let stats = pool.stats();
+            let ended = stats.completed + stats.failed + stats.cancelled;
+            assert_eq!(stats.submitted, ended, "{stats}");
+        }
+        drop((pool, world));
+        // The last step of a task drops what it holds, after it was counted.
+        let start = Instant::now();
+        while Arc::strong_count(&token) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(20), "a task is left");
+            std::thread::yield_now();
+        }
+        assert_eq!(failed.load(Ordering::Relaxed), 0, "a detached task failed");
+    }
+}
