@@ -422,10 +422,15 @@ impl Registry {
         let waiter = task.waiter();
         self.strays.push(task);
         self.published(Need::Worker);
+        if let Some(waiter) = waiter {
+            self.wake_for_task(waiter);
+        }
+    }
+
+    /// After a task was queued again, and [`published`](Self::published): its waiter looks for it once more, if it sleeps.
+    pub(crate) fn wake_for_task(&self, waiter: usize) {
         // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
-        if let Some(waiter) = waiter
-            && self.slot(waiter).awaits_tasks()
-        {
+        if self.slot(waiter).awaits_tasks() {
             self.wake(waiter);
         }
     }
