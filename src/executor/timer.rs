@@ -4,52 +4,39 @@
 
 use super::cell::TaskRef;
 use super::error::TaskId;
-use crate::{sys, unwind};
+use crate::sys::PerProcess;
+use crate::unwind;
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
+#[derive(Default)]
 struct Timer {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
+#[derive(Default)]
 struct Queue {
     tasks: BTreeMap<(Instant, TaskId), TaskRef>,
     /// There is a thread. It stays as long as there are deadlines, and some time more.
     running: bool,
-    /// In which process: a child has none of its parent's threads.
-    forks: u64,
 }
 
-static TIMER: Timer = Timer {
-    queue: Mutex::new(Queue {
-        tasks: BTreeMap::new(),
-        running: false,
-        forks: 0,
-    }),
-    changed: Condvar::new(),
-};
+/// A child process begins without deadlines: its parent's tasks are no concern of its.
+static TIMER: PerProcess<Timer> = PerProcess::new();
 
 /// How long the thread stays without a deadline.
 const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 
 fn queue() -> MutexGuard<'static, Queue> {
-    TIMER
-        .queue
-        .lock()
-        .unwrap_or_else(|poison| poison.into_inner())
+    let queue = TIMER.get().queue.lock();
+    queue.unwrap_or_else(|poison| poison.into_inner())
 }
 
 /// The task expires at `deadline` unless it is removed.
 pub(super) fn add(deadline: Instant, task: TaskRef) {
     let mut queue = queue();
-    if queue.forks != sys::forks() {
-        queue.forks = sys::forks();
-        queue.running = false;
-        // The parent's tasks: their pools are its own.
-        std::mem::forget(std::mem::take(&mut queue.tasks));
-    }
     let key = (deadline, task.id());
     let first = queue
         .tasks
@@ -58,7 +45,7 @@ pub(super) fn add(deadline: Instant, task: TaskRef) {
     queue.tasks.insert(key, task);
     if queue.running {
         if first {
-            TIMER.changed.notify_one();
+            TIMER.get().changed.notify_one();
         }
         return;
     }
@@ -93,6 +80,7 @@ fn run() {
         };
         let idle = queue.tasks.is_empty();
         let (next, waited) = TIMER
+            .get()
             .changed
             .wait_timeout(queue, wait)
             .unwrap_or_else(|poison| poison.into_inner());

@@ -185,7 +185,7 @@ mod joins {
     /// A pool closes while a task of it forks and stands still: the worker that was to leave takes the fork first.
     #[test]
     fn a_closing_pool_finishes_its_forks() {
-        model(Flavour::Paired, || {
+        model(Flavour::Strict, || {
             loom::stop_exploring();
             let pool = pool(2, 0);
             let (begun, go, gate) = (Gate::default(), Gate::default(), Gate::default());

@@ -348,3 +348,17 @@ fn a_letter_against_a_start_that_fails() {
         drop(pool);
     });
 }
+
+/// A task is in no queue while the lanes are swept. The worker finds nothing then, and parks.
+#[test]
+fn a_sweep_of_the_lanes_against_park() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let over = Gate::default();
+        let after = over.clone();
+        pool.spawn(move || after.open());
+        pool.registry().sweep_lanes(|_| false);
+        over.pass();
+        drop(pool);
+    });
+}

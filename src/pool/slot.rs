@@ -40,7 +40,7 @@ impl Seat {
 }
 
 /// From how many dead blocks on the own deques are swept, if they make up half of what is there. A model is content with the first.
-const SWEEP_LEAST: usize = if cfg!(loom) { 1 } else { 64 };
+pub(crate) const SWEEP_LEAST: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// Ring, deques, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
 pub(crate) struct Slot {
