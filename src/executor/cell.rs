@@ -124,8 +124,9 @@ where
         let head = unsafe { header.as_ref() };
         // SAFETY: running, and not taken: the closure is the runner's.
         let closure = unsafe { Self::take(header) };
-        if head.state.is_timed() {
-            head.state.taken();
+        if head.state.is_timed() && head.state.taken() {
+            // The runner's own reference stays the runner's.
+            ManuallyDrop::new(TaskRef(header)).expire();
         }
         let result = unwind::catch(closure);
         if head.state.is_timed() && !head.state.settle() {
@@ -555,36 +556,39 @@ impl TaskRef {
 
     /// Somebody has ended the task, or begun it, and its block is still in a queue.
     fn left_behind(&self) {
-        self.note_block(|counters| &counters.left_behind);
+        self.note_block(
+            |counters| &counters.left_behind,
+            |registry| registry.bury(1, Self::is_dead),
+        );
     }
 
     /// Such a block has come out of its queue.
     fn swept_up(&self) {
-        self.note_block(|counters| &counters.swept_up);
+        self.note_block(|counters| &counters.swept_up, |_| ());
     }
 
-    fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
+    fn note_block(&self, which: impl Fn(&Counters) -> &Count, then: impl FnOnce(&Registry)) {
         if self.head().state.is_gated() {
             pool::with_pool(self.pool(), |registry| {
                 if let Some(registry) = registry {
                     registry.count(which, 1);
+                    then(registry);
                 }
             });
         }
     }
 
-    /// The deadline has come. On the timer's thread: what is the user's is handed to the pool.
+    /// The deadline has come. On the timer's thread, or on the runner's, which the timer has met in the middle of its beginning: what is
+    /// the user's is handed to the pool.
     pub(super) fn expire(&self) {
         let head = self.head();
-        let closure = loop {
-            if head.state.intercept(false) {
-                // SAFETY: settling and unrun, by us.
-                break Some(unsafe { (head.ops.evict)(self.0) });
-            }
+        let closure = if head.state.intercept(false) {
+            // SAFETY: settling and unrun, by us.
+            Some(unsafe { (head.ops.evict)(self.0) })
+        } else {
             match head.state.overtake() {
-                Overtake::Settling => break None,
-                Overtake::Beginning => crate::sync::yield_thread(),
-                Overtake::Late => return,
+                Overtake::Settling => None,
+                Overtake::Told | Overtake::Late => return,
             }
         };
         self.end_abroad(closure, Why::Timeout);
@@ -780,11 +784,8 @@ impl TaskRef {
     /// In a forked child, where nobody will end it.
     pub(super) fn check_fork(&self) {
         // A process that is nobody's child in this sense need not look further.
-        if sys::forks() != 0
-            && !self.is_finished()
-            && let Some(registry) = pool::pool(self.head().pool)
-        {
-            registry.check_fork();
+        if sys::forks() != 0 && !self.is_finished() {
+            pool::check_fork_of(self.head().pool);
         }
     }
 

@@ -29,6 +29,8 @@ const CANCELLED: usize = 1 << 5;
 const UNGATED: usize = 1 << 6;
 /// The runner has taken the closure out. Told of tasks with a deadline only.
 const TAKEN: usize = 1 << 7;
+/// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
+const EXPIRED: usize = 1 << 9;
 /// The closure counts what it does.
 const UNCOUNTED: usize = 1 << 8;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
@@ -77,8 +79,8 @@ pub(super) enum Stake {
 pub(super) enum Overtake {
     /// Write the outcome.
     Settling,
-    /// Look again: the runner is about to take the closure out.
-    Beginning,
+    /// Nothing: the runner is about to take the closure out, and then does it in the deadline's place.
+    Told,
     /// Nothing: there is an outcome.
     Late,
 }
@@ -182,20 +184,24 @@ impl State {
         self.0.load(Ordering::Relaxed) & DEADLINE != 0
     }
 
-    /// The runner of a timed task has taken the closure out: from now on a deadline may write.
-    pub(super) fn taken(&self) {
+    /// The runner of a timed task has taken the closure out: from now on a deadline may write. True: it has come already, and the runner is
+    /// to do what it does.
+    #[must_use]
+    pub(super) fn taken(&self) -> bool {
         // ORDERING: Release: the closure is out before a deadline, which acquires, writes in its place.
-        self.0.fetch_or(TAKEN, Ordering::Release);
+        self.0.fetch_or(TAKEN, Ordering::AcqRel) & EXPIRED != 0
     }
 
     /// The deadline of a task that was not queued any more: running becomes settling.
     pub(super) fn overtake(&self) -> Overtake {
-        let overtaken = self.update(|word| {
-            (word & PHASE == RUNNING && word & TAKEN != 0).then_some((word & !PHASE) | SETTLING)
+        let overtaken = self.update(|word| match (word & PHASE, word & TAKEN) {
+            (RUNNING, 0) => Some(word | EXPIRED),
+            (RUNNING, _) => Some((word & !PHASE) | SETTLING),
+            _ => None,
         });
         match overtaken {
+            Ok(word) if word & TAKEN == 0 => Overtake::Told,
             Ok(_) => Overtake::Settling,
-            Err(word) if word & PHASE == RUNNING => Overtake::Beginning,
             Err(_) => Overtake::Late,
         }
     }

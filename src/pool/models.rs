@@ -310,3 +310,105 @@ fn a_guest_slot_changes_hands() {
     });
     seen.check(&["one slot", "two"]);
 }
+
+/// The pool becomes larger while a task from outside is queued behind one that waits for it: whoever comes second gets a worker.
+#[test]
+fn a_larger_pool_against_a_submit() {
+    model(Flavour::Strict, || {
+        loom::stop_exploring();
+        let pool = Arc::new(pool(1, 0));
+        let (begun, gate, over) = (Gate::default(), Gate::default(), Gate::default());
+        let (begin, pass, after) = (begun.clone(), gate.clone(), over.clone());
+        pool.spawn(move || {
+            begin.open();
+            pass.pass();
+            after.open();
+        });
+        begun.pass();
+        loom::explore();
+        let handle = Arc::clone(&pool);
+        let other = thread::spawn(move || {
+            assert_eq!(handle.set_num_threads(2), 1);
+        });
+        pool.spawn(move || gate.open());
+        over.pass();
+        loom::stop_exploring();
+        other.join().unwrap();
+        drop(pool);
+    });
+}
+
+/// A worker that is one too many ends with a task in its deque, while the other one, which counts on it, parks.
+#[test]
+fn a_smaller_pool_against_a_submit() {
+    model(Flavour::Strict, || {
+        loom::stop_exploring();
+        let pool = Arc::new(pool(2, 0));
+        let over = Gate::default();
+        // Both workers are in a task.
+        let [first, second] = [false, true].map(|submits| {
+            let (begun, gate) = (Gate::default(), Gate::default());
+            let (begin, pass, after) = (begun.clone(), gate.clone(), over.clone());
+            let handle = submits.then(|| Arc::clone(&pool));
+            pool.spawn(move || {
+                begin.open();
+                pass.pass();
+                if let Some(pool) = handle {
+                    pool.spawn(move || after.open());
+                }
+            });
+            begun.pass();
+            gate
+        });
+        loom::explore();
+        first.open();
+        assert_eq!(pool.set_num_threads(1), 2);
+        second.open();
+        over.pass();
+        loom::stop_exploring();
+        drop(pool);
+    });
+}
+
+/// A task's publisher starts a worker that cannot be started. The other worker, which is done with its task, has parked without a look
+/// meanwhile: it counted on that one.
+#[test]
+fn a_start_that_fails_leaves_no_task_behind() {
+    small_model(Flavour::Strict, || {
+        let pool = pool_that_cannot_start(2, 1);
+        let party = Party::of(2);
+        for _ in 0..2 {
+            let party = party.clone();
+            pool.spawn(move || party.arrive());
+        }
+        party.gate.pass();
+        drop(pool);
+    });
+}
+
+/// A letter is posted to a worker whose thread is being started, and cannot be: one of the two reads it.
+#[test]
+fn a_letter_against_a_start_that_fails() {
+    small_model(Flavour::Strict, || {
+        let pool = Arc::new(pool_that_cannot_start(1, 0));
+        let handle = Arc::clone(&pool);
+        let other = thread::spawn(move || handle.spawn(|| ()));
+        assert_eq!(pool.broadcast(|index| index + 7), [7]);
+        other.join().unwrap();
+        drop(pool);
+    });
+}
+
+/// A task is in no queue while the lanes are swept. The worker finds nothing then, and parks.
+#[test]
+fn a_sweep_of_the_lanes_against_park() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let over = Gate::default();
+        let after = over.clone();
+        pool.spawn(move || after.open());
+        pool.registry().sweep_lanes(|_| false);
+        over.pass();
+        drop(pool);
+    });
+}

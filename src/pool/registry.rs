@@ -14,7 +14,8 @@ use crate::sleep::{MAX_THREADS, Need, Park, Parker, Recruit, Sleep};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicUsize, MODEL, Mutex, OnceLock, Ordering, fence, lock, now,
 };
-use crate::{barrier, ring, sys, unwind};
+use crate::sys::{self, PerProcess};
+use crate::{barrier, ring, unwind};
 use crossbeam_utils::CachePadded;
 use std::collections::BTreeMap;
 use std::ptr;
@@ -420,6 +421,25 @@ impl Registry {
         for task in tasks {
             self.lanes.push(task, priority);
         }
+        self.injected();
+    }
+
+    /// So many more blocks in the lanes may be dead. They go before they are more than what lives, though no worker comes by.
+    pub(crate) fn bury(&self, blocks: u64, is_dead: impl Fn(&Task) -> bool) {
+        if self.lanes.bury(blocks) {
+            self.sweep_lanes(is_dead);
+        }
+    }
+
+    #[cold]
+    pub(super) fn sweep_lanes(&self, is_dead: impl Fn(&Task) -> bool) {
+        self.lanes.sweep(is_dead);
+        // What lives was in no queue for a moment.
+        self.injected();
+    }
+
+    /// After pushes into the lanes.
+    fn injected(&self) {
         // With its fence, which `run_stranded` and the look at `retired` rely on.
         self.published(Need::Worker);
         self.run_stranded();
@@ -471,10 +491,15 @@ impl Registry {
         let waiter = task.waiter();
         self.strays.push(task);
         self.published(Need::Worker);
+        if let Some(waiter) = waiter {
+            self.wake_for_task(waiter);
+        }
+    }
+
+    /// After a task was queued again, and [`published`](Self::published): its waiter looks for it once more, if it sleeps.
+    pub(crate) fn wake_for_task(&self, waiter: usize) {
         // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
-        if let Some(waiter) = waiter
-            && self.slot(waiter).awaits_tasks()
-        {
+        if self.slot(waiter).awaits_tasks() {
             self.wake(waiter);
         }
     }
@@ -740,22 +765,51 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // Tasks that nobody ran (a forked child, or none): their wrappers resolve them.
         self.cancel_queued();
-        pools().remove(&self.id);
+        pools().by_id.remove(&self.id);
     }
 }
 
 /// All pools, by number: for those who must not keep one alive, and rarely need it. Not of the loom seam: nothing waits for it.
-fn pools() -> std::sync::MutexGuard<'static, BTreeMap<u64, Weak<Registry>>> {
-    static POOLS: std::sync::Mutex<BTreeMap<u64, Weak<Registry>>> =
-        std::sync::Mutex::new(BTreeMap::new());
-    POOLS.lock().unwrap_or_else(|poison| poison.into_inner())
+fn pools() -> std::sync::MutexGuard<'static, Pools> {
+    static POOLS: PerProcess<std::sync::Mutex<Pools>> = PerProcess::new();
+    POOLS
+        .get()
+        .lock()
+        .unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// The pools of this process.
+struct Pools {
+    by_id: BTreeMap<u64, Weak<Registry>>,
+    /// Those with lower numbers were made before a `fork()`.
+    first: u64,
+}
+
+static NEXT_POOL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+impl Default for Pools {
+    fn default() -> Self {
+        Pools {
+            by_id: BTreeMap::new(),
+            first: NEXT_POOL.load(Ordering::Relaxed),
+        }
+    }
 }
 
 fn register(registry: &Weak<Registry>) -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    pools().insert(id, registry.clone());
+    let mut pools = pools();
+    let id = NEXT_POOL.fetch_add(1, Ordering::Relaxed);
+    pools.by_id.insert(id, registry.clone());
     id
+}
+
+/// # Panics
+/// If the pool of this number was made by the process of which this one is a forked child.
+pub(crate) fn check_fork_of(id: u64) {
+    let first = pools().first;
+    if id < first {
+        forked_child();
+    }
 }
 
 /// Calls `f` with the pool of this number, if it is still there: at hand on a thread that takes part in it, else looked up.
@@ -768,7 +822,7 @@ pub(crate) fn with_pool<R>(id: u64, f: impl FnOnce(Option<&Registry>) -> R) -> R
 
 /// The pool of this number, if it is still there.
 pub(crate) fn pool(id: u64) -> Option<Arc<Registry>> {
-    let pool = pools().get(&id).cloned();
+    let pool = pools().by_id.get(&id).cloned();
     pool?.upgrade()
 }
 

@@ -798,6 +798,10 @@ impl<'a> Guest<'a> {
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
         debug_assert_eq!(self.slot.ring.depth(), 0, "a guest left forks behind");
+        if self.registry.forked() {
+            // In the middle of the call the process was forked: in the child nobody waits, and locks may be taken for ever.
+            return;
+        }
         self.registry.release_guest(self.slot);
         let left = self.registry.sleep.leave_guest();
         if left.vacancy {

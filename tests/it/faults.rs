@@ -163,7 +163,12 @@ const FAULTS: &[Fault] = &[
         pool.map_reduce(0..99_u32, |n| n, throw::<u32>, |a, b| a + b);
     }),
     ("reduce", |pool| {
-        pool.map_reduce((0..99_u32).with_max_len(1), |n| n, || 0, |_, _| throw::<u32>());
+        pool.map_reduce(
+            (0..99_u32).with_max_len(1),
+            |n| n,
+            || 0,
+            |_, _| throw::<u32>(),
+        );
     }),
     ("try_map", |pool| {
         drop(pool.try_map(0..99, |_| throw::<Result<u8, u8>>()))
