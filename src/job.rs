@@ -144,9 +144,10 @@ union Body<F, R> {
     outcome: ManuallyDrop<Result<R, Payload>>,
 }
 
+/// The closure is told whether it was stolen.
 impl<F, R> ForkJob<F, R>
 where
-    F: FnOnce() -> R + Send,
+    F: FnOnce(bool) -> R + Send,
     R: Send,
 {
     /// A bitwise copy of `closure`: of the two, exactly one may be used.
@@ -207,7 +208,7 @@ where
 
 unsafe fn run<F, R>(job: NonNull<ForkHeader>)
 where
-    F: FnOnce() -> R + Send,
+    F: FnOnce(bool) -> R + Send,
     R: Send,
 {
     let job = job.cast::<ForkJob<F, R>>();
@@ -219,7 +220,7 @@ where
     let closure = unsafe { &mut body.closure };
     // SAFETY: stolen once, so taken once.
     let closure = unsafe { ManuallyDrop::take(closure) };
-    body.outcome = ManuallyDrop::new(unwind::catch(closure));
+    body.outcome = ManuallyDrop::new(unwind::catch(|| closure(true)));
 }
 
 /// What may become of a task.
@@ -236,8 +237,8 @@ pub(crate) enum Fate {
 pub(crate) struct Group {
     /// The group of the task in which this one was made; null at the root, and where a stolen fork hid it.
     parent: *const Group,
-    /// The slot of the thread that waits for the group's tasks.
-    waiter: usize,
+    /// The slot of the thread that waits for the group's tasks, if it is one that may run them.
+    waiter: Option<usize>,
 }
 
 // SAFETY: an immutable pointer, followed only by `Task::belongs_to`, which says when it may be.
@@ -246,7 +247,7 @@ unsafe impl Sync for Group {}
 unsafe impl Send for Group {}
 
 impl Group {
-    pub(crate) fn new(parent: *const Group, waiter: usize) -> Self {
+    pub(crate) fn new(parent: *const Group, waiter: Option<usize>) -> Self {
         Group { parent, waiter }
     }
 }
@@ -327,10 +328,10 @@ impl Task {
         ptr::fn_addr_eq(unsafe { self.0.as_ref() }.resolve, resolve)
     }
 
-    /// The slot of the thread that waits for it, if any does.
+    /// The slot of the thread that waits for it and may run it, if any does.
     pub(crate) fn waiter(&self) -> Option<usize> {
         // SAFETY: a pending task keeps its scope waiting.
-        unsafe { self.group().as_ref() }.map(|group| group.waiter)
+        unsafe { self.group().as_ref() }.and_then(|group| group.waiter)
     }
 
     /// Whether the task is `group`'s or one of its descendants'.

@@ -75,8 +75,11 @@ pub use executor::{
     Waited, as_completed, current_token, first_finished, first_ok, spawn, wait,
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source};
-pub use fork::{Scope, current_thread_index, join, scope, yield_now};
+pub use fork::{
+    Scope, current_num_threads, current_thread_index, has_pending_tasks, join, join_context, scope,
+    takes_part, yield_local, yield_now,
+};
 pub use pool::{
-    BuildError, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
+    BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
 pub use stats::{PoolStats, SchedulerStats, WorkerStats};

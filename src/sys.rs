@@ -1,6 +1,10 @@
 //! What the crate asks of the system beyond std: membarrier, a count of forks, a cheap clock. Where one is missing there is
 //! an answer that the rest of the crate can live with: so under Miri, which knows neither of the first two.
 
+// Not of the loom seam: a fork is no event of a model.
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
 
@@ -71,6 +75,47 @@ mod portable {
 
     pub(crate) fn register_membarrier() -> bool {
         false
+    }
+}
+
+/// A lock around something that all pools of a process share. A child made by `fork()` begins with a fresh one: the parent's may have been
+/// locked at that moment, by a thread that the child does not have. The parent's is leaked there.
+pub(crate) struct PerProcess<T: 'static>(AtomicPtr<Generation<T>>);
+
+struct Generation<T> {
+    forks: u64,
+    value: T,
+}
+
+impl<T: Default + Sync> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        PerProcess(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// This process's.
+    pub(crate) fn get(&self) -> &'static T {
+        loop {
+            // ORDERING: Acquire pairs with the Release below: the value is there.
+            let seen = self.0.load(Ordering::Acquire);
+            // SAFETY: null, or leaked below.
+            let generation: Option<&'static Generation<T>> = unsafe { seen.as_ref() };
+            if let Some(generation) = generation
+                && generation.forks == forks()
+            {
+                return &generation.value;
+            }
+            let fresh = Box::into_raw(Box::new(Generation {
+                forks: forks(),
+                value: T::default(),
+            }));
+            let set = self
+                .0
+                .compare_exchange(seen, fresh, Ordering::Release, Ordering::Relaxed);
+            if set.is_err() {
+                // SAFETY: made above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+            }
+        }
     }
 }
 

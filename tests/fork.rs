@@ -287,3 +287,70 @@ fn a_wait_for_a_handle_fails_with_advice_in_the_child() {
         drop((go, go_set));
     });
 }
+
+/// Threads that take the locks that all pools share, again and again, until the guard is dropped.
+struct Hammers {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Hammers {
+    fn new(pool: &ThreadPool) -> Self {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let stop = std::sync::Arc::new(AtomicBool::new(false));
+        let hammer = |strike: fn(&ThreadPool)| {
+            let (pool, stop) = (pool.clone(), stop.clone());
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    strike(&pool);
+                }
+            })
+        };
+        // The table of pools; the timer's queue.
+        let cancel = hammer(|pool| {
+            let _ = pool.submit(|| ()).cancel();
+        });
+        let deadline = hammer(|pool| {
+            let deadline = std::time::Duration::from_secs(3600);
+            let _ = pool.task().deadline(deadline).submit(|| ()).cancel();
+        });
+        Hammers {
+            stop,
+            threads: vec![cancel, deadline],
+        }
+    }
+}
+
+impl Drop for Hammers {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The parent's other threads may hold any lock at the moment of the fork.
+#[test]
+fn a_fork_while_other_threads_use_pools_hangs_nowhere() {
+    isolated("a_fork_while_other_threads_use_pools_hangs_nowhere", || {
+        let pool = pool_with(|builder| builder.num_threads(2));
+        let hammers = Hammers::new(&pool);
+        let deadline = std::time::Duration::from_secs(60);
+        for round in 0..150 {
+            let mut parents = Some((pool.clone(), pool.submit(|| 1)));
+            returns(&format!("fork {round}"), "8", || {
+                // What is the parent's can be let go, and what is new works.
+                drop(parents.take());
+                let own = support::pool();
+                let one = own.task().deadline(deadline).submit(|| 1);
+                let sum = one.join().unwrap() + own.submit(|| 7).join().unwrap();
+                drop(own);
+                sum.to_string()
+            });
+            let (_, handle) = parents.unwrap();
+            assert_eq!(handle.join().unwrap(), 1);
+        }
+        drop(hammers);
+    });
+}

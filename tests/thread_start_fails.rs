@@ -255,6 +255,64 @@ fn a_pool_goes_on_with_the_threads_it_has_and_tries_again() {
 }
 
 #[test]
+fn a_pool_that_cannot_grow_works_on_and_grows_later() {
+    isolated_with(
+        "a_pool_that_cannot_grow_works_on_and_grows_later",
+        ONE_ARENA,
+        || {
+            let pool = ThreadPool::builder()
+                .num_threads(1)
+                .stack_size(LARGE)
+                .build()
+                .unwrap();
+            assert_eq!(pool.run(|| 1), 1);
+            let old = limit_address_space(LARGE / 2);
+            assert_eq!(pool.set_num_threads(4), 1);
+            for round in 0..50 {
+                let handles = pool.submit_many((0..20).map(|n| move || n));
+                let own = pool.clone();
+                let nested = pool.submit(move || own.submit(|| 1).join().unwrap());
+                assert_eq!(pool.install(|| fib(10)), serial_fib(10));
+                // Those that cannot be started: the caller stands in for them.
+                let count = pool.num_threads();
+                assert_eq!(pool.broadcast(|i| i), (0..count).collect::<Vec<_>>());
+                for (n, handle) in handles.into_iter().enumerate() {
+                    assert_eq!(handle.join().unwrap(), n);
+                }
+                assert_eq!(nested.join().unwrap(), 1);
+                // Up and down meanwhile.
+                pool.set_num_threads(2 + round % 3);
+            }
+            pool.wait_idle();
+            let stats = pool.stats();
+            assert!(stats.start_failures > 0);
+            assert_eq!(stats.submitted, stats.completed);
+            pool.set_num_threads(4);
+            set_limit(&old);
+            // Four tasks that need each other.
+            let met = Arc::new(AtomicUsize::new(0));
+            let handles: Vec<_> = (0..4)
+                .map(|_| {
+                    let met = Arc::clone(&met);
+                    pool.submit(move || {
+                        met.fetch_add(1, Ordering::AcqRel);
+                        spin_until(|| met.load(Ordering::Acquire) == 4);
+                    })
+                })
+                .collect();
+            spin_until(|| {
+                // New work makes the pool try again.
+                pool.spawn(|| ());
+                met.load(Ordering::Acquire) == 4
+            });
+            for handle in handles {
+                spin_until(|| handle.is_finished());
+            }
+        },
+    );
+}
+
+#[test]
 fn ten_thousand_eager_threads_in_too_little_memory_are_an_error() {
     isolated_with(
         "ten_thousand_eager_threads_in_too_little_memory_are_an_error",

@@ -6,7 +6,7 @@
 
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
-use super::state::{Birth, Detach, End, Overtake, State};
+use super::state::{Birth, Detach, End, Overtake, Stake, State};
 use super::token;
 use crate::blocks::{self, Blocks};
 use crate::counters::{Count, Counters};
@@ -124,8 +124,9 @@ where
         let head = unsafe { header.as_ref() };
         // SAFETY: running, and not taken: the closure is the runner's.
         let closure = unsafe { Self::take(header) };
-        if head.state.is_timed() {
-            head.state.taken();
+        if head.state.is_timed() && head.state.taken() {
+            // The runner's own reference stays the runner's.
+            ManuallyDrop::new(TaskRef(header)).expire();
         }
         let result = unwind::catch(closure);
         if head.state.is_timed() && !head.state.settle() {
@@ -403,14 +404,13 @@ impl TaskRef {
         ours
     }
 
-    /// Runs the task here and now if nobody has begun it, and it is `slot`'s pool's. False: it is not for us.
+    /// Runs the task here and now if nobody has begun it, and it is `slot`'s pool's. False: it is not for us. To be called for a handle.
     pub(super) fn run_queued(&self, slot: &Slot) -> bool {
         let ours = self.claim_of(slot.registry());
         if ours {
             slot.counters.executed.add(1);
             let _group = slot.enter_group(ptr::null());
-            self.clone().run_claimed(slot);
-            slot.helped();
+            self.run(slot, Stake::Kept);
         }
         ours
     }
@@ -452,6 +452,15 @@ impl TaskRef {
     /// Runs a task that the caller has claimed, on `slot`, which is its pool's.
     #[inline]
     pub(super) fn run_claimed(self, slot: &Slot) {
+        let task = ManuallyDrop::new(self);
+        if let Stake::Kept = task.run(slot, Stake::Given) {
+            drop(ManuallyDrop::into_inner(task));
+        }
+    }
+
+    /// The same. Returns what became of the reference by which it was called: given away only if it was offered.
+    #[inline]
+    fn run(&self, slot: &Slot, stake: Stake) -> Stake {
         let head = self.head();
         let outer = slot.running.begin(head.id.0.get());
         let extra = head
@@ -473,33 +482,40 @@ impl TaskRef {
         }
         drop(token);
         // The last of what this thread does with the task: see `Registry::is_idle`.
-        self.settle(slot, ran);
+        let stake = self.settle(slot, ran, stake);
         slot.running.back(outer);
+        stake
     }
 
     /// A run is over.
     #[inline]
-    fn settle(self, slot: &Slot, ran: Ran) {
+    fn settle(&self, slot: &Slot, ran: Ran, stake: Stake) -> Stake {
         let head = self.head();
         match ran {
             Ran::Completed => slot.counters.completed.add(self.tasks()),
             Ran::Panicked => slot.counters.failed.add(self.tasks()),
-            Ran::Late(lost) => return lose(lost, Some(slot.registry())),
+            Ran::Late(lost) => {
+                lose(lost, Some(slot.registry()));
+                return Stake::Kept;
+            }
         }
         if head.state.is_timed() {
             self.serve(Some(slot.registry()));
-            return;
+            return Stake::Kept;
         }
-        match head.state.end() {
-            // That took our reference: the cell may be gone.
-            End::Handed => std::mem::forget(self),
+        match head.state.end(stake) {
+            // That took a reference that was offered: the cell may be gone.
+            End::Handed => stake,
             End::Alone => {
                 self.discard(Some(slot.registry()));
-                let header = ManuallyDrop::new(self).0;
                 // SAFETY: nobody else points at the cell, and its stage is empty.
-                unsafe { free(header, Some(slot.blocks())) };
+                unsafe { free(self.0, Some(slot.blocks())) };
+                Stake::Given
             }
-            End::Settle => self.serve(Some(slot.registry())),
+            End::Settle => {
+                self.serve(Some(slot.registry()));
+                Stake::Kept
+            }
         }
     }
 
@@ -540,36 +556,39 @@ impl TaskRef {
 
     /// Somebody has ended the task, or begun it, and its block is still in a queue.
     fn left_behind(&self) {
-        self.note_block(|counters| &counters.left_behind);
+        self.note_block(
+            |counters| &counters.left_behind,
+            |registry| registry.bury(1, Self::is_dead),
+        );
     }
 
     /// Such a block has come out of its queue.
     fn swept_up(&self) {
-        self.note_block(|counters| &counters.swept_up);
+        self.note_block(|counters| &counters.swept_up, |_| ());
     }
 
-    fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
+    fn note_block(&self, which: impl Fn(&Counters) -> &Count, then: impl FnOnce(&Registry)) {
         if self.head().state.is_gated() {
             pool::with_pool(self.pool(), |registry| {
                 if let Some(registry) = registry {
                     registry.count(which, 1);
+                    then(registry);
                 }
             });
         }
     }
 
-    /// The deadline has come. On the timer's thread: what is the user's is handed to the pool.
+    /// The deadline has come. On the timer's thread, or on the runner's, which the timer has met in the middle of its beginning: what is
+    /// the user's is handed to the pool.
     pub(super) fn expire(&self) {
         let head = self.head();
-        let closure = loop {
-            if head.state.intercept(false) {
-                // SAFETY: settling and unrun, by us.
-                break Some(unsafe { (head.ops.evict)(self.0) });
-            }
+        let closure = if head.state.intercept(false) {
+            // SAFETY: settling and unrun, by us.
+            Some(unsafe { (head.ops.evict)(self.0) })
+        } else {
             match head.state.overtake() {
-                Overtake::Settling => break None,
-                Overtake::Beginning => crate::sync::yield_thread(),
-                Overtake::Late => return,
+                Overtake::Settling => None,
+                Overtake::Told | Overtake::Late => return,
             }
         };
         self.end_abroad(closure, Why::Timeout);
@@ -765,11 +784,8 @@ impl TaskRef {
     /// In a forked child, where nobody will end it.
     pub(super) fn check_fork(&self) {
         // A process that is nobody's child in this sense need not look further.
-        if sys::forks() != 0
-            && !self.is_finished()
-            && let Some(registry) = pool::pool(self.head().pool)
-        {
-            registry.check_fork();
+        if sys::forks() != 0 && !self.is_finished() {
+            pool::check_fork_of(self.head().pool);
         }
     }
 

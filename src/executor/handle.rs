@@ -5,7 +5,7 @@ use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
 use super::scoped;
 use crate::job::Task;
-use crate::pool::{self, Seat, Slot, context, worker};
+use crate::pool::{self, SWEEP_LEAST, Seat, Slot, context, worker};
 use crate::sync::{now, thread};
 use crate::unwind;
 use std::fmt;
@@ -230,6 +230,7 @@ pub(super) fn run_here(task: &TaskRef) {
         return;
     }
     run_at(slot, task);
+    slot.helped();
 }
 
 /// The same, from a slot of its pool.
@@ -239,10 +240,29 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
-    } else if task.run_queued(slot) && queued.is_none() && slot.bury() {
-        slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
+    } else if let Some(queued) = queued {
+        worker::run_task(slot, queued);
+    } else if task.run_queued(slot) {
+        bury(slot);
     }
-    drop(queued);
+}
+
+/// Runs the task on a guest's slot if nobody has begun it.
+pub(super) fn run_as_guest(slot: &Slot, task: &TaskRef) {
+    if task.run_queued(slot) {
+        bury(slot);
+    }
+}
+
+/// A task was run here, and its block is still in a queue: the own deques are swept now and then, and where a guest does what nobody else
+/// comes by to do, the lanes.
+fn bury(slot: &Slot) {
+    if slot.bury() {
+        slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
+        if slot.role() == Seat::Guest {
+            slot.registry().bury(SWEEP_LEAST as u64, TaskRef::is_dead);
+        }
+    }
 }
 
 /// Takes the task from the end of the own deque, and on the way what needs nothing any more, so that a recursion that joins what it has

@@ -9,10 +9,13 @@ use super::several::{as_completed, enrol};
 use super::submit::loose::{queued, timed, with_token};
 use super::token::CancelToken;
 use crate::barrier::Flavour;
+use crate::fork::{current_thread_index, yield_now};
 use crate::job::{Fate, Task};
-use crate::pool::models::{model, outsider, pool, pool_that_cannot_start, small_model};
+use crate::pool::models::{
+    Gate, as_owner, model, outsider, pool, pool_that_cannot_start, small_model,
+};
 use crate::pool::worker::{self, Event};
-use crate::pool::{ThreadPool, WhenFull};
+use crate::pool::{ThreadPool, WhenFull, context};
 use crate::sleep::Parker;
 use crate::sync::Arc;
 use crate::testing::{Place, Seen};
@@ -346,4 +349,113 @@ fn submit_against_shutdown() {
         submitter.join().unwrap();
     });
     seen.check(&["run", "cancelled"]);
+}
+
+/// A task that stays in its deque is in no queue while dead blocks are swept out. A worker that finds nothing then, and parks, is woken for
+/// it: the sweeper stands still until it has run.
+#[test]
+fn a_sweep_against_a_thief_that_parks() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    model(Flavour::Strict, move || {
+        let pool = pool(2, 0);
+        let gate = Gate::default();
+        let open = gate.clone();
+        as_owner(|| {
+            pool.scope(|s| {
+                let dead = s.submit(|_| current_thread_index());
+                s.spawn(move |_| open.open());
+                let here = dead.join().unwrap().is_none();
+                mark.mark(if here { "run here" } else { "stolen" });
+                gate.pass();
+            });
+        });
+        drop(pool);
+    });
+    seen.check(&["run here", "stolen"]);
+}
+
+/// A deque is swept in which one task is cancelled meanwhile and a thief takes another. Each closure and result is dropped once.
+#[test]
+fn a_sweep_against_cancel_and_steal() {
+    let seen = Seen::default();
+    let mark = seen.clone();
+    model(Flavour::Strict, move || {
+        // A pool that has ended asks for no thread.
+        loom::stop_exploring();
+        let pool = idle_pool();
+        pool.shutdown();
+        loom::explore();
+        let (first, joined) = queued(&pool, || 1);
+        let (second, cancelled, drops) = counted(&pool);
+        let (third, stolen, more_drops) = counted(&pool);
+        as_owner(|| {
+            pool.install(|| {
+                let slot = context::slot().expect("a guest");
+                for task in [third, first, second] {
+                    slot.push_detached(task);
+                }
+                let canceller = thread::spawn(move || {
+                    cancelled.cancel();
+                });
+                let handle = pool.clone();
+                let mark = mark.clone();
+                let thief = outsider(0, move || {
+                    let found = handle.install(yield_now);
+                    mark.mark(if found { "stolen" } else { "nothing there" });
+                });
+                // Runs it and sweeps.
+                assert_eq!(joined.join().unwrap(), 1);
+                while let Some(task) = slot.pop_detached() {
+                    worker::run_task(slot, task);
+                }
+                canceller.join().unwrap();
+                thief.join().unwrap();
+            });
+        });
+        drop(stolen);
+        assert_eq!((drops.load(Relaxed), more_drops.load(Relaxed)), (2, 2));
+    });
+    seen.check(&["stolen", "nothing there"]);
+}
+
+/// A scope's task sweeps its deque, in which it has spawned another one: it is in no queue then. The scope's owner, which parks, must be
+/// woken: nobody else is there, and the sweeper stands still until that task has run.
+#[test]
+fn a_sweep_against_a_scopes_owner() {
+    model(Flavour::Strict, || {
+        // A pool that has ended asks for no thread.
+        loom::stop_exploring();
+        let pool = idle_pool();
+        pool.shutdown();
+        let (begun, gate) = (Gate::default(), Gate::default());
+        let handle = pool.clone();
+        let helper = outsider(0, move || {
+            handle.install(|| {
+                while !yield_now() {
+                    thread::yield_now();
+                }
+            });
+        });
+        as_owner(|| {
+            pool.scope(|s| {
+                let (begin, open) = (begun.clone(), gate.clone());
+                let (dead, joined) = queued(&pool, || ());
+                s.spawn(move |s| {
+                    let gate = open.clone();
+                    let slot = context::slot().expect("a guest");
+                    s.spawn(move |_| open.open());
+                    slot.push_detached(dead);
+                    begin.open();
+                    joined.join().unwrap();
+                    gate.pass();
+                });
+                // The helper has taken the task.
+                begun.pass();
+                loom::explore();
+            });
+        });
+        helper.join().unwrap();
+        drop(pool);
+    });
 }

@@ -29,6 +29,8 @@ const CANCELLED: usize = 1 << 5;
 const UNGATED: usize = 1 << 6;
 /// The runner has taken the closure out. Told of tasks with a deadline only.
 const TAKEN: usize = 1 << 7;
+/// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
+const EXPIRED: usize = 1 << 9;
 /// The closure counts what it does.
 const UNCOUNTED: usize = 1 << 8;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
@@ -62,14 +64,23 @@ pub(super) enum End {
     Settle,
 }
 
+/// A runner's reference to the cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stake {
+    /// It goes with the end of the run.
+    Given,
+    /// It is somebody's who keeps it.
+    Kept,
+}
+
 /// What a deadline has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum Overtake {
     /// Write the outcome.
     Settling,
-    /// Look again: the runner is about to take the closure out.
-    Beginning,
+    /// Nothing: the runner is about to take the closure out, and then does it in the deadline's place.
+    Told,
     /// Nothing: there is an outcome.
     Late,
 }
@@ -173,20 +184,24 @@ impl State {
         self.0.load(Ordering::Relaxed) & DEADLINE != 0
     }
 
-    /// The runner of a timed task has taken the closure out: from now on a deadline may write.
-    pub(super) fn taken(&self) {
+    /// The runner of a timed task has taken the closure out: from now on a deadline may write. True: it has come already, and the runner is
+    /// to do what it does.
+    #[must_use]
+    pub(super) fn taken(&self) -> bool {
         // ORDERING: Release: the closure is out before a deadline, which acquires, writes in its place.
-        self.0.fetch_or(TAKEN, Ordering::Release);
+        self.0.fetch_or(TAKEN, Ordering::AcqRel) & EXPIRED != 0
     }
 
     /// The deadline of a task that was not queued any more: running becomes settling.
     pub(super) fn overtake(&self) -> Overtake {
-        let overtaken = self.update(|word| {
-            (word & PHASE == RUNNING && word & TAKEN != 0).then_some((word & !PHASE) | SETTLING)
+        let overtaken = self.update(|word| match (word & PHASE, word & TAKEN) {
+            (RUNNING, 0) => Some(word | EXPIRED),
+            (RUNNING, _) => Some((word & !PHASE) | SETTLING),
+            _ => None,
         });
         match overtaken {
+            Ok(word) if word & TAKEN == 0 => Overtake::Told,
             Ok(_) => Overtake::Settling,
-            Err(word) if word & PHASE == RUNNING => Overtake::Beginning,
             Err(_) => Overtake::Late,
         }
     }
@@ -196,17 +211,21 @@ impl State {
         self.step(RUNNING, SETTLING, 0)
     }
 
-    /// The runner has written its outcome.
+    /// The runner has written its outcome. If nobody but the handle wants to know, a reference that it offers goes with that.
     #[inline]
-    pub(super) fn end(&self) -> End {
-        // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
-        if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING {
-            return End::Alone;
-        }
+    pub(super) fn end(&self, stake: Stake) -> End {
+        let given = match stake {
+            // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
+            Stake::Given if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING => {
+                return End::Alone;
+            }
+            Stake::Given => ONE_REF,
+            Stake::Kept => 0,
+        };
         let before = self.update(|word| {
             let rest = word & !PHASE;
             Some(if word & (HANDLE | EXTRA) == HANDLE {
-                (rest | FINISHED) - ONE_REF
+                (rest | FINISHED) - given
             } else {
                 rest | SETTLING
             })

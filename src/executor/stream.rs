@@ -6,7 +6,7 @@
 
 use super::arrivals::Arrivals;
 use super::error::{JoinError, TaskId};
-use super::handle::{JoinHandle, after, run_here};
+use super::handle::{JoinHandle, after, run_as_guest, run_here};
 use super::several::enrol;
 use super::state::Birth;
 use super::submit::submit_uncounted;
@@ -159,9 +159,7 @@ impl<'a, R> Source<'a, R> {
             Some(slot) if std::ptr::eq(slot.registry(), registry) => run_here(handle.task()),
             // A worker of another pool stays one: what it runs here would block it there.
             Some(_) => {}
-            None => worker::as_guest(registry, |slot| {
-                handle.task().run_queued(slot);
-            }),
+            None => worker::as_guest(registry, |slot| run_as_guest(slot, handle.task())),
         }
     }
 }

@@ -130,14 +130,16 @@ impl ThreadPool {
     where
         F: FnOnce() + Send + 'static,
     {
-        let registry = self.registry();
-        registry.check_fork();
-        let slot = context::slot();
-        let (extra, birth) = Options::default().lower(false);
-        // SAFETY: `f` borrows nothing.
-        let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
-        enter(registry, slot, task, Priority::Normal);
+        spawn_in(self.registry(), context::slot(), f);
     }
+}
+
+fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
+    registry.check_fork();
+    let (extra, birth) = Options::default().lower(false);
+    // SAFETY: `f` borrows nothing.
+    let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
+    enter(registry, slot, task, Priority::Normal);
 }
 
 /// [`ThreadPool::spawn`] on the pool of the current thread, or on the [`global`] one.
@@ -151,8 +153,8 @@ pub fn spawn<F>(f: F)
 where
     F: FnOnce() + Send + 'static,
 {
-    match ThreadPool::current() {
-        Some(pool) => pool.spawn(f),
+    match context::slot() {
+        Some(slot) => spawn_in(slot.registry(), Some(slot), f),
         None => global().spawn(f),
     }
 }

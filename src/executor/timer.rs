@@ -7,66 +7,56 @@ use super::error::TaskId;
 #[cfg(shuttle)]
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::sync::{now, thread};
-use crate::{sys, unwind};
+#[cfg(not(shuttle))]
+use crate::sys::PerProcess;
+use crate::unwind;
 use std::collections::BTreeMap;
 #[cfg(not(shuttle))]
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+#[derive(Default)]
 struct Timer {
     queue: Mutex<Queue>,
     changed: Condvar,
 }
 
+#[derive(Default)]
 struct Queue {
     tasks: BTreeMap<(Instant, TaskId), TaskRef>,
     /// There is a thread. It stays as long as there are deadlines, and some time more.
     running: bool,
-    /// In which process: a child has none of its parent's threads.
-    forks: u64,
 }
 
-impl Timer {
-    const fn new() -> Self {
-        Timer {
-            queue: Mutex::new(Queue {
-                tasks: BTreeMap::new(),
-                running: false,
-                forks: 0,
-            }),
-            changed: Condvar::new(),
-        }
-    }
-}
-
+/// A child process begins without deadlines: its parent's tasks are no concern of its.
 #[cfg(not(shuttle))]
-static TIMER: Timer = Timer::new();
+fn timer() -> &'static Timer {
+    static TIMER: PerProcess<Timer> = PerProcess::new();
+    TIMER.get()
+}
 
 // Each schedule has its own.
 #[cfg(shuttle)]
 shuttle::lazy_static! {
-    static ref TIMER: Timer = Timer::new();
+    static ref TIMER: Timer = Timer::default();
+}
+
+#[cfg(shuttle)]
+fn timer() -> &'static Timer {
+    &TIMER
 }
 
 /// How long the thread stays without a deadline.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 fn queue() -> MutexGuard<'static, Queue> {
-    TIMER
-        .queue
-        .lock()
-        .unwrap_or_else(|poison| poison.into_inner())
+    let queue = timer().queue.lock();
+    queue.unwrap_or_else(|poison| poison.into_inner())
 }
 
 /// The task expires at `deadline` unless it is removed.
 pub(super) fn add(deadline: Instant, task: TaskRef) {
     let mut queue = queue();
-    if queue.forks != sys::forks() {
-        queue.forks = sys::forks();
-        queue.running = false;
-        // The parent's tasks: their pools are its own.
-        std::mem::forget(std::mem::take(&mut queue.tasks));
-    }
     let key = (deadline, task.id());
     let first = queue
         .tasks
@@ -75,7 +65,7 @@ pub(super) fn add(deadline: Instant, task: TaskRef) {
     queue.tasks.insert(key, task);
     if queue.running {
         if first {
-            TIMER.changed.notify_one();
+            timer().changed.notify_one();
         }
         return;
     }
@@ -125,12 +115,12 @@ fn wait_for_change(
 ) -> (MutexGuard<'static, Queue>, bool) {
     #[cfg(not(shuttle))]
     {
-        let (queue, waited) = TIMER
+        let (queue, waited) = timer()
             .changed
             .wait_timeout(queue, time)
             .unwrap_or_else(|poison| poison.into_inner());
         (queue, waited.timed_out())
     }
     #[cfg(shuttle)]
-    crate::sync::wait_timeout(&TIMER.queue, queue, time, |_| false)
+    crate::sync::wait_timeout(&timer().queue, queue, time, |_| false)
 }

@@ -2,8 +2,8 @@
 
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
-use crate::pool::{Seat, ThreadPool, worker};
-use crate::sync::{Mutex, lock};
+use crate::pool::{ThreadPool, with_pool, worker};
+use crate::sync::{Arc, Mutex, lock};
 use crate::unwind::{self, Payload};
 use std::ptr;
 
@@ -37,12 +37,9 @@ impl ThreadPool {
             *lock(&results[index]) = Some(outcome);
         };
         let own = worker::home_index(registry).filter(|&index| index < count);
+        // Where a wait may run anything, what is addressed to this worker comes in its order, behind what it has queued itself.
+        let own = own.filter(|_| !worker::waits_any(registry));
         for index in (0..count).filter(|&index| Some(index) != own) {
-            if registry.sleep.claim_worker(index) && registry.start(Seat::Worker(index)).is_err() {
-                run(index);
-                latch.count_down();
-                continue;
-            }
             let (run, latch) = (&run, latch.clone());
             let letter = move |fate| {
                 if fate == Fate::Run {
@@ -53,7 +50,7 @@ impl ThreadPool {
             // SAFETY: this function does not return before the latch is set, which is the last thing that the letter
             // does with anything it borrows (its latch is its own clone).
             let letter = unsafe { Task::new(ptr::null(), None, letter) };
-            registry.post(index, letter);
+            registry.deliver(index, letter);
         }
         if let Some(index) = own {
             run(index);
@@ -81,6 +78,48 @@ impl ThreadPool {
                 unwind::drop_quietly(values);
                 unwind::resume(payload)
             }
+        }
+    }
+
+    /// [`broadcast`](Self::broadcast) that nobody waits for.
+    ///
+    /// # Panics
+    /// Panics of `f` go to the [`panic_handler`](crate::ThreadPoolBuilder::panic_handler).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::builder().num_threads(3).build()?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.spawn_broadcast(move |index| sender.send(index).unwrap());
+    /// assert_eq!(receiver.iter().sum::<usize>(), 0 + 1 + 2);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn spawn_broadcast(&self, f: impl Fn(usize) + Send + Sync + 'static) {
+        let registry = self.registry();
+        registry.check_fork();
+        let (id, f) = (registry.id, Arc::new(f));
+        let count = self.num_threads();
+        registry.count(|counters| &counters.submitted, count as u64);
+        for index in 0..count {
+            let f = Arc::clone(&f);
+            let letter = move |fate| {
+                let outcome = (fate == Fate::Run).then(|| unwind::catch(|| f(index)));
+                // Before the end is counted: the pool may have waited for that.
+                unwind::drop_quietly(f);
+                with_pool(id, |registry| {
+                    let Some(registry) = registry else { return };
+                    match outcome {
+                        Some(Ok(())) => registry.count(|counters| &counters.completed, 1),
+                        Some(Err(payload)) => {
+                            registry.lost_panic(payload);
+                            registry.count(|counters| &counters.failed, 1);
+                        }
+                        None => registry.count(|counters| &counters.cancelled, 1),
+                    }
+                });
+            };
+            // SAFETY: `f` borrows nothing.
+            let letter = unsafe { Task::new(ptr::null(), None, letter) };
+            registry.deliver(index, letter);
         }
     }
 }

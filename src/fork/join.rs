@@ -8,7 +8,7 @@ use crate::job::{ForkHeader, ForkJob};
 use crate::pool::worker::{self, Attended};
 use crate::pool::{ThreadPool, context, global};
 use crate::ring::{Popped, Ring};
-use crate::unwind;
+use crate::unwind::{self, Payload};
 use std::mem::{self, ManuallyDrop};
 
 /// Runs both closures, `b` possibly on another thread at the same time, and returns both results.
@@ -45,8 +45,33 @@ where
     RB: Send,
 {
     match context::ring() {
-        Some(ring) => join_on(ring, a, b),
+        Some(ring) => join_on(ring, a, |_| b()),
         None => join_as_guest(a, b),
+    }
+}
+
+/// [`join`] for those who must know more: `b` is told whether another thread has taken it away, and it runs even if `a` panics.
+///
+/// Who divides work can divide on when a part was taken: somebody has time. The cost is that of `join` and of one
+/// [`catch_unwind`](std::panic::catch_unwind) around `a`.
+///
+/// # Panics
+/// When either closure panics, the panic goes on here after both have ended; when both do, it is `a`'s payload.
+///
+/// ```
+/// let (a, taken) = heist::join_context(|| 1, |taken| taken);
+/// println!("{a}, and b ran {}", if taken { "elsewhere" } else { "here" });
+/// ```
+#[inline(always)]
+pub fn join_context<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce(bool) -> RB + Send,
+    RB: Send,
+{
+    match context::ring() {
+        Some(ring) => join_context_on(ring, a, b),
+        None => join_context_as_guest(a, b),
     }
 }
 
@@ -67,7 +92,7 @@ impl ThreadPool {
         B: FnOnce() -> RB + Send,
         RB: Send,
     {
-        worker::as_part(self.registry(), |slot| join_on(&slot.ring, a, b))
+        worker::as_part(self.registry(), |slot| join_on(&slot.ring, a, |_| b()))
     }
 }
 
@@ -82,13 +107,26 @@ where
     global().join(a, b)
 }
 
+#[cold]
+#[inline(never)]
+fn join_context_as_guest<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce(bool) -> RB + Send,
+    RB: Send,
+{
+    worker::as_part(global().registry(), |slot| {
+        join_context_on(&slot.ring, a, b)
+    })
+}
+
 /// The ring is full: goes on in another one, which thieves see just as well.
 #[cold]
 #[inline(never)]
 fn join_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     worker::on_fresh_ring(worker::own_slot(), |slot| join_on(&slot.ring, a, b))
@@ -98,7 +136,7 @@ where
 fn join_on<A, B, RA, RB>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     let b = ManuallyDrop::new(b);
@@ -116,9 +154,63 @@ where
     // Asked for again rather than kept in a register: see `RING_AFTER`.
     // SAFETY: the thread forked in its ring above, and whatever `a` entered it has left again.
     match unsafe { context::own_ring() }.pop(index) {
-        Popped::Ours => (ra, ManuallyDrop::into_inner(b)()),
+        Popped::Ours => (ra, ManuallyDrop::into_inner(b)(false)),
         Popped::Stolen => (ra, stolen(&job, index)),
     }
+}
+
+#[inline(always)]
+fn join_context_on<A, B, RA, RB>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce(bool) -> RB + Send,
+    RB: Send,
+{
+    let b = ManuallyDrop::new(b);
+    // SAFETY: as in `join_on`.
+    let job = unsafe { ForkJob::copy_of(&*b) };
+    let index = ring.push(job.as_ptr());
+    if ring.attention_due(index) && worker::attend_push(index) == Attended::Full {
+        return join_context_deeper(a, ManuallyDrop::into_inner(b));
+    }
+    // As in `join_on`; nothing unwinds from here.
+    let ra = unwind::catch(a);
+    // SAFETY: as in `join_on`.
+    match unsafe { context::own_ring() }.pop(index) {
+        Popped::Ours => {
+            let b = ManuallyDrop::into_inner(b);
+            match ra {
+                Ok(ra) => (ra, b(false)),
+                Err(payload) => after_panic(payload, || drop(b(false))),
+            }
+        }
+        Popped::Stolen => match ra {
+            Ok(ra) => (ra, stolen(&job, index)),
+            Err(payload) => after_panic(payload, || drop(stolen(&job, index))),
+        },
+    }
+}
+
+/// As `join_deeper`.
+#[cold]
+#[inline(never)]
+fn join_context_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce(bool) -> RB + Send,
+    RB: Send,
+{
+    worker::on_fresh_ring(worker::own_slot(), |slot| join_context_on(&slot.ring, a, b))
+}
+
+/// Goes on with `a`'s panic once `b` has ended.
+#[cold]
+#[inline(never)]
+fn after_panic(payload: Payload, b: impl FnOnce()) -> ! {
+    if let Err(second) = unwind::catch(b) {
+        unwind::drop_quietly(second);
+    }
+    unwind::resume(payload)
 }
 
 /// The result of a job that a thief has.
@@ -126,7 +218,7 @@ where
 #[inline(never)]
 fn stolen<B, RB>(job: &ForkJob<B, RB>, index: usize) -> RB
 where
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     worker::wait_stolen(job.header(), index);
@@ -140,7 +232,7 @@ where
 /// A fork whose first half runs. Dropped only when that half panics.
 struct Forked<'a, B, RB>
 where
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     job: &'a ForkJob<B, RB>,
@@ -149,7 +241,7 @@ where
 
 impl<B, RB> Drop for Forked<'_, B, RB>
 where
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     #[inline(always)]
@@ -163,7 +255,7 @@ where
 #[inline(never)]
 fn abandon<B, RB>(job: &ForkJob<B, RB>, index: usize)
 where
-    B: FnOnce() -> RB + Send,
+    B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
     // SAFETY: as in `join_on`.

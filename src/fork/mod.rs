@@ -10,7 +10,10 @@ mod scope;
 #[cfg(all(test, loom))]
 mod models;
 
-pub use current::{current_thread_index, yield_now};
-pub use join::join;
+pub use current::{
+    current_num_threads, current_thread_index, has_pending_tasks, takes_part, yield_local,
+    yield_now,
+};
+pub use join::{join, join_context};
 pub(crate) use scope::ScopePtr;
 pub use scope::{Scope, scope};

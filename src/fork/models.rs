@@ -4,6 +4,7 @@
 
 use super::{current_thread_index, join, scope, yield_now};
 use crate::barrier::{self, Flavour};
+use crate::job::Group;
 use crate::latch::Latch;
 use crate::pool::models::{
     Gate, as_owner, both_flavours, model, outsider, pool, pool_that_cannot_start, small_model,
@@ -84,6 +85,48 @@ mod joins {
             drop(pool);
         };
 
+        /// The pool becomes larger while a guest, which takes the only place, stands still over a fork: a worker must be got, and steals it.
+        a_larger_pool_steals_a_fork: model, || {
+            let pool = Arc::new(pool(1, 0));
+            let gate = Gate::default();
+            let open = gate.clone();
+            let handle = Arc::clone(&pool);
+            let other = thread::spawn(move || {
+                handle.set_num_threads(2);
+            });
+            as_owner(|| pool.join(|| gate.pass(), || open.open()));
+            other.join().unwrap();
+            drop(pool);
+        };
+
+        /// The pool becomes smaller while a worker steals: what it has stolen is run, and its result comes back.
+        a_smaller_pool_against_a_thief: model, || {
+            let pool = pool(2, 0);
+            let place = Place::default();
+            as_owner(|| pool.join(|| { pool.set_num_threads(1); }, || place.set(1)));
+            assert_eq!(place.get(), 1);
+            drop(pool);
+        };
+
+        /// A fork is pushed while somebody starts a worker, and counts on it. It cannot be started, and the other worker has parked.
+        a_start_that_fails_leaves_no_fork_behind: model, || {
+            let pool = Arc::new(pool_that_cannot_start(3, 1));
+            let gate = Gate::default();
+            let open = gate.clone();
+            let handle = Arc::clone(&pool);
+            // Its ring is asked for attention at the first push, and answers.
+            loom::stop_exploring();
+            let other = as_owner(|| pool.install(|| {
+                join(|| (), || ());
+                loom::explore();
+                let other = thread::spawn(move || handle.spawn(|| ()));
+                join(|| gate.pass(), || open.open());
+                other
+            }));
+            other.join().unwrap();
+            drop(pool);
+        };
+
         /// The same, but the guest that forked is parked in a wait that needs the fork: the other is the last one awake.
         the_last_guest_leaves_a_fork_behind: model, || {
             let pool = Arc::new(pool(1, 0));
@@ -142,14 +185,23 @@ mod joins {
     /// A pool closes while a task of it forks and stands still: the worker that was to leave takes the fork first.
     #[test]
     fn a_closing_pool_finishes_its_forks() {
-        model(Flavour::Paired, || {
+        model(Flavour::Strict, || {
+            loom::stop_exploring();
             let pool = pool(2, 0);
-            let gate = Gate::default();
-            let open = gate.clone();
+            let (begun, go, gate) = (Gate::default(), Gate::default(), Gate::default());
+            let (begin, start, open) = (begun.clone(), go.clone(), gate.clone());
             pool.spawn(move || {
+                begin.open();
+                start.pass();
                 join(|| gate.pass(), || open.open());
             });
-            pool.spawn(|| ());
+            begun.pass();
+            // The other worker is there too.
+            let begin = begun.clone();
+            pool.spawn(move || begin.open());
+            begun.pass();
+            loom::explore();
+            go.open();
             drop(pool);
         });
     }
@@ -163,8 +215,11 @@ mod scopes {
         a_worker_may_take_the_task: small_model, || {
             let pool = pool(2, 0);
             let place = Place::default();
-            as_owner(|| pool.scope(|s| s.spawn(|_| place.set(1))));
-            assert_eq!(place.get(), 1);
+            // Before the guest leaves, whose fences would order this too.
+            as_owner(|| pool.install(|| {
+                scope(|s| s.spawn(|_| place.set(1)));
+                assert_eq!(place.get(), 1);
+            }));
             drop(pool);
         };
 
@@ -227,6 +282,48 @@ mod scopes {
             drop(pool);
         });
         seen.check(&["on a worker", "on the guest"]);
+    }
+
+    /// A task is spawned where its scope's owner looks for it, but another waiter, whose it is not, has it in its hands. That one queues it
+    /// again: the owner, if it has parked, must be woken, for nobody else is there.
+    #[test]
+    fn a_stray_against_its_owner_that_parks() {
+        model(Flavour::Strict, || {
+            let pool = Arc::new(pool_that_cannot_start(1, 0));
+            let (begun, gate) = (Gate::default(), Gate::default());
+            let handle = Arc::clone(&pool);
+            let helper = outsider(0, move || {
+                handle.install(|| {
+                    while !yield_now() {
+                        thread::yield_now();
+                    }
+                })
+            });
+            let handle = Arc::clone(&pool);
+            as_owner(|| {
+                pool.scope(|s| {
+                    let (begin, open) = (begun.clone(), gate.clone());
+                    s.spawn(move |s| {
+                        let gate = open.clone();
+                        s.spawn(move |_| open.open());
+                        begin.open();
+                        gate.pass();
+                    });
+                    // The helper has taken the task, and its task is there.
+                    begun.pass();
+                    let waiter = outsider(1, move || {
+                        handle.install(|| {
+                            let slot = context::slot().expect("a guest");
+                            let group = Group::new(std::ptr::null(), Some(slot.id));
+                            assert!(worker::find_task(slot, &group).is_none());
+                        })
+                    });
+                    drop(waiter);
+                })
+            });
+            helper.join().unwrap();
+            drop(pool);
+        });
     }
 
     /// A worker holds a lock over a scope; another one takes a stranger's task, which wants the lock, and may take the scope's

@@ -13,19 +13,23 @@
 //! So a scope's owner is parked only while each of its tasks has been begun by somebody (or its spawner is about to wake the owner).
 //! Without the second look a task pushed just before the bit was set could lie unseen, and where every
 //! worker is blocked on a lock that the owner holds, for ever.
+//!
+//! A scope *from outside* has no owner. Its body counts as a task, all are counted in the word, and the last one sets a latch.
 
 use crate::barrier;
 use crate::blocks::Blocks;
 use crate::job::{Fate, Group, Task};
+use crate::latch::Latch;
 use crate::pool::worker::{self, Awaited};
-use crate::pool::{Registry, Slot, ThreadPool, context, global};
-use crate::sync::{AtomicI64, Mutex, Ordering, lock};
+use crate::pool::{Injector, Registry, Slot, ThreadPool, context, global};
+use crate::sync::{Arc, AtomicI64, Mutex, OnceLock, Ordering, lock};
 use crate::unwind::{self, Payload};
 use crossbeam_utils::CachePadded;
 use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
+use std::time::{Duration, Instant};
 
 /// In a scope's word: the owner is parked, or about to look once more and park.
 const PARKED: i64 = 1;
@@ -43,8 +47,12 @@ pub struct Scope<'scope> {
     /// The first panic of a task.
     panic: Mutex<Option<Payload>>,
     registry: *const Registry,
-    /// The slot whose thread waits.
+    /// The slot whose thread waits. Null: it waits outside.
     owner: *const Slot,
+    /// Set when no task is left of a scope from outside.
+    outside: Option<Latch>,
+    /// What [`Scope::spawn_fifo`] has queued, by worker.
+    fifos: OnceLock<Box<[Injector]>>,
     /// Where the owner's deque stood when the scope began.
     base: usize,
     /// Invariant in `'scope`: a scope for longer data is none for shorter, nor the other way round.
@@ -103,15 +111,41 @@ impl ThreadPool {
     }
 }
 
+impl ThreadPool {
+    /// A [`scope`](Self::scope) whose tasks run on the pool's own threads only: for their stacks, their thread-locals, their indices (which spares lack). The
+    /// body runs on the calling thread, which does not take part in the pool and waits at the end, asleep.
+    ///
+    /// On a thread that takes part in the pool already it is `scope` itself. A pool that cannot get any thread has the caller run the tasks.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::builder().num_threads(2).build()?;
+    /// let mut index = None;
+    /// pool.scope_on_workers(|s| {
+    ///     assert_eq!(heist::current_thread_index(), None);
+    ///     s.spawn(|_| index = heist::current_thread_index());
+    /// });
+    /// assert!(index < Some(2));
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn scope_on_workers<'scope, R>(&self, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+        match context::slot() {
+            Some(slot) if ptr::eq(slot.registry(), self.registry()) => scope_on(slot, body),
+            _ => scope_outside(self.registry(), body),
+        }
+    }
+}
+
 fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     slot.registry().check_fork();
     let scope = Scope {
-        group: Group::new(slot.group(), slot.id),
+        group: Group::new(slot.group(), Some(slot.id)),
         own: CachePadded::new(Cell::new(0)),
         word: CachePadded::new(AtomicI64::new(0)),
         panic: Mutex::new(None),
         registry: slot.registry(),
         owner: slot,
+        outside: None,
+        fifos: OnceLock::new(),
         base: slot.position(),
         marker: PhantomData,
     };
@@ -122,6 +156,44 @@ fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R
     if !scope.is_done() {
         worker::wait(slot, &scope, true);
     }
+    end(&scope, result)
+}
+
+/// On a thread that does not take part in the pool.
+fn scope_outside<'scope, R>(registry: &Registry, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
+    registry.check_fork();
+    let latch = Latch::new(1);
+    let scope = Scope {
+        group: Group::new(ptr::null(), None),
+        own: CachePadded::new(Cell::new(0)),
+        // The body.
+        word: CachePadded::new(AtomicI64::new(ONE)),
+        panic: Mutex::new(None),
+        registry,
+        owner: ptr::null(),
+        outside: Some(latch.clone()),
+        fifos: OnceLock::new(),
+        base: 0,
+        marker: PhantomData,
+    };
+    let result = unwind::catch(|| body(&scope));
+    scope.count_down(None);
+    while !latch.is_set() {
+        let deserted = registry.is_deserted();
+        if deserted {
+            worker::as_guest(registry, |slot| scope.run_all(slot));
+        }
+        // Whoever spawns meanwhile, from elsewhere, may get no thread either.
+        worker::block(&latch, deserted.then(|| Instant::now() + DESERTED_NAP));
+    }
+    end(&scope, result)
+}
+
+/// How long a scope from outside waits for tasks to run, or for threads, where the pool has none.
+const DESERTED_NAP: Duration = Duration::from_millis(10);
+
+/// All tasks have ended: the scope's result, or its panic.
+fn end<R>(scope: &Scope<'_>, result: Result<R, Payload>) -> R {
     match (result, lock(&scope.panic).take()) {
         (Ok(result), None) => result,
         (Ok(result), Some(payload)) => {
@@ -155,8 +227,108 @@ impl<'scope> Scope<'scope> {
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
+        let task = self.task(f);
+        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
+        self.queue(1, |group, blocks| unsafe { Task::new(group, blocks, task) });
+    }
+
+    /// [`spawn`](Self::spawn), but what one worker spawns so into this scope begins in the order in which it was spawned: the oldest first. By
+    /// `spawn` a worker begins its newest task first.
+    ///
+    /// ```
+    /// let order = std::sync::Mutex::new(Vec::new());
+    /// let pool = heist::ThreadPool::builder().num_threads(1).build()?;
+    /// pool.run(|| heist::scope(|s| {
+    ///     for n in 0..3 {
+    ///         let order = &order;
+    ///         s.spawn_fifo(move |_| order.lock().unwrap().push(n));
+    ///     }
+    /// }));
+    /// assert_eq!(order.into_inner().unwrap(), [0, 1, 2]);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn spawn_fifo<F>(&self, f: F)
+    where
+        F: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
+        self.registry().check_fork();
+        let slot = self.here();
+        let Some((index, fifo)) = slot.and_then(|slot| self.fifo(slot)) else {
+            // From outside they are in one queue, in that order, anyway.
+            return self.spawn(f);
+        };
+        let task = self.task(f);
+        // SAFETY: as in `spawn`.
+        let task = unsafe { Task::new(&self.group, slot.map(Slot::blocks), task) };
+        // Each task has an entry in the deque that stands for the oldest of them. It counts for its own.
+        fifo.push(task);
         let scope = self.handle();
-        let task = move |fate| {
+        let entry = move |fate| {
+            let scope = scope;
+            // SAFETY: the scope waits for the task that this entry finds, which nobody else takes.
+            let scope = unsafe { scope.get() };
+            let fifo = scope.fifos.get().map(|fifos| &fifos[index]);
+            let task = fifo.and_then(Injector::steal);
+            let task = task.expect("heist: as many tasks as entries");
+            task.resolve(fate, None);
+        };
+        // SAFETY: the entry borrows nothing but the scope, which waits.
+        self.queue(1, |group, blocks| unsafe {
+            Task::new(group, blocks, entry)
+        });
+    }
+
+    /// The queue of the worker that the current thread is.
+    fn fifo(&self, slot: &Slot) -> Option<(usize, &Injector)> {
+        let index = slot.role().worker()?;
+        let fifos = self
+            .fifos
+            .get_or_init(|| (0..self.num_threads()).map(|_| Injector::new()).collect());
+        fifos.get(index).map(|fifo| (index, fifo))
+    }
+
+    /// How many workers the scope's pool has.
+    pub fn num_threads(&self) -> usize {
+        self.registry().sleep.target()
+    }
+
+    /// Spawns a task for each worker of the pool, which gets its index. As the closures of [`broadcast`](ThreadPool::broadcast), they run on
+    /// that worker, also while it waits for something else.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    /// let sum = AtomicUsize::new(0);
+    /// let pool = heist::ThreadPool::builder().num_threads(3).build()?;
+    /// pool.scope(|s| s.spawn_broadcast(|_, index| { sum.fetch_add(index, Ordering::Relaxed); }));
+    /// assert_eq!(sum.into_inner(), 0 + 1 + 2);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn spawn_broadcast<F>(&self, f: F)
+    where
+        F: Fn(&Scope<'scope>, usize) + Send + Sync + 'scope,
+    {
+        let registry = self.registry();
+        registry.check_fork();
+        let f = Arc::new(f);
+        for index in 0..self.num_threads() {
+            let f = Arc::clone(&f);
+            let letter = self.task(move |scope| f(scope, index));
+            self.count(self.here(), 1);
+            registry.count(|counters| &counters.submitted, 1);
+            // SAFETY: as in `spawn`.
+            let letter = unsafe { Task::new(&self.group, None, letter) };
+            registry.deliver(index, letter);
+        }
+    }
+
+    /// What a task of the scope does, whatever becomes of it.
+    #[inline]
+    fn task<F>(&self, f: F) -> impl FnOnce(Fate) + Send + use<'scope, F>
+    where
+        F: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
+        let scope = self.handle();
+        move |fate| {
             let scope = scope;
             // SAFETY: the scope waits until the task is counted down, below.
             let scope = unsafe { scope.get() };
@@ -168,9 +340,7 @@ impl<'scope> Scope<'scope> {
                 }
             }
             scope.count_down(scope.here());
-        };
-        // SAFETY: what `f` borrows outlives 'scope, and the scope, with its group, waits for the task.
-        self.queue(1, |group, blocks| unsafe { Task::new(group, blocks, task) });
+        }
     }
 
     /// Counts a task and queues it, once `make` has made it for this group. It stands for `tasks` in the pool's counts, counts their ends
@@ -211,6 +381,20 @@ impl<'scope> Scope<'scope> {
     pub(crate) fn registry(&self) -> &Registry {
         // SAFETY: the owner takes part in the pool while the scope lives.
         unsafe { &*self.registry }
+    }
+
+    /// Runs what there is of the scope's tasks on a thread that is not its owner's.
+    #[cold]
+    fn run_all(&self, slot: &Slot) {
+        let base = slot.position();
+        loop {
+            let own = (slot.position() > base).then(|| slot.pop_task()).flatten();
+            match own.or_else(|| worker::find_task(slot, &self.group)) {
+                Some(task) if task.belongs_to(&self.group) => worker::run_task(slot, task),
+                Some(task) => self.registry().stray(task),
+                None => return,
+            }
+        }
     }
 
     fn owner(&self) -> &Slot {
@@ -269,6 +453,12 @@ impl<'scope> Scope<'scope> {
     /// A task has ended. The last thing that it does with the scope.
     #[inline]
     fn count_down(&self, slot: Option<&Slot>) {
+        if let Some(latch) = self.outside.clone() {
+            if self.count(slot, -1) == Some(0) {
+                latch.count_down();
+            }
+            return;
+        }
         let (registry, owner) = (self.registry, self.owner);
         if self.count(slot, -1) == Some(PARKED) {
             // The scope may be gone; registry and slot are not: this thread takes part in the pool, or holds it.
@@ -286,10 +476,14 @@ impl Awaited for Scope<'_> {
     }
 
     fn help(&self, slot: &Slot, _: u32) -> bool {
+        let any = worker::waits_any(self.registry());
         let mut helped = false;
         while slot.position() > self.base && slot.mail().is_empty() {
+            if any && self.is_done() {
+                break;
+            }
             let Some(task) = slot.pop_task() else { break };
-            if task.belongs_to(&self.group) {
+            if any || task.belongs_to(&self.group) {
                 worker::run_task(slot, task);
                 helped = true;
             } else {
@@ -299,6 +493,10 @@ impl Awaited for Scope<'_> {
         }
         if helped || self.is_done() {
             return true;
+        }
+        if any {
+            // The wait goes on with whatever there is.
+            return false;
         }
         let task = worker::find_task(slot, &self.group);
         task.map(|task| worker::run_task(slot, task)).is_some()

@@ -18,7 +18,7 @@ fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
     let parker = Arc::new(Parker::default());
     let closure = {
         let written = Arc::clone(&written);
-        move || {
+        move |_: bool| {
             written.set(42);
             "outcome"
         }

@@ -4,6 +4,7 @@ use super::ThreadPool;
 use super::gate::WhenFull;
 use super::registry::Registry;
 use super::slot::Seat;
+use super::threads::PoolThread;
 use crate::sleep::MAX_THREADS;
 use crate::sync::OnceLock;
 use crate::unwind::Payload;
@@ -28,6 +29,9 @@ pub(crate) struct Config {
     pub(super) panic_handler: Option<PanicHandler>,
     pub(super) queue_capacity: Option<usize>,
     pub(super) when_full: WhenFull,
+    pub(super) wait_on_drop: bool,
+    /// Its threads are started by somebody else.
+    pub(super) foreign: bool,
 }
 
 /// When a pool's threads start.
@@ -78,6 +82,8 @@ pub struct ThreadPoolBuilder {
     panic_handler: Option<PanicHandler>,
     queue_capacity: Option<usize>,
     when_full: WhenFull,
+    leave_on_drop: bool,
+    use_current_thread: bool,
 }
 
 impl ThreadPoolBuilder {
@@ -171,16 +177,76 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// Whether dropping the last handle waits until what is queued has run and the threads have ended; by default it does.
+    ///
+    /// If not, the drop returns at once. The threads end when no task is queued or runs any more; until then the pool is what it was for
+    /// the tasks.
+    pub fn wait_on_drop(mut self, wait: bool) -> Self {
+        self.leave_on_drop = !wait;
+        self
+    }
+
+    /// The thread that builds the pool becomes its worker 0, for the rest of its life, without running the worker's loop: it takes part in
+    /// what it calls (and while it waits there), and runs other tasks by [`yield_now`](crate::yield_now) only. Neither the
+    /// thread hooks nor the thread's name apply to it. The pool's memory is never freed.
+    pub fn use_current_thread(mut self, use_it: bool) -> Self {
+        self.use_current_thread = use_it;
+        self
+    }
+
     /// Makes the pool.
     ///
     /// # Errors
     /// More than 4,096 workers and spares together; with [`Start::Eager`], a thread that cannot be started: then those that could
-    /// have ended again when this returns.
+    /// have ended again when this returns; with [`use_current_thread`](Self::use_current_thread), a thread that takes part in a pool
+    /// already.
     pub fn build(self) -> Result<ThreadPool, BuildError> {
         let start = self.start;
-        let pool = ThreadPool::from_new_registry(Registry::new(self.config()?));
+        let here = self.use_current_thread;
+        let pool = ThreadPool::from_new_registry(Registry::new(self.config(false)?));
+        if here {
+            pool.registry().adopt_current_thread();
+        }
         if start == Start::Eager {
             pool.start_all()?;
+        }
+        Ok(pool)
+    }
+
+    /// Makes a pool that runs on threads of the caller's: `start` gets one [`PoolThread`] for each worker, in order, and must have a
+    /// thread of its own call [`PoolThread::run`].
+    ///
+    /// For threads that need more than a name and a stack: scoped ones, those with priorities or thread-locals set up. The pool starts no thread
+    /// by itself and no spare ones, and keeps its size.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build); `start`'s own. The threads that have begun end then, as when it panics.
+    ///
+    /// ```
+    /// let mut threads = Vec::new();
+    /// let pool = heist::ThreadPool::builder().num_threads(2).build_on(|thread| {
+    ///     threads.push(std::thread::spawn(|| thread.run()));
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(pool.join(|| 1, || 2), (1, 2));
+    /// drop(pool);
+    /// threads.into_iter().for_each(|thread| thread.join().unwrap());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn build_on(
+        mut self,
+        mut start: impl FnMut(PoolThread) -> std::io::Result<()>,
+    ) -> Result<ThreadPool, BuildError> {
+        self.spare_threads = Some(0);
+        let here = self.use_current_thread;
+        let pool = ThreadPool::from_new_registry(Registry::new(self.config(true)?));
+        let registry = pool.registry();
+        if here {
+            registry.adopt_current_thread();
+        }
+        for index in usize::from(here)..pool.num_threads() {
+            start(registry.foreign_thread(index))
+                .map_err(|source| BuildError::new(Kind::ThreadStart { index, source }))?;
         }
         Ok(pool)
     }
@@ -198,7 +264,10 @@ impl ThreadPoolBuilder {
             .map_err(|_| BuildError::new(Kind::GlobalExists))
     }
 
-    fn config(self) -> Result<Config, BuildError> {
+    fn config(self, foreign: bool) -> Result<Config, BuildError> {
+        if self.use_current_thread && super::context::slot().is_some() {
+            return Err(BuildError::new(Kind::ThreadInPool));
+        }
         let num_threads = match self.num_threads {
             0 => automatic_size(),
             count => count,
@@ -225,6 +294,8 @@ impl ThreadPoolBuilder {
             panic_handler: self.panic_handler,
             queue_capacity: self.queue_capacity,
             when_full: self.when_full,
+            wait_on_drop: !self.leave_on_drop,
+            foreign,
         })
     }
 }
@@ -239,6 +310,8 @@ impl fmt::Debug for ThreadPoolBuilder {
             .field("stack_size", &self.stack_size)
             .field("queue_capacity", &self.queue_capacity)
             .field("when_full", &self.when_full)
+            .field("wait_on_drop", &!self.leave_on_drop)
+            .field("use_current_thread", &self.use_current_thread)
             .finish_non_exhaustive()
     }
 }
@@ -306,6 +379,7 @@ enum Kind {
         source: std::io::Error,
     },
     GlobalExists,
+    ThreadInPool,
 }
 
 impl BuildError {
@@ -330,10 +404,24 @@ impl fmt::Display for BuildError {
                 "thread {index} could not be started: {source}; ask for fewer threads or smaller stacks, or use \
                  Start::Lazy, which makes do with the threads it gets"
             ),
+            Kind::ThreadInPool => write!(
+                f,
+                "this thread takes part in a pool already: call use_current_thread on a thread outside of pools"
+            ),
             Kind::GlobalExists => write!(
                 f,
                 "the global pool exists already: call build_global once, before the first use of a free function"
             ),
+        }
+    }
+}
+
+/// The system's error where a thread could not be started; else one that says the same as this.
+impl From<BuildError> for std::io::Error {
+    fn from(error: BuildError) -> Self {
+        match error.kind {
+            Kind::ThreadStart { source, .. } => source,
+            _ => std::io::Error::other(error),
         }
     }
 }

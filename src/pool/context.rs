@@ -83,6 +83,12 @@ pub(super) fn set_home(slot: &Slot, stack: usize) {
     set_floor(stack);
 }
 
+/// The current thread acts from `slot` for the rest of its life. The slot outlives it.
+pub(super) fn settle(slot: &Slot) {
+    set_home(slot, GUEST_STACK);
+    std::mem::forget(enter(slot));
+}
+
 /// The current thread is about to end: its slot may go before it does.
 pub(super) fn leave_home() {
     if let Some(home) = home() {
@@ -149,6 +155,12 @@ fn set(context: Context) {
     RING.with(|cell| cell.set(context.ring));
     RING_AFTER.with(|cell| cell.set(context.ring));
     SLOT.with(|cell| cell.set(context.slot));
+}
+
+/// Whether the current thread takes part in a pool.
+#[inline(always)]
+pub(crate) fn is_inside() -> bool {
+    ring().is_some()
 }
 
 /// What the layer above knows the current task's token by.

@@ -1,6 +1,7 @@
 //! The pool's queues of detached tasks, one for each priority.
 
 use super::queue::Injector;
+use crate::counters::Count;
 use crate::job::Task;
 
 /// Which of the waiting tasks come first. It says nothing about tasks that run.
@@ -23,7 +24,12 @@ pub(crate) struct Lanes {
     high: Injector,
     normal: Injector,
     low: Injector,
+    /// Tasks that were ended elsewhere since the last sweep, whose blocks may lie here. About.
+    dead: Count,
 }
+
+/// From how many dead blocks on the lanes are swept, if they make up half of what is there.
+const SWEEP_LEAST: u64 = 64;
 
 /// Every so many tasks a worker looks at the normal lane first, and in between at the low one, so that neither its own full
 /// deque nor a stream of high tasks starves them.
@@ -35,6 +41,30 @@ impl Lanes {
             high: Injector::new(),
             normal: Injector::new(),
             low: Injector::new(),
+            dead: Count::default(),
+        }
+    }
+
+    /// So many more blocks in here may be dead. True: it is worth a [`sweep`](Self::sweep).
+    pub(super) fn bury(&self, blocks: u64) -> bool {
+        self.dead.add_shared(blocks);
+        let dead = self.dead.get();
+        let due = dead >= SWEEP_LEAST && 2 * dead >= self.len() as u64;
+        if due {
+            self.dead.set(0);
+        }
+        due
+    }
+
+    /// Takes out what needs nothing any more; the rest stays in its order. In between it is in no queue.
+    pub(super) fn sweep(&self, is_dead: impl Fn(&Task) -> bool) {
+        for lane in [&self.high, &self.normal, &self.low] {
+            for _ in 0..lane.len() {
+                let Some(task) = lane.steal() else { break };
+                if !is_dead(&task) {
+                    lane.push(task);
+                }
+            }
         }
     }
 

@@ -18,9 +18,12 @@ pub use builder::{BuildError, Start, ThreadPoolBuilder, Waits, global};
 pub(crate) use gate::Refusal;
 pub use gate::WhenFull;
 pub use lanes::Priority;
-pub(crate) use registry::{Registry, pool, with_pool};
-pub(crate) use slot::{Seat, Slot};
+pub(crate) use queue::Injector;
+pub(crate) use registry::{Registry, check_fork_of, pool, with_pool};
+pub(crate) use slot::{SWEEP_LEAST, Seat, Slot};
+pub use threads::PoolThread;
 
+use crate::sleep::MAX_THREADS;
 use crate::sync::{Arc, Ordering};
 use std::fmt;
 
@@ -57,6 +60,9 @@ impl ThreadPool {
         ThreadPoolBuilder::new()
     }
 
+    /// The most workers and spares that a pool can have.
+    pub const MAX_THREADS: usize = MAX_THREADS;
+
     /// How many workers the pool has, started or not.
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.target()
@@ -88,9 +94,14 @@ impl Clone for ThreadPool {
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
+        if self.registry.forked() {
+            // Its threads stayed in the parent, perhaps with its locks and in the middle of its queues: nothing of it is touched here.
+            std::mem::forget(Arc::clone(&self.registry));
+            return;
+        }
         // ORDERING: AcqRel: what any handle did comes before the end.
         if self.registry.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.registry.shut_down();
+            self.registry.last_handle_gone();
         }
     }
 }

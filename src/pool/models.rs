@@ -3,7 +3,7 @@
 //! A lost wake-up leaves all threads blocked, which loom reports as a deadlock. Dropping a pool wakes its threads, so each
 //! model waits for what it is about before it drops the pool.
 
-use super::{ThreadPool, context, worker};
+use super::{ThreadPool, Waits, context, worker};
 use crate::barrier::{self, Flavour};
 use crate::latch::Latch;
 use crate::sleep::Parker;
@@ -182,6 +182,56 @@ fn a_parked_waiter_leaves_a_vacancy() {
     });
 }
 
+/// A lazy pool of one thread, whose waits run anything.
+fn open_pool() -> ThreadPool {
+    ThreadPool::builder()
+        .num_threads(1)
+        .spare_threads(0)
+        .waits(Waits::Any)
+        .build()
+        .expect("a pool of one thread")
+}
+
+/// As in `a_parked_waiter_leaves_a_vacancy`, but there are no spares, and the waiter may run anything: it wakes up and runs the
+/// task itself.
+#[test]
+fn a_parked_waiter_runs_anything() {
+    model(Flavour::Strict, || {
+        let pool = open_pool();
+        let latch = Latch::new(1);
+        let over = Gate::default();
+        let (waiting, after) = (latch.clone(), over.clone());
+        pool.spawn(move || {
+            let slot = context::slot().expect("on a worker");
+            worker::wait(slot, &waiting, false);
+            after.open();
+        });
+        pool.spawn(move || latch.count_down());
+        over.pass();
+        drop(pool);
+    });
+}
+
+/// A waiter that may run anything is woken for a task at the moment when its wait ends: the task is not lost, whoever gets to it.
+#[test]
+fn a_waiter_is_recruited_when_its_wait_is_over() {
+    model(Flavour::Strict, || {
+        let pool = open_pool();
+        let latch = Latch::new(1);
+        let party = Party::of(2);
+        let (waiting, after, task) = (latch.clone(), party.clone(), party.clone());
+        pool.spawn(move || {
+            let slot = context::slot().expect("on a worker");
+            worker::wait(slot, &waiting, false);
+            after.arrive();
+        });
+        latch.count_down();
+        pool.spawn(move || task.arrive());
+        party.gate.pass();
+        drop(pool);
+    });
+}
+
 /// A worker's own task lies in its deque when it parks in a wait for that task, and a guest, which blocks on the same thing, takes
 /// the only place: a detached task is nobody's to help with, so a spare must run it all the same.
 #[test]
@@ -259,4 +309,106 @@ fn a_guest_slot_changes_hands() {
         drop(pool);
     });
     seen.check(&["one slot", "two"]);
+}
+
+/// The pool becomes larger while a task from outside is queued behind one that waits for it: whoever comes second gets a worker.
+#[test]
+fn a_larger_pool_against_a_submit() {
+    model(Flavour::Strict, || {
+        loom::stop_exploring();
+        let pool = Arc::new(pool(1, 0));
+        let (begun, gate, over) = (Gate::default(), Gate::default(), Gate::default());
+        let (begin, pass, after) = (begun.clone(), gate.clone(), over.clone());
+        pool.spawn(move || {
+            begin.open();
+            pass.pass();
+            after.open();
+        });
+        begun.pass();
+        loom::explore();
+        let handle = Arc::clone(&pool);
+        let other = thread::spawn(move || {
+            assert_eq!(handle.set_num_threads(2), 1);
+        });
+        pool.spawn(move || gate.open());
+        over.pass();
+        loom::stop_exploring();
+        other.join().unwrap();
+        drop(pool);
+    });
+}
+
+/// A worker that is one too many ends with a task in its deque, while the other one, which counts on it, parks.
+#[test]
+fn a_smaller_pool_against_a_submit() {
+    model(Flavour::Strict, || {
+        loom::stop_exploring();
+        let pool = Arc::new(pool(2, 0));
+        let over = Gate::default();
+        // Both workers are in a task.
+        let [first, second] = [false, true].map(|submits| {
+            let (begun, gate) = (Gate::default(), Gate::default());
+            let (begin, pass, after) = (begun.clone(), gate.clone(), over.clone());
+            let handle = submits.then(|| Arc::clone(&pool));
+            pool.spawn(move || {
+                begin.open();
+                pass.pass();
+                if let Some(pool) = handle {
+                    pool.spawn(move || after.open());
+                }
+            });
+            begun.pass();
+            gate
+        });
+        loom::explore();
+        first.open();
+        assert_eq!(pool.set_num_threads(1), 2);
+        second.open();
+        over.pass();
+        loom::stop_exploring();
+        drop(pool);
+    });
+}
+
+/// A task's publisher starts a worker that cannot be started. The other worker, which is done with its task, has parked without a look
+/// meanwhile: it counted on that one.
+#[test]
+fn a_start_that_fails_leaves_no_task_behind() {
+    small_model(Flavour::Strict, || {
+        let pool = pool_that_cannot_start(2, 1);
+        let party = Party::of(2);
+        for _ in 0..2 {
+            let party = party.clone();
+            pool.spawn(move || party.arrive());
+        }
+        party.gate.pass();
+        drop(pool);
+    });
+}
+
+/// A letter is posted to a worker whose thread is being started, and cannot be: one of the two reads it.
+#[test]
+fn a_letter_against_a_start_that_fails() {
+    small_model(Flavour::Strict, || {
+        let pool = Arc::new(pool_that_cannot_start(1, 0));
+        let handle = Arc::clone(&pool);
+        let other = thread::spawn(move || handle.spawn(|| ()));
+        assert_eq!(pool.broadcast(|index| index + 7), [7]);
+        other.join().unwrap();
+        drop(pool);
+    });
+}
+
+/// A task is in no queue while the lanes are swept. The worker finds nothing then, and parks.
+#[test]
+fn a_sweep_of_the_lanes_against_park() {
+    small_model(Flavour::Strict, || {
+        let pool = pool(1, 0);
+        let over = Gate::default();
+        let after = over.clone();
+        pool.spawn(move || after.open());
+        pool.registry().sweep_lanes(|_| false);
+        over.pass();
+        drop(pool);
+    });
 }

@@ -6,6 +6,7 @@ use super::gate::Gate;
 use super::lanes::{Lanes, Priority};
 use super::queue::Injector;
 use super::slot::{Seat, Slot};
+use super::threads::PoolThread;
 use super::{threads, worker};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task};
@@ -13,7 +14,8 @@ use crate::sleep::{MAX_THREADS, Need, Park, Parker, Recruit, Sleep};
 use crate::sync::{
     Arc, AtomicBool, AtomicPtr, AtomicUsize, MODEL, Mutex, OnceLock, Ordering, fence, lock, now,
 };
-use crate::{barrier, ring, sys, unwind};
+use crate::sys::{self, PerProcess};
+use crate::{barrier, ring, unwind};
 use crossbeam_utils::CachePadded;
 use std::collections::BTreeMap;
 use std::ptr;
@@ -34,8 +36,9 @@ pub(crate) struct Registry {
     pub(crate) gate: Gate,
     /// Its threads have ended and no new one starts: what is left runs on its callers.
     retired: AtomicBool,
-    /// Threads that wait until nothing is queued or runs.
-    idle_waiters: AtomicUsize,
+    /// The last handle is gone without waiting: to be closed when nothing is queued or runs.
+    leaving: AtomicBool,
+    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any, or if the pool is leaving.
     idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
     pub(crate) strays: Injector,
@@ -80,11 +83,14 @@ impl Registry {
             lanes: Lanes::new(),
             gate: Gate::new(config.queue_capacity, config.when_full),
             retired: AtomicBool::new(false),
-            idle_waiters: AtomicUsize::new(0),
             idle_parkers: Mutex::default(),
             strays: Injector::new(),
             stranded: Mutex::new(()),
-            sleep: Sleep::new(threads, spares),
+            sleep: match config.foreign {
+                false => Sleep::new(threads, spares),
+                true => Sleep::foreign(threads),
+            },
+            leaving: AtomicBool::new(false),
             threads: Mutex::new(Threads::default()),
             guest: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
             handles: AtomicUsize::new(1),
@@ -203,8 +209,17 @@ impl Registry {
         self.slot(slot).parker.unpark();
     }
 
+    /// Has a letter run by the worker of `index`, whose thread is started if it is not there; where that fails, by the caller.
+    pub(crate) fn deliver(&self, index: usize, letter: Task) {
+        if self.sleep.claim_worker(index) && self.start(Seat::Worker(index)).is_err() {
+            letter.resolve(Fate::Run, None);
+        } else {
+            self.post(index, letter);
+        }
+    }
+
     /// Posts a letter to the worker of `index`, whose thread was started, and wakes it. Where there is none, runs it.
-    pub(crate) fn post(&self, index: usize, letter: Task) {
+    fn post(&self, index: usize, letter: Task) {
         let id = loop {
             // A worker that another thread is just starting gets its slot in a moment.
             if let Some(id) = lock(&self.threads).workers.get(index).copied().flatten() {
@@ -256,25 +271,60 @@ impl Registry {
                 Ok(())
             }
             Err(error) => {
-                self.count_alive(seat, usize::MAX);
                 self.start_failures.add_shared(1);
-                self.release(slot);
-                self.sleep.start_failed(seat.worker());
-                self.look_idle();
-                // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
-                // another that is there.
-                self.request_all();
-                fence(Ordering::SeqCst);
-                if let Some(need) = self.look() {
-                    self.dispatch(self.sleep.recruit_parked(need));
-                }
-                self.read_mail(slot);
-                // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
-                fence(Ordering::SeqCst);
-                self.run_stranded();
+                self.not_started(slot);
                 Err(error)
             }
         }
+    }
+
+    /// There will be no thread on a slot that was acquired for one.
+    fn not_started(&self, slot: &Slot) {
+        self.count_alive(slot.seat, usize::MAX);
+        self.release(slot);
+        self.sleep.start_failed(slot.seat.worker());
+        self.look_idle();
+        // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
+        // another that is there.
+        self.request_all();
+        fence(Ordering::SeqCst);
+        if let Some(need) = self.look() {
+            self.dispatch(self.sleep.recruit_parked(need));
+        }
+        self.read_mail(slot);
+        // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
+        fence(Ordering::SeqCst);
+        self.run_stranded();
+    }
+
+    /// The worker of `index`, for whom somebody else has a thread.
+    pub(super) fn foreign_thread(&self, index: usize) -> PoolThread {
+        let seat = Seat::Worker(index);
+        let slot = self.acquire(seat);
+        self.count_alive(seat, 1);
+        self.sleep.expect(index, true);
+        PoolThread::new(self, slot, index)
+    }
+
+    /// There will be none.
+    pub(super) fn no_foreign_thread(&self, slot: &Slot, index: usize) {
+        self.sleep.expect(index, false);
+        self.ended(slot);
+        self.read_mail(slot);
+    }
+
+    /// The current thread becomes worker 0. It does not look for work.
+    pub(super) fn adopt_current_thread(&self) {
+        let slot = self.acquire(Seat::Worker(0));
+        if self.config.foreign {
+            self.sleep.adopt(0);
+        } else {
+            self.sleep.claim_worker(0);
+        }
+        context::settle(slot);
+        // Nobody knows when the thread has no use for its slot any more.
+        std::mem::forget(self.this.upgrade());
+        self.pass_on();
     }
 
     /// A pool thread, at its very end.
@@ -371,6 +421,25 @@ impl Registry {
         for task in tasks {
             self.lanes.push(task, priority);
         }
+        self.injected();
+    }
+
+    /// So many more blocks in the lanes may be dead. They go before they are more than what lives, though no worker comes by.
+    pub(crate) fn bury(&self, blocks: u64, is_dead: impl Fn(&Task) -> bool) {
+        if self.lanes.bury(blocks) {
+            self.sweep_lanes(is_dead);
+        }
+    }
+
+    #[cold]
+    pub(super) fn sweep_lanes(&self, is_dead: impl Fn(&Task) -> bool) {
+        self.lanes.sweep(is_dead);
+        // What lives was in no queue for a moment.
+        self.injected();
+    }
+
+    /// After pushes into the lanes.
+    fn injected(&self) {
         // With its fence, which `run_stranded` and the look at `retired` rely on.
         self.published(Need::Worker);
         self.run_stranded();
@@ -422,19 +491,29 @@ impl Registry {
         let waiter = task.waiter();
         self.strays.push(task);
         self.published(Need::Worker);
+        if let Some(waiter) = waiter {
+            self.wake_for_task(waiter);
+        }
+    }
+
+    /// After a task was queued again, and [`published`](Self::published): its waiter looks for it once more, if it sleeps.
+    pub(crate) fn wake_for_task(&self, waiter: usize) {
         // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
-        if let Some(waiter) = waiter
-            && self.slot(waiter).awaits_tasks()
-        {
+        if self.slot(waiter).awaits_tasks() {
             self.wake(waiter);
         }
     }
 
+    /// Whether the pool has no thread at the moment.
+    pub(crate) fn is_deserted(&self) -> bool {
+        // A thread that is just being started is counted awake before it is alive.
+        self.alive() == 0 && self.sleep.counts().workers == 0
+    }
+
     /// Runs detached tasks on the calling thread if the pool has no thread and can get none.
     pub(crate) fn run_stranded(&self) {
-        // A thread that is just being started is counted awake before it is alive. The caller has fenced, after its push or
-        // after its failure.
-        let nobody = || self.alive() == 0 && self.sleep.counts().workers == 0;
+        // The caller has fenced, after its push or after its failure.
+        let nobody = || self.is_deserted();
         while nobody() && !self.lanes.is_empty() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
             let Ok(alone) = self.stranded.try_lock() else {
@@ -458,6 +537,28 @@ impl Registry {
         self.close();
         if !self.forked() && !self.is_here() {
             self.join_threads();
+        }
+    }
+
+    /// No handle is left.
+    pub(super) fn last_handle_gone(&self) {
+        if self.config.wait_on_drop {
+            return self.shut_down();
+        }
+        {
+            let _parkers = lock(&self.idle_parkers);
+            self.leaving.store(true, Ordering::Relaxed);
+            self.sleep.set_awaited(true);
+        }
+        // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
+        fence(Ordering::SeqCst);
+        self.leave_if_idle();
+    }
+
+    fn leave_if_idle(&self) {
+        if self.leaving.load(Ordering::Relaxed) && self.is_idle() {
+            self.leaving.store(false, Ordering::Relaxed);
+            self.close();
         }
     }
 
@@ -496,10 +597,9 @@ impl Registry {
     /// After `close`: waits until the threads have ended, at most until `deadline`. Returns whether they have.
     pub(crate) fn wait_threads(&self, deadline: Option<Instant>) -> bool {
         let parker = Arc::new(Parker::default());
-        lock(&self.idle_parkers).push(Arc::clone(&parker));
-        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        self.add_idle_waiter(&parker);
         let over = loop {
-            // Dekker: {waiters; fence; alive} here, {alive; fence; waiters} in `look_idle`.
+            // Dekker: {awaited; fence; alive} here, {alive; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
             if self.alive() == 0 {
                 break true;
@@ -555,10 +655,9 @@ impl Registry {
     /// Waits until nothing is queued or runs.
     pub(crate) fn wait_idle(&self) {
         let parker = Arc::new(Parker::default());
-        lock(&self.idle_parkers).push(Arc::clone(&parker));
-        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        self.add_idle_waiter(&parker);
         loop {
-            // Dekker: {waiters; fence; counts} here, {counts; fence; waiters} in `look_idle`.
+            // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
             if self.is_idle() {
                 break;
@@ -568,18 +667,32 @@ impl Registry {
         self.forget_idle_waiter(&parker);
     }
 
+    fn add_idle_waiter(&self, parker: &Arc<Parker>) {
+        let mut parkers = lock(&self.idle_parkers);
+        parkers.push(Arc::clone(parker));
+        self.sleep.set_awaited(true);
+    }
+
     fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
-        lock(&self.idle_parkers).retain(|other| !Arc::ptr_eq(other, parker));
-        self.idle_waiters.fetch_sub(1, Ordering::Relaxed);
+        let mut parkers = lock(&self.idle_parkers);
+        parkers.retain(|other| !Arc::ptr_eq(other, parker));
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.sleep.set_awaited(leaving || !parkers.is_empty());
     }
 
     /// A thread found nothing to do, or a task was ended by somebody else: those who wait for that look again.
     pub(crate) fn look_idle(&self) {
         fence(Ordering::SeqCst);
-        if self.idle_waiters.load(Ordering::Relaxed) > 0 {
-            for parker in lock(&self.idle_parkers).iter() {
-                parker.unpark();
-            }
+        if self.sleep.is_awaited() {
+            self.tell_idle_waiters();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn tell_idle_waiters(&self) {
+        self.leave_if_idle();
+        for parker in lock(&self.idle_parkers).iter() {
+            parker.unpark();
         }
     }
 
@@ -652,22 +765,51 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // Tasks that nobody ran (a forked child, or none): their wrappers resolve them.
         self.cancel_queued();
-        pools().remove(&self.id);
+        pools().by_id.remove(&self.id);
     }
 }
 
 /// All pools, by number: for those who must not keep one alive, and rarely need it. Not of the loom seam: nothing waits for it.
-fn pools() -> std::sync::MutexGuard<'static, BTreeMap<u64, Weak<Registry>>> {
-    static POOLS: std::sync::Mutex<BTreeMap<u64, Weak<Registry>>> =
-        std::sync::Mutex::new(BTreeMap::new());
-    POOLS.lock().unwrap_or_else(|poison| poison.into_inner())
+fn pools() -> std::sync::MutexGuard<'static, Pools> {
+    static POOLS: PerProcess<std::sync::Mutex<Pools>> = PerProcess::new();
+    POOLS
+        .get()
+        .lock()
+        .unwrap_or_else(|poison| poison.into_inner())
+}
+
+/// The pools of this process.
+struct Pools {
+    by_id: BTreeMap<u64, Weak<Registry>>,
+    /// Those with lower numbers were made before a `fork()`.
+    first: u64,
+}
+
+static NEXT_POOL: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+
+impl Default for Pools {
+    fn default() -> Self {
+        Pools {
+            by_id: BTreeMap::new(),
+            first: NEXT_POOL.load(Ordering::Relaxed),
+        }
+    }
 }
 
 fn register(registry: &Weak<Registry>) -> u64 {
-    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
-    let id = NEXT.fetch_add(1, Ordering::Relaxed);
-    pools().insert(id, registry.clone());
+    let mut pools = pools();
+    let id = NEXT_POOL.fetch_add(1, Ordering::Relaxed);
+    pools.by_id.insert(id, registry.clone());
     id
+}
+
+/// # Panics
+/// If the pool of this number was made by the process of which this one is a forked child.
+pub(crate) fn check_fork_of(id: u64) {
+    let first = pools().first;
+    if id < first {
+        forked_child();
+    }
 }
 
 /// Calls `f` with the pool of this number, if it is still there: at hand on a thread that takes part in it, else looked up.
@@ -680,7 +822,7 @@ pub(crate) fn with_pool<R>(id: u64, f: impl FnOnce(Option<&Registry>) -> R) -> R
 
 /// The pool of this number, if it is still there.
 pub(crate) fn pool(id: u64) -> Option<Arc<Registry>> {
-    let pool = pools().get(&id).cloned();
+    let pool = pools().by_id.get(&id).cloned();
     pool?.upgrade()
 }
 

@@ -39,8 +39,8 @@ impl Seat {
     }
 }
 
-/// From how many dead blocks on the own deques are swept, if they make up half of what is there.
-const SWEEP_LEAST: usize = 64;
+/// From how many dead blocks on the own deques are swept, if they make up half of what is there. A model is content with the first.
+pub(crate) const SWEEP_LEAST: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// Ring, deques, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
 pub(crate) struct Slot {
@@ -184,10 +184,12 @@ impl Slot {
     /// Entries keep their positions: those that are gone count as taken by thieves.
     #[cold]
     pub(crate) fn sweep(&self, is_dead: impl Fn(&Task) -> bool) {
+        let mut waiters = Vec::new();
         for deque in [&self.owner.deque, &self.owner.detached] {
             let mut alive = Vec::new();
             while let Some(task) = deque.pop() {
                 if !is_dead(&task) {
+                    waiters.extend(task.waiter());
                     alive.push(task);
                 }
             }
@@ -195,8 +197,13 @@ impl Slot {
                 deque.push(task);
             }
         }
-        // In transit they were in no queue: who looked then may sleep now.
+        // In transit they were in no queue: who looked then may sleep now, free or waiting for one of them.
         self.attend(Need::Worker);
+        waiters.sort_unstable();
+        waiters.dedup();
+        for waiter in waiters {
+            self.registry().wake_for_task(waiter);
+        }
     }
 
     /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.

@@ -7,6 +7,7 @@ use super::{ThreadPool, context, worker};
 use crate::sync::thread;
 use crate::sync::{Arc, MODEL};
 use crate::unwind;
+use std::fmt;
 
 #[cfg(not(loom))]
 pub(super) type Handle = thread::JoinHandle<()>;
@@ -17,6 +18,67 @@ pub(super) type Handle = loom::thread::JoinHandle<()>;
 struct Birth {
     registry: Arc<Registry>,
     slot: usize,
+}
+
+/// A worker that has no thread yet. See [`ThreadPoolBuilder::build_on`](super::ThreadPoolBuilder::build_on).
+#[must_use = "the pool lacks this worker until `run` is called on a thread of its own"]
+pub struct PoolThread {
+    registry: Arc<Registry>,
+    slot: usize,
+    index: usize,
+    begun: bool,
+}
+
+impl PoolThread {
+    /// Of a slot that is acquired for it.
+    pub(super) fn new(registry: &Registry, slot: &Slot, index: usize) -> Self {
+        PoolThread {
+            registry: registry.this.upgrade().expect("heist: the pool is in use"),
+            slot: slot.id,
+            index,
+            begun: false,
+        }
+    }
+
+    /// Which worker it is.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Works for the pool on the current thread, until the pool ends.
+    ///
+    /// # Panics
+    /// If the thread takes part in a pool already.
+    pub fn run(mut self) {
+        assert!(
+            context::slot().is_none(),
+            "heist: a pool's worker must run on a thread that takes part in no pool"
+        );
+        self.begun = true;
+        self.registry.sleep.adopt(self.index);
+        live(Birth {
+            registry: Arc::clone(&self.registry),
+            slot: self.slot,
+        });
+    }
+}
+
+/// Without `run` the pool goes on without this worker.
+impl Drop for PoolThread {
+    fn drop(&mut self) {
+        if !self.begun {
+            let slot = self.registry.slot(self.slot);
+            self.registry.no_foreign_thread(slot, self.index);
+        }
+    }
+}
+
+impl fmt::Debug for PoolThread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolThread")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Starts a thread on `slot`, which is acquired for it and counted awake and searching.

@@ -2,12 +2,12 @@
 
 use super::context;
 pub(crate) use super::registry::UNORDERED_NAP;
-use super::registry::{Registry, sleep_free};
+use super::registry::{Registry, Unordered, sleep_free};
 use super::slot::{Seat, Slot};
 use crate::job::{Fate, ForkHeader, ForkState, Group, Task};
 use crate::latch::Latch;
 use crate::ring::{Popped, Ring, Steal};
-use crate::sleep::{Need, Parker};
+use crate::sleep::{Need, Park, Parker};
 #[cfg(not(any(loom, shuttle)))]
 use crate::sync::spin_hint;
 use crate::sync::{Arc, MODEL, now, yield_thread};
@@ -21,6 +21,9 @@ const SEARCH_TIME: Duration = Duration::from_micros(50);
 
 /// How long a bound waiter spins before it parks.
 const WAIT_TIME: Duration = Duration::from_micros(20);
+
+/// How often a thread from outside looks again before it asks for the time.
+const UNTIMED_ROUNDS: u32 = 6;
 
 /// From which round of unanswered requests a thief forces: about 1 us after the first.
 const FORCE_ROUND: u32 = if MODEL { 1 } else { 5 };
@@ -130,13 +133,16 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
     }
 }
 
-/// Mail, what comes before all else, the own deques.
+/// Mail, what comes before all else, the own deques. Under `Waits::Any` the mail comes last, as rayon has it: a broadcast then is
+/// a sign that what its worker had queued before has been begun.
 fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
-    if let Some(letter) = slot.mail().take() {
+    let any = registry.config.waits_any;
+    if !any && let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
     let first = registry.lanes.steal_first(slot.turn());
     let task = first.or_else(|| slot.pop_task().or_else(|| slot.pop_detached()));
+    let task = task.or_else(|| any.then(|| slot.mail().take()).flatten());
     task.map(Work::Task)
 }
 
@@ -285,15 +291,17 @@ pub(crate) fn wait_until(
     deadline: Option<Instant>,
 ) -> bool {
     let registry = slot.registry();
-    let may_run = !unwind::panicking();
-    let any = registry.config.waits_any;
+    let any = waits_any(registry);
+    let base = slot.position();
     let mut since: Option<Instant> = None;
     let (mut round, mut has_helped) = (0, false);
     while !awaited.is_done() {
         registry.check_fork();
-        let helped = answer_mail()
-            || (help && awaited.help(slot, round))
-            || (may_run && any && run_any(registry, slot, round));
+        let helped = if any {
+            (help && awaited.help(slot, round)) || run_pending(registry, slot, base, round)
+        } else {
+            answer_mail() || (help && awaited.help(slot, round))
+        };
         if helped {
             (since, round, has_helped) = (None, 0, true);
             continue;
@@ -313,9 +321,18 @@ pub(crate) fn wait_until(
         }
         if awaited.announce(slot) {
             let ready = || awaited.is_done() || has_mail();
-            park_bound(registry, slot, &ready, deadline);
+            let work = if any && slot.role() != Seat::Guest {
+                park_open(registry, slot, &ready, deadline)
+            } else {
+                park_bound(registry, slot, &ready, deadline);
+                None
+            };
             awaited.withdraw(slot);
             (since, round) = (None, 0);
+            if let Some(work) = work {
+                run_stranger(slot, work);
+                has_helped = true;
+            }
         } else {
             yield_thread();
         }
@@ -344,20 +361,87 @@ fn answer_mail() -> bool {
         .is_some()
 }
 
-/// Anything, in the middle of something else. The own deques are taken from at the thieves' end: at the other one, positions
-/// below a scope's base would be given out again.
+/// Whether a wait of the current thread may run anything.
+pub(crate) fn waits_any(registry: &Registry) -> bool {
+    registry.config.waits_any && !unwind::panicking()
+}
+
+/// Anything, in the middle of a wait under `Waits::Any` that began with the own deque at `base`: the own newest task, then letters, then
+/// whatever there is.
+fn run_pending(registry: &Registry, slot: &Slot, base: usize, round: u32) -> bool {
+    let above = (slot.position() > base).then(|| slot.pop_task()).flatten();
+    let own = above.or_else(|| slot.pop_detached());
+    if let Some(task) = own {
+        run_stranger(slot, Work::Task(task));
+        return true;
+    }
+    answer_mail() || run_any(registry, slot, round)
+}
+
+/// Anything, in the middle of something else.
 fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
+    find_any(registry, slot, round)
+        .map(|work| run_stranger(slot, work))
+        .is_some()
+}
+
+/// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
+fn find_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
     let own = slot.tasks.steal().or_else(|| slot.detached.steal());
-    let work = own.map(Work::Task);
-    let work = work.or_else(|| raid_all(registry, slot, round));
-    let any = registry.config.waits_any;
-    work.map(|work| {
-        context::as_stranger(|| match work {
-            work if any => run(slot, work),
-            work => on_fresh_ring(slot, |slot| run(slot, work)),
-        });
-    })
-    .is_some()
+    own.map(Work::Task)
+        .or_else(|| raid_all(registry, slot, round))
+}
+
+/// Runs what has nothing to do with what runs further down the stack.
+fn run_stranger(slot: &Slot, work: Work) {
+    context::as_stranger(|| {
+        if slot.registry().config.waits_any {
+            run(slot, work);
+        } else {
+            on_fresh_ring(slot, |slot| run(slot, work));
+        }
+    });
+}
+
+/// Sleeps until a token comes, on the idle list: whoever publishes can have this thread. Returns what it found when it was woken.
+fn park_open(
+    registry: &Registry,
+    slot: &Slot,
+    ready: &dyn Fn() -> bool,
+    deadline: Option<Instant>,
+) -> Option<Work> {
+    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
+    if let Some(home) = elsewhere {
+        home.mail().forward(Some(slot.parker.clone()));
+    }
+    registry.sleep.search();
+    let (mut ordered, mut wanted) = (true, false);
+    if registry.sleep.park_waiter(slot.id) == Park::AfterLook {
+        match registry.last_look() {
+            Ok(need) => wanted = need.is_some_and(|need| registry.sleep.still_wanted(need)),
+            Err(Unordered) => ordered = false,
+        }
+    }
+    slot.counters.parks.add(1);
+    if !wanted && !ready() {
+        if ordered {
+            slot.parker.park_until(deadline);
+        } else {
+            slot.parker.park_timeout(UNORDERED_NAP);
+        }
+    }
+    if let Some(home) = elsewhere {
+        home.mail().forward(None);
+    }
+    // Recruited, or not: from now on counted awake and searching.
+    registry.sleep.unpark_self(slot.id);
+    let work = if ready() {
+        None
+    } else {
+        find_any(registry, slot, 0)
+    };
+    registry.pass_on();
+    work
 }
 
 /// Sleeps until a token comes, leaving a vacancy.
@@ -482,14 +566,20 @@ pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
 }
 
 fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
-    let start = now();
+    let mut since: Option<Instant> = None;
     let mut round = 0;
     while !event.is_set() {
+        // The clock costs as much as a small task.
+        if !MODEL && round < UNTIMED_ROUNDS && deadline.is_none() {
+            pause(round);
+            round += 1;
+            continue;
+        }
         let time = now();
         if deadline.is_some_and(|deadline| time >= deadline) {
             return event.is_set();
         }
-        if !MODEL && time - start < WAIT_TIME {
+        if !MODEL && time - *since.get_or_insert(time) < WAIT_TIME {
             pause(round);
             round += 1;
             continue;
@@ -528,11 +618,45 @@ pub(crate) fn yield_now() -> bool {
         return false;
     };
     slot.registry().check_fork();
-    let ran = answer_mail() || run_any(slot.registry(), slot, 0);
+    let ran = answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0);
     if ran {
         slot.helped();
     }
     ran
+}
+
+/// The same of what the current thread has queued itself, or gets by mail.
+pub(crate) fn yield_local() -> bool {
+    let Some(slot) = context::slot() else {
+        return false;
+    };
+    slot.registry().check_fork();
+    let own = || slot.detached.steal().or_else(|| slot.tasks.steal());
+    let ran = answer_mail()
+        || run_own_fork(slot)
+        || own()
+            .map(|task| run_stranger(slot, Work::Task(task)))
+            .is_some();
+    if ran {
+        slot.helped();
+    }
+    ran
+}
+
+/// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
+fn run_own_fork(slot: &Slot) -> bool {
+    let mut stolen = slot.ring.steal(0, || true);
+    if matches!(stolen, Steal::Empty) && !slot.ring.is_empty() {
+        // Makes some of them public. As after any answered request, somebody may sleep who wants to know.
+        slot.attend(Need::Help);
+        stolen = slot.ring.steal(0, || true);
+    }
+    let Steal::Item(job) = stolen else {
+        return false;
+    };
+    slot.counters.stolen.add(1);
+    run_stranger(slot, Work::Fork(job));
+    true
 }
 
 /// Takes a task of `group` or below from another slot's deque or from the strays; others that it meets become strays,
@@ -674,11 +798,18 @@ impl<'a> Guest<'a> {
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
         debug_assert_eq!(self.slot.ring.depth(), 0, "a guest left forks behind");
+        if self.registry.forked() {
+            // In the middle of the call the process was forked: in the child nobody waits, and locks may be taken for ever.
+            return;
+        }
         self.registry.release_guest(self.slot);
-        if self.registry.sleep.leave_guest() {
+        let left = self.registry.sleep.leave_guest();
+        if left.vacancy {
             leave_vacancy(self.registry);
         }
-        self.registry.look_idle();
+        if left.awaited {
+            self.registry.tell_idle_waiters();
+        }
     }
 }
 

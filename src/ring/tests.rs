@@ -71,7 +71,7 @@ fn every_item_is_taken_once_beside_thieves_and_forcers() {
                 }
             });
         }
-        let stolen = (0..20).map(|_| forks(&ring, 12)).sum();
+        let stolen: u64 = (0..20).map(|_| forks(&ring, 12)).sum();
         stop.store(true, Ordering::Relaxed);
         stolen
     });

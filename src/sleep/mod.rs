@@ -43,8 +43,8 @@ mod parker;
 #[cfg(all(test, loom))]
 mod models;
 
+use counts::{AWAITED, ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use counts::{Counts, Need};
-use counts::{ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use parker::Parker;
 
 /// Threads that can be told apart in the word.
@@ -65,6 +65,8 @@ pub(crate) struct Sleep {
 struct Idle {
     /// Slots of workers that are parked free.
     workers: Vec<usize>,
+    /// Slots of threads that are parked in the middle of a wait and may run anything.
+    waiters: Vec<usize>,
     /// Slots of spares that are parked free.
     spares: Vec<usize>,
     /// Workers, by index, that have no thread yet. The last is started first.
@@ -77,6 +79,8 @@ struct Idle {
     closed: bool,
     /// No thread starts any more.
     retired: bool,
+    /// Threads are started by somebody else, each once: one that has left is not to be had.
+    foreign: bool,
 }
 
 /// The thread that a publisher got. It is already counted awake and searching.
@@ -108,11 +112,21 @@ pub(crate) enum Park {
     Surplus,
 }
 
+/// What a guest that has left must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Left {
+    /// Look for work, and [`Sleep::recruit`] if there is some.
+    pub(crate) vacancy: bool,
+    /// Tell those who wait until the pool is idle.
+    pub(crate) awaited: bool,
+}
+
 impl Idle {
     /// The worker of `index` has no thread any more: it can be started, where it is one of the pool still.
     fn absent(&mut self, index: usize, target: usize) -> bool {
         self.present[index] = false;
-        let wanted = index < target && !self.retired;
+        let wanted = index < target && !self.retired && !self.foreign;
         if wanted {
             self.unstarted.push(index);
         }
@@ -130,18 +144,29 @@ impl Idle {
 
 impl Sleep {
     pub(crate) fn new(target: usize, spares: usize) -> Self {
-        let available = (target + spares) as u64;
+        Self::with(target, (0..target).rev().collect(), spares, false)
+    }
+
+    /// Of a pool whose threads are started by somebody else. See [`Sleep::adopt`].
+    pub(crate) fn foreign(target: usize) -> Self {
+        Self::with(target, Vec::new(), 0, true)
+    }
+
+    fn with(target: usize, unstarted: Vec<usize>, spares: usize, foreign: bool) -> Self {
+        let available = (unstarted.len() + spares) as u64;
         Sleep {
             word: CachePadded::new(AtomicU64::new(available * ONE_AVAILABLE)),
             target: AtomicUsize::new(target),
             idle: Mutex::new(Idle {
                 workers: Vec::new(),
+                waiters: Vec::new(),
                 spares: Vec::new(),
-                unstarted: (0..target).rev().collect(),
+                unstarted,
                 spares_left: spares,
                 present: vec![false; target],
                 closed: false,
                 retired: false,
+                foreign,
             }),
         }
     }
@@ -179,7 +204,10 @@ impl Sleep {
     #[cold]
     pub(crate) fn recruit_parked(&self, need: Need) -> Recruit {
         let idle = lock(&self.idle);
-        if idle.workers.is_empty() && (idle.spares.is_empty() || !idle.unstarted.is_empty()) {
+        if idle.workers.is_empty()
+            && idle.waiters.is_empty()
+            && (idle.spares.is_empty() || !idle.unstarted.is_empty())
+        {
             return Recruit::None;
         }
         self.recruit_from(idle, need)
@@ -203,6 +231,8 @@ impl Sleep {
             return Recruit::None;
         }
         if let Some(slot) = idle.workers.pop() {
+            Recruit::Unpark(slot)
+        } else if let Some(slot) = idle.waiters.pop() {
             Recruit::Unpark(slot)
         } else if let Some(index) = idle.unstarted.pop() {
             idle.present[index] = true;
@@ -228,6 +258,17 @@ impl Sleep {
         idle.present[index] = true;
         self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
         true
+    }
+
+    /// Somebody else is to have a thread for the worker of `index`, or after all is not. Nobody may rely on it before it is there.
+    pub(crate) fn expect(&self, index: usize, is_to_come: bool) {
+        lock(&self.idle).present[index] = is_to_come;
+    }
+
+    /// The worker of `index` has got a thread from somebody else: counted awake and searching.
+    pub(crate) fn adopt(&self, index: usize) {
+        lock(&self.idle).present[index] = true;
+        self.add(ONE_WORKER + ONE_SEARCHING, 0);
     }
 
     /// Whether the worker of `index` has a thread, or is about to.
@@ -302,6 +343,19 @@ impl Sleep {
             Some(_) => idle.workers.push(slot),
             None => idle.spares.push(slot),
         }
+        self.park_counted()
+    }
+
+    /// A searcher of `slot`, in the middle of a wait in which it may run anything, found nothing, and can be had until the wait
+    /// ends. [`Park::Now`] or [`Park::AfterLook`].
+    pub(crate) fn park_waiter(&self, slot: usize) -> Park {
+        let mut idle = lock(&self.idle);
+        idle.waiters.push(slot);
+        self.park_counted()
+    }
+
+    /// The caller is on a list, and stops searching.
+    fn park_counted(&self) -> Park {
         let before = self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
         let after = Counts::unpack(
             before
@@ -317,7 +371,12 @@ impl Sleep {
 
     /// A thread that was about to leave saw work: counted again, searching. False: another one was started in its place.
     pub(crate) fn rejoin(&self, worker: Option<usize>) -> bool {
+        let foreign = lock(&self.idle).foreign;
         match worker {
+            Some(index) if foreign => {
+                self.adopt(index);
+                true
+            }
             Some(index) => self.claim_worker(index),
             None => {
                 let mut idle = lock(&self.idle);
@@ -336,7 +395,7 @@ impl Sleep {
     pub(crate) fn unpark_self(&self, slot: usize) -> bool {
         let mut idle = lock(&self.idle);
         let idle = &mut *idle;
-        for list in [&mut idle.workers, &mut idle.spares] {
+        for list in [&mut idle.workers, &mut idle.waiters, &mut idle.spares] {
             if let Some(place) = list.iter().position(|&other| other == slot) {
                 list.remove(place);
                 self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
@@ -368,6 +427,9 @@ impl Sleep {
         let mut idle = lock(&self.idle);
         let idle = &mut *idle;
         let before = self.target();
+        if idle.foreign {
+            return (before, Vec::new());
+        }
         self.target.store(target, Ordering::Relaxed);
         if idle.present.len() < target {
             idle.present.resize(target, false);
@@ -427,16 +489,20 @@ impl Sleep {
         self.add(ONE_GUEST, 0);
     }
 
-    /// It leaves. True: the caller must look for work and [`Sleep::recruit`] if there is some.
-    #[must_use]
-    pub(crate) fn leave_guest(&self) -> bool {
-        self.vacate(ONE_GUEST)
+    /// It leaves.
+    pub(crate) fn leave_guest(&self) -> Left {
+        let before = self.add(0, ONE_GUEST);
+        Left {
+            vacancy: self.vacated(before, ONE_GUEST),
+            awaited: before & AWAITED != 0,
+        }
     }
 
-    /// A thread in the middle of a wait parks. True: as for [`Sleep::leave_guest`].
+    /// A thread in the middle of a wait parks. True: as for [`Left::vacancy`].
     #[must_use]
     pub(crate) fn park_bound(&self, guest: bool) -> bool {
-        self.vacate(if guest { ONE_GUEST } else { ONE_WORKER })
+        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
+        self.vacated(self.add(0, unit), unit)
     }
 
     /// Its wait is over.
@@ -445,15 +511,31 @@ impl Sleep {
     }
 
     /// Where there was room before, whoever made it has asked all rings, and nothing is new.
-    fn vacate(&self, unit: u64) -> bool {
-        let before = self.add(0, unit);
+    fn vacated(&self, before: u64, unit: u64) -> bool {
         let after = Counts::unpack(before.wrapping_sub(unit));
         let before = Counts::unpack(before);
         let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
         new(Need::Help) || new(Need::Worker)
     }
 
-    /// The one change of the word. Returns it as it was.
+    // ---- who waits for idleness ----
+
+    /// Somebody waits until the pool is idle, or nobody does any more.
+    pub(crate) fn set_awaited(&self, awaited: bool) {
+        // ORDERING: AcqRel: of the guest that leaves and the one that begins to wait, the later one sees what the other did before.
+        if awaited {
+            self.word.fetch_or(AWAITED, Ordering::AcqRel);
+        } else {
+            self.word.fetch_and(!AWAITED, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether somebody does.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & AWAITED != 0
+    }
+
+    /// Every other change of the word. Returns it as it was.
     fn add(&self, plus: u64, minus: u64) -> u64 {
         // ORDERING: AcqRel: who reads the change sees what came before it; the fences of `published` and `heavy` do the rest.
         self.word

@@ -1,7 +1,9 @@
 //! The public contract, one module a feature.
 
 mod admission;
+mod anything;
 mod builder;
+mod context;
 mod deadlocks;
 mod depth;
 mod ending;
@@ -29,5 +31,6 @@ mod stats;
 mod strangers;
 mod streams;
 mod support;
+mod threads;
 mod tokens;
 mod waiting;

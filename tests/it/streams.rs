@@ -1299,6 +1299,52 @@ fn many_unordered_items_of_a_scope_take_constant_memory_on_the_one_worker() {
     isolated(name, || constant_memory(Kind::ScopedUnordered, 200_000));
 }
 
+/// How much more memory is in use after `items` rounds than after the first tenth of them.
+fn growth(items: usize, mut round: impl FnMut(usize)) -> usize {
+    let mut after_warm_up = 0;
+    for n in 0..items {
+        if n == items / 10 {
+            after_warm_up = resident();
+        }
+        round(n);
+    }
+    resident().saturating_sub(after_warm_up)
+}
+
+/// No worker comes by to take the blocks of what the consumer has run itself out of the queue.
+#[test]
+fn a_consumer_beside_blocked_workers_takes_constant_memory() {
+    let name = "streams::a_consumer_beside_blocked_workers_takes_constant_memory";
+    isolated(name, || {
+        let pool = pool_with(|b| b.spare_threads(0));
+        let held = hold_all(&pool);
+        // It stays in the queue, and in front of it all.
+        let first = pool.submit(|| 7);
+        for kind in [Kind::Ordered, Kind::Unordered] {
+            let input = 0..300_000;
+            let mut grown = 0;
+            let set = window(8, 1);
+            stream(
+                &pool,
+                kind,
+                set,
+                input,
+                |n| n,
+                |mut s| {
+                    grown = growth(300_000, |_| drop(s.next().unwrap().1.unwrap()));
+                    assert!(s.next().is_none());
+                },
+            );
+            assert!(grown < 4096, "{kind:?}: {grown} kB more");
+        }
+        let grown = growth(300_000, |n| assert!(pool.submit(move || n).cancel()));
+        assert!(grown < 4096, "cancelled: {grown} kB more");
+        assert!(pool.stats().queued <= 1);
+        held.open();
+        assert_eq!(first.join().unwrap(), 7);
+    });
+}
+
 /// Results that are there before they are asked for, behind one that is not.
 #[test]
 fn a_slow_first_item_costs_no_memory_for_each_that_passes_it() {

@@ -1,0 +1,37 @@
+//! rayon-core's interface over [heist](https://docs.rs/heist): put in rayon-core's place by `[patch]`, it runs an unedited rayon program on heist.
+//!
+//! What each item does is what rayon-core's documentation says of it; the comments here say how, and what differs. Nothing is
+//! scheduled here: pools start their threads when they are built, have no spare ones, and their waits run anything
+//! ([`heist::Waits::Any`]), since rayon's users rely on indices, on errors at build, and on the progress of what they wait for.
+//!
+//! What differs: `breadth_first` has no effect (rayon-core calls it a hint, and deprecates it); the most threads of a pool
+//! are [`max_num_threads`], 4,096; a panic that nobody handles aborts the process without a word beyond the panic's own.
+
+#[macro_use]
+mod private;
+
+mod broadcast;
+mod builder;
+mod configuration;
+mod error;
+mod global;
+mod join;
+mod pool;
+mod scope;
+mod spawn;
+mod threads;
+
+pub use broadcast::{BroadcastContext, broadcast, spawn_broadcast};
+pub use builder::ThreadPoolBuilder;
+#[expect(deprecated, reason = "rayon-core still exports them")]
+pub use configuration::{Configuration, initialize};
+pub use error::ThreadPoolBuildError;
+pub use global::{current_num_threads, max_num_threads};
+pub use join::{FnContext, join, join_context};
+pub use pool::{
+    ThreadPool, Yield, current_thread_has_pending_tasks, current_thread_index, yield_local,
+    yield_now,
+};
+pub use scope::{Scope, ScopeFifo, in_place_scope, in_place_scope_fifo, scope, scope_fifo};
+pub use spawn::{spawn, spawn_fifo};
+pub use threads::ThreadBuilder;

@@ -1,0 +1,138 @@
+//! Scopes. A scope of rayon's is one of heist's, under another type's name.
+
+use crate::broadcast::BroadcastContext;
+use crate::global::{global, in_pool};
+use std::fmt;
+use std::ptr;
+
+/// Where tasks that borrow are spawned. See [`scope`].
+#[repr(transparent)]
+pub struct Scope<'scope> {
+    inner: heist::Scope<'scope>,
+}
+
+/// The same, whose tasks begin in the order in which a thread has spawned them. See [`scope_fifo`].
+#[repr(transparent)]
+pub struct ScopeFifo<'scope> {
+    inner: heist::Scope<'scope>,
+}
+
+/// Runs `op`, on a thread of the current pool, and waits for what it spawns.
+///
+/// ```
+/// let (mut left, mut right) = (0, 0);
+/// rayon_core::scope(|s| {
+///     s.spawn(|_| left = 1);
+///     s.spawn(|_| right = 2);
+/// });
+/// assert_eq!(left + right, 3);
+/// ```
+pub fn scope<'scope, OP, R>(op: OP) -> R
+where
+    OP: FnOnce(&Scope<'scope>) -> R + Send,
+    R: Send,
+{
+    in_pool(|| heist::scope(|s| op(Scope::of(s))))
+}
+
+/// [`scope`] of tasks in order.
+pub fn scope_fifo<'scope, OP, R>(op: OP) -> R
+where
+    OP: FnOnce(&ScopeFifo<'scope>) -> R + Send,
+    R: Send,
+{
+    in_pool(|| heist::scope(|s| op(ScopeFifo::of(s))))
+}
+
+/// [`scope`] whose body runs here; the tasks still run on threads of the pool.
+pub fn in_place_scope<'scope, OP, R>(op: OP) -> R
+where
+    OP: FnOnce(&Scope<'scope>) -> R,
+{
+    in_place(None, |s| op(Scope::of(s)))
+}
+
+/// [`in_place_scope`] of tasks in order.
+pub fn in_place_scope_fifo<'scope, OP, R>(op: OP) -> R
+where
+    OP: FnOnce(&ScopeFifo<'scope>) -> R,
+{
+    in_place(None, |s| op(ScopeFifo::of(s)))
+}
+
+/// In this pool, else in the current one.
+pub(crate) fn in_place<'scope, R>(
+    pool: Option<&heist::ThreadPool>,
+    op: impl FnOnce(&heist::Scope<'scope>) -> R,
+) -> R {
+    match pool {
+        Some(pool) => pool.scope_on_workers(op),
+        None if heist::takes_part() => heist::scope(op),
+        None => global().scope_on_workers(op),
+    }
+}
+
+impl<'scope> Scope<'scope> {
+    pub(crate) fn of<'a>(inner: &'a heist::Scope<'scope>) -> &'a Self {
+        // SAFETY: the same type by its representation, borrowed for as long.
+        unsafe { &*ptr::from_ref(inner).cast::<Self>() }
+    }
+
+    /// Spawns a task into the scope. A thread begins the newest of its own first.
+    pub fn spawn<BODY>(&self, body: BODY)
+    where
+        BODY: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
+        self.inner.spawn(|s| body(Scope::of(s)));
+    }
+
+    /// Spawns a task for each thread of the scope's pool.
+    pub fn spawn_broadcast<BODY>(&self, body: BODY)
+    where
+        BODY: Fn(&Scope<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,
+    {
+        self.inner.spawn_broadcast(move |s, index| {
+            body(Scope::of(s), BroadcastContext::new(index, s.num_threads()))
+        });
+    }
+}
+
+impl<'scope> ScopeFifo<'scope> {
+    pub(crate) fn of<'a>(inner: &'a heist::Scope<'scope>) -> &'a Self {
+        // SAFETY: as for `Scope`.
+        unsafe { &*ptr::from_ref(inner).cast::<Self>() }
+    }
+
+    /// Spawns a task into the scope. A thread begins the oldest of its own first.
+    pub fn spawn_fifo<BODY>(&self, body: BODY)
+    where
+        BODY: FnOnce(&ScopeFifo<'scope>) + Send + 'scope,
+    {
+        self.inner.spawn_fifo(|s| body(ScopeFifo::of(s)));
+    }
+
+    /// Spawns a task for each thread of the scope's pool.
+    pub fn spawn_broadcast<BODY>(&self, body: BODY)
+    where
+        BODY: Fn(&ScopeFifo<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,
+    {
+        self.inner.spawn_broadcast(move |s, index| {
+            body(
+                ScopeFifo::of(s),
+                BroadcastContext::new(index, s.num_threads()),
+            )
+        });
+    }
+}
+
+impl fmt::Debug for Scope<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl fmt::Debug for ScopeFifo<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopeFifo").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,59 @@
+//! `spawn` and `spawn_fifo`.
+
+use crate::global::{global, with_current};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Starts a task that nobody waits for, on the current pool. Its panic goes to the pool's panic handler; without one it aborts.
+///
+/// ```
+/// let (sender, receiver) = std::sync::mpsc::channel();
+/// rayon_core::spawn(move || sender.send(1).unwrap());
+/// assert_eq!(receiver.recv(), Ok(1));
+/// ```
+pub fn spawn<F>(func: F)
+where
+    F: FnOnce() + Send + 'static,
+{
+    if heist::takes_part() {
+        heist::spawn(func);
+    } else {
+        global().spawn(func);
+    }
+}
+
+/// [`spawn`], but what one worker spawns so begins in the order in which it was spawned.
+pub fn spawn_fifo<F>(func: F)
+where
+    F: FnOnce() + Send + 'static,
+{
+    with_current(|pool| spawn_fifo_in(pool, func));
+}
+
+type Fifo = Arc<Mutex<VecDeque<Box<dyn FnOnce() + Send>>>>;
+
+thread_local! {
+    /// What this worker has spawned in order.
+    static FIFO: Fifo = Fifo::default();
+}
+
+/// Each task has an entry in the worker's deque that stands for the oldest task in the worker's queue.
+pub(crate) fn spawn_fifo_in(pool: &heist::ThreadPool, func: impl FnOnce() + Send + 'static) {
+    if pool.current_thread_index().is_none() {
+        // They are in one queue anyway.
+        return pool.spawn(func);
+    }
+    let fifo = FIFO.with(Arc::clone);
+    let lock = |fifo: &Fifo, change: &mut dyn FnMut(&mut VecDeque<_>)| {
+        change(&mut fifo.lock().unwrap_or_else(PoisonError::into_inner));
+    };
+    let mut func: Option<Box<dyn FnOnce() + Send>> = Some(Box::new(func));
+    lock(&fifo, &mut |queue| queue.extend(func.take()));
+    pool.spawn(move || {
+        let mut oldest = None;
+        lock(&fifo, &mut |queue| oldest = queue.pop_front());
+        if let Some(func) = oldest {
+            func();
+        }
+    });
+}

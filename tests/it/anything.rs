@@ -1,0 +1,158 @@
+//! `Waits::Any`: a waiting worker runs whatever there is, also after it has fallen asleep.
+
+use crate::support::{fib, pool_with, serial_fib, spin_until, watched};
+use heist::{ThreadPool, Waits};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+
+/// Without spares nobody can stand in for a waiting worker.
+fn alone(threads: usize) -> ThreadPool {
+    pool_with(|b| b.num_threads(threads).spare_threads(0).waits(Waits::Any))
+}
+
+/// Until the pool's threads are asleep, in the middle of a wait or not.
+fn asleep(pool: &ThreadPool) {
+    let mut parks = None;
+    spin_until(|| {
+        let stats = pool.stats();
+        let now: u64 = stats.workers.iter().map(|worker| worker.parks).sum();
+        let still = stats.active == 0 && now > 0 && parks == Some(now);
+        parks = Some(now);
+        still
+    });
+}
+
+#[test]
+fn pools_of_one_that_wait_for_each_other_wake_up_for_it() {
+    watched(|| {
+        let (one, two) = (alone(1), alone(1));
+        let sum = one.run(|| {
+            two.run(|| {
+                asleep(&one);
+                one.run(|| {
+                    asleep(&two);
+                    two.run(|| 1) + 1
+                }) + 1
+            }) + 1
+        });
+        assert_eq!(sum, 4);
+    });
+}
+
+#[test]
+fn a_sleeping_waiter_wakes_up_for_a_task_from_outside() {
+    watched(|| {
+        let (one, two) = (alone(1), alone(1));
+        let (sender, receiver) = mpsc::channel();
+        let receiver = Mutex::new(receiver);
+        one.run(|| {
+            two.run(|| {
+                asleep(&one);
+                one.spawn(move || sender.send(heist::current_thread_index()).unwrap());
+                assert_eq!(receiver.lock().unwrap().recv(), Ok(Some(0)));
+                asleep(&one);
+                let ran = AtomicBool::new(false);
+                one.scope_on_workers(|s| s.spawn(|_| ran.store(true, Ordering::Relaxed)));
+                assert!(ran.into_inner());
+            });
+        });
+    });
+}
+
+#[test]
+fn sleeping_waiters_wake_up_for_forks_and_scopes_of_others() {
+    watched(|| {
+        for threads in [2, 3] {
+            let (pool, other) = (alone(threads), alone(1));
+            let met = AtomicUsize::new(0);
+            pool.scope_on_workers(|s| {
+                for _ in 1..threads {
+                    s.spawn(|_| other.run(|| spin_until(|| met.load(Ordering::Relaxed) > 0)));
+                }
+                s.spawn(|_| {
+                    // All others wait for `other`, which waits for the second closure.
+                    spin_until(|| pool.stats().active <= 1);
+                    heist::join(
+                        || spin_until(|| met.load(Ordering::Relaxed) > 0),
+                        || met.fetch_add(1, Ordering::Relaxed),
+                    );
+                });
+            });
+        }
+    });
+}
+
+#[test]
+fn mutual_runs_and_broadcasts_of_any_pools_end() {
+    watched(|| {
+        let (one, two) = (alone(2), alone(3));
+        for _ in 0..100 {
+            let count = AtomicUsize::new(0);
+            one.run(|| {
+                two.broadcast(|_| {
+                    one.broadcast(|_| count.fetch_add(1, Ordering::Relaxed));
+                    assert_eq!(one.run(|| fib(6)), serial_fib(6));
+                })
+            });
+            assert_eq!(count.into_inner(), 6);
+        }
+    });
+}
+
+#[test]
+fn a_broadcast_comes_after_what_its_worker_has_queued() {
+    watched(|| {
+        let pool = alone(3);
+        for _ in 0..200 {
+            let (sender, receiver) = mpsc::channel();
+            pool.run(|| heist::spawn(move || sender.send(()).unwrap()));
+            pool.broadcast(|_| ());
+            receiver.try_recv().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_yield_runs_the_own_pending_fork() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0).waits(waits));
+            for yield_ in [heist::yield_now, heist::yield_local] {
+                let done = AtomicBool::new(false);
+                pool.run(|| {
+                    heist::join(
+                        || {
+                            let inner = || {
+                                assert_eq!(heist::has_pending_tasks(), Some(true));
+                                while !done.load(Ordering::Relaxed) {
+                                    yield_();
+                                }
+                            };
+                            heist::join(inner, || fib(5))
+                        },
+                        || done.store(true, Ordering::Relaxed),
+                    );
+                    assert_eq!(heist::has_pending_tasks(), Some(false));
+                    assert!(!yield_());
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_local_yield_runs_the_own_task() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0).waits(waits));
+            let (sender, receiver) = mpsc::channel();
+            pool.run(|| {
+                pool.spawn(move || sender.send(3).unwrap());
+                assert_eq!(heist::has_pending_tasks(), Some(true));
+                assert!(heist::yield_local());
+                assert!(!heist::yield_local());
+            });
+            assert_eq!(receiver.try_recv(), Ok(3));
+        }
+    });
+}
