@@ -147,11 +147,25 @@ fn chain(pool: &ThreadPool, length: usize) -> JoinHandle<usize> {
     first
 }
 
+/// A million if `HEIST_TEST_LONG` is set.
+fn long_chain(threads: usize) {
+    let length = match std::env::var_os("HEIST_TEST_LONG") {
+        Some(_) => 1_000_000,
+        None => 100_000,
+    };
+    on_pool_of(threads, move |pool| {
+        assert_eq!(chain(pool, length).join().unwrap(), length);
+    });
+}
+
 #[test]
 fn a_chain_of_joins_needs_no_deep_stack_on_a_single_thread() {
-    on_pool_of(1, |pool| {
-        assert_eq!(chain(pool, 100_000).join().unwrap(), 100_000);
-    });
+    long_chain(1);
+}
+
+#[test]
+fn a_chain_of_joins_needs_no_deep_stack_on_two_threads() {
+    long_chain(2);
 }
 
 #[test]
