@@ -6,7 +6,7 @@
 
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
-use super::state::{Birth, Detach, End, Overtake, State};
+use super::state::{Birth, Detach, End, Overtake, Stake, State};
 use super::token;
 use crate::blocks::{self, Blocks};
 use crate::counters::{Count, Counters};
@@ -403,14 +403,13 @@ impl TaskRef {
         ours
     }
 
-    /// Runs the task here and now if nobody has begun it, and it is `slot`'s pool's. False: it is not for us.
+    /// Runs the task here and now if nobody has begun it, and it is `slot`'s pool's. False: it is not for us. To be called for a handle.
     pub(super) fn run_queued(&self, slot: &Slot) -> bool {
         let ours = self.claim_of(slot.registry());
         if ours {
             slot.counters.executed.add(1);
             let _group = slot.enter_group(ptr::null());
-            self.clone().run_claimed(slot);
-            slot.helped();
+            self.run(slot, Stake::Kept);
         }
         ours
     }
@@ -452,6 +451,15 @@ impl TaskRef {
     /// Runs a task that the caller has claimed, on `slot`, which is its pool's.
     #[inline]
     pub(super) fn run_claimed(self, slot: &Slot) {
+        let task = ManuallyDrop::new(self);
+        if let Stake::Kept = task.run(slot, Stake::Given) {
+            drop(ManuallyDrop::into_inner(task));
+        }
+    }
+
+    /// The same. Returns what became of the reference by which it was called: given away only if it was offered.
+    #[inline]
+    fn run(&self, slot: &Slot, stake: Stake) -> Stake {
         let head = self.head();
         let outer = slot.running.begin(head.id.0.get());
         let extra = head
@@ -473,33 +481,40 @@ impl TaskRef {
         }
         drop(token);
         // The last of what this thread does with the task: see `Registry::is_idle`.
-        self.settle(slot, ran);
+        let stake = self.settle(slot, ran, stake);
         slot.running.back(outer);
+        stake
     }
 
     /// A run is over.
     #[inline]
-    fn settle(self, slot: &Slot, ran: Ran) {
+    fn settle(&self, slot: &Slot, ran: Ran, stake: Stake) -> Stake {
         let head = self.head();
         match ran {
             Ran::Completed => slot.counters.completed.add(self.tasks()),
             Ran::Panicked => slot.counters.failed.add(self.tasks()),
-            Ran::Late(lost) => return lose(lost, Some(slot.registry())),
+            Ran::Late(lost) => {
+                lose(lost, Some(slot.registry()));
+                return Stake::Kept;
+            }
         }
         if head.state.is_timed() {
             self.serve(Some(slot.registry()));
-            return;
+            return Stake::Kept;
         }
-        match head.state.end() {
-            // That took our reference: the cell may be gone.
-            End::Handed => std::mem::forget(self),
+        match head.state.end(stake) {
+            // That took a reference that was offered: the cell may be gone.
+            End::Handed => stake,
             End::Alone => {
                 self.discard(Some(slot.registry()));
-                let header = ManuallyDrop::new(self).0;
                 // SAFETY: nobody else points at the cell, and its stage is empty.
-                unsafe { free(header, Some(slot.blocks())) };
+                unsafe { free(self.0, Some(slot.blocks())) };
+                Stake::Given
             }
-            End::Settle => self.serve(Some(slot.registry())),
+            End::Settle => {
+                self.serve(Some(slot.registry()));
+                Stake::Kept
+            }
         }
     }
 

@@ -229,6 +229,7 @@ pub(super) fn run_here(task: &TaskRef) {
         return;
     }
     run_at(slot, task);
+    slot.helped();
 }
 
 /// The same, from a slot of its pool.
@@ -238,10 +239,11 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
-    } else if task.run_queued(slot) && queued.is_none() && slot.bury() {
+    } else if let Some(queued) = queued {
+        worker::run_task(slot, queued);
+    } else if task.run_queued(slot) && slot.bury() {
         slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
     }
-    drop(queued);
 }
 
 /// Takes the task from the end of the own deque, and on the way what needs nothing any more, so that a recursion that joins what it has

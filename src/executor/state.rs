@@ -62,6 +62,15 @@ pub(super) enum End {
     Settle,
 }
 
+/// A runner's reference to the cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stake {
+    /// It goes with the end of the run.
+    Given,
+    /// It is somebody's who keeps it.
+    Kept,
+}
+
 /// What a deadline has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -196,17 +205,21 @@ impl State {
         self.step(RUNNING, SETTLING, 0)
     }
 
-    /// The runner has written its outcome.
+    /// The runner has written its outcome. If nobody but the handle wants to know, a reference that it offers goes with that.
     #[inline]
-    pub(super) fn end(&self) -> End {
-        // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
-        if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING {
-            return End::Alone;
-        }
+    pub(super) fn end(&self, stake: Stake) -> End {
+        let given = match stake {
+            // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
+            Stake::Given if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING => {
+                return End::Alone;
+            }
+            Stake::Given => ONE_REF,
+            Stake::Kept => 0,
+        };
         let before = self.update(|word| {
             let rest = word & !PHASE;
             Some(if word & (HANDLE | EXTRA) == HANDLE {
-                (rest | FINISHED) - ONE_REF
+                (rest | FINISHED) - given
             } else {
                 rest | SETTLING
             })

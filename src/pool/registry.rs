@@ -35,10 +35,9 @@ pub(crate) struct Registry {
     pub(crate) gate: Gate,
     /// Its threads have ended and no new one starts: what is left runs on its callers.
     retired: AtomicBool,
-    /// The last handle is gone without waiting: to be closed when nothing is queued or runs.
+    /// The last handle is gone without waiting: to be closed when nothing is queued or runs. Then [`Sleep::is_awaited`] too.
     leaving: AtomicBool,
-    /// Threads that wait until nothing is queued or runs.
-    idle_waiters: AtomicUsize,
+    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any.
     idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
     pub(crate) strays: Injector,
@@ -83,7 +82,6 @@ impl Registry {
             lanes: Lanes::new(),
             gate: Gate::new(config.queue_capacity, config.when_full),
             retired: AtomicBool::new(false),
-            idle_waiters: AtomicUsize::new(0),
             idle_parkers: Mutex::default(),
             strays: Injector::new(),
             stranded: Mutex::new(()),
@@ -522,8 +520,12 @@ impl Registry {
         if self.config.wait_on_drop {
             return self.shut_down();
         }
-        self.leaving.store(true, Ordering::Relaxed);
-        // Dekker: {leaving; fence; counts} here, {counts; fence; leaving} in `look_idle`.
+        {
+            let _no_waiter_forgets = lock(&self.idle_parkers);
+            self.leaving.store(true, Ordering::Relaxed);
+            self.sleep.set_awaited(true);
+        }
+        // Dekker: {leaving, awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
         fence(Ordering::SeqCst);
         self.leave_if_idle();
     }
@@ -570,8 +572,7 @@ impl Registry {
     /// After `close`: waits until the threads have ended, at most until `deadline`. Returns whether they have.
     pub(crate) fn wait_threads(&self, deadline: Option<Instant>) -> bool {
         let parker = Arc::new(Parker::default());
-        lock(&self.idle_parkers).push(Arc::clone(&parker));
-        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        self.add_idle_waiter(&parker);
         let over = loop {
             // Dekker: {waiters; fence; alive} here, {alive; fence; waiters} in `look_idle`.
             fence(Ordering::SeqCst);
@@ -629,8 +630,7 @@ impl Registry {
     /// Waits until nothing is queued or runs.
     pub(crate) fn wait_idle(&self) {
         let parker = Arc::new(Parker::default());
-        lock(&self.idle_parkers).push(Arc::clone(&parker));
-        self.idle_waiters.fetch_add(1, Ordering::Relaxed);
+        self.add_idle_waiter(&parker);
         loop {
             // Dekker: {waiters; fence; counts} here, {counts; fence; waiters} in `look_idle`.
             fence(Ordering::SeqCst);
@@ -642,19 +642,32 @@ impl Registry {
         self.forget_idle_waiter(&parker);
     }
 
+    fn add_idle_waiter(&self, parker: &Arc<Parker>) {
+        let mut parkers = lock(&self.idle_parkers);
+        parkers.push(Arc::clone(parker));
+        self.sleep.set_awaited(true);
+    }
+
     fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
-        lock(&self.idle_parkers).retain(|other| !Arc::ptr_eq(other, parker));
-        self.idle_waiters.fetch_sub(1, Ordering::Relaxed);
+        let mut parkers = lock(&self.idle_parkers);
+        parkers.retain(|other| !Arc::ptr_eq(other, parker));
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        self.sleep.set_awaited(leaving || !parkers.is_empty());
     }
 
     /// A thread found nothing to do, or a task was ended by somebody else: those who wait for that look again.
     pub(crate) fn look_idle(&self) {
         fence(Ordering::SeqCst);
+        if self.sleep.is_awaited() {
+            self.tell_idle_waiters();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn tell_idle_waiters(&self) {
         self.leave_if_idle();
-        if self.idle_waiters.load(Ordering::Relaxed) > 0 {
-            for parker in lock(&self.idle_parkers).iter() {
-                parker.unpark();
-            }
+        for parker in lock(&self.idle_parkers).iter() {
+            parker.unpark();
         }
     }
 

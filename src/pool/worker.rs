@@ -22,6 +22,9 @@ const SEARCH_TIME: Duration = Duration::from_micros(50);
 /// How long a bound waiter spins before it parks.
 const WAIT_TIME: Duration = Duration::from_micros(20);
 
+/// How often a thread from outside looks again before it asks for the time.
+const UNTIMED_ROUNDS: u32 = 6;
+
 /// From which round of unanswered requests a thief forces: about 1 us after the first.
 const FORCE_ROUND: u32 = if cfg!(loom) { 1 } else { 5 };
 
@@ -568,14 +571,20 @@ pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
 }
 
 fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
-    let start = Instant::now();
+    let mut since: Option<Instant> = None;
     let mut round = 0;
     while !event.is_set() {
+        // The clock costs as much as a small task.
+        if !cfg!(loom) && round < UNTIMED_ROUNDS && deadline.is_none() {
+            pause(round);
+            round += 1;
+            continue;
+        }
         let now = Instant::now();
         if deadline.is_some_and(|deadline| now >= deadline) {
             return event.is_set();
         }
-        if !cfg!(loom) && now - start < WAIT_TIME {
+        if !cfg!(loom) && now - *since.get_or_insert(now) < WAIT_TIME {
             pause(round);
             round += 1;
             continue;
@@ -795,10 +804,13 @@ impl Drop for Guest<'_> {
     fn drop(&mut self) {
         debug_assert_eq!(self.slot.ring.depth(), 0, "a guest left forks behind");
         self.registry.release_guest(self.slot);
-        if self.registry.sleep.leave_guest() {
+        let left = self.registry.sleep.leave_guest();
+        if left.vacancy {
             leave_vacancy(self.registry);
         }
-        self.registry.look_idle();
+        if left.awaited {
+            self.registry.tell_idle_waiters();
+        }
     }
 }
 

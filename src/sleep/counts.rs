@@ -30,8 +30,10 @@ const _: () = assert!(super::MAX_THREADS < 1 << WIDTH);
 pub(crate) const ONE_WORKER: u64 = 1;
 pub(crate) const ONE_SEARCHING: u64 = 1 << WIDTH;
 pub(crate) const ONE_AVAILABLE: u64 = 1 << (2 * WIDTH);
-/// The rest of the word, 25 bits: more threads than a system has.
+/// 24 bits: more threads than a system has.
 pub(crate) const ONE_GUEST: u64 = 1 << (3 * WIDTH);
+/// Somebody waits until the pool is idle. A part of this word, so that whoever changes it anyway needs no fence to see that.
+pub(crate) const AWAITED: u64 = 1 << 63;
 
 impl Counts {
     pub(crate) fn unpack(word: u64) -> Self {
@@ -40,7 +42,7 @@ impl Counts {
             workers: field(0),
             searching: field(1),
             available: field(2),
-            guests: (word >> (3 * WIDTH)) as usize,
+            guests: ((word & !AWAITED) >> (3 * WIDTH)) as usize,
         }
     }
 

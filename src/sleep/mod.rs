@@ -43,8 +43,8 @@ mod parker;
 #[cfg(all(test, loom))]
 mod models;
 
+use counts::{AWAITED, ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use counts::{Counts, Need};
-use counts::{ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use parker::Parker;
 
 /// Threads that can be told apart in the word.
@@ -110,6 +110,16 @@ pub(crate) enum Park {
     Leave,
     /// The pool has become smaller: the thread ends. Look once more, for somebody else.
     Surplus,
+}
+
+/// What a guest that has left must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) struct Left {
+    /// Look for work, and [`Sleep::recruit`] if there is some.
+    pub(crate) vacancy: bool,
+    /// Tell those who wait until the pool is idle.
+    pub(crate) awaited: bool,
 }
 
 impl Idle {
@@ -479,16 +489,20 @@ impl Sleep {
         self.add(ONE_GUEST, 0);
     }
 
-    /// It leaves. True: the caller must look for work and [`Sleep::recruit`] if there is some.
-    #[must_use]
-    pub(crate) fn leave_guest(&self) -> bool {
-        self.vacate(ONE_GUEST)
+    /// It leaves.
+    pub(crate) fn leave_guest(&self) -> Left {
+        let before = self.add(0, ONE_GUEST);
+        Left {
+            vacancy: self.vacated(before, ONE_GUEST),
+            awaited: before & AWAITED != 0,
+        }
     }
 
-    /// A thread in the middle of a wait parks. True: as for [`Sleep::leave_guest`].
+    /// A thread in the middle of a wait parks. True: as for [`Left::vacancy`].
     #[must_use]
     pub(crate) fn park_bound(&self, guest: bool) -> bool {
-        self.vacate(if guest { ONE_GUEST } else { ONE_WORKER })
+        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
+        self.vacated(self.add(0, unit), unit)
     }
 
     /// Its wait is over.
@@ -497,15 +511,31 @@ impl Sleep {
     }
 
     /// Where there was room before, whoever made it has asked all rings, and nothing is new.
-    fn vacate(&self, unit: u64) -> bool {
-        let before = self.add(0, unit);
+    fn vacated(&self, before: u64, unit: u64) -> bool {
         let after = Counts::unpack(before.wrapping_sub(unit));
         let before = Counts::unpack(before);
         let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
         new(Need::Help) || new(Need::Worker)
     }
 
-    /// The one change of the word. Returns it as it was.
+    // ---- who waits for idleness ----
+
+    /// Somebody waits until the pool is idle, or nobody does any more.
+    pub(crate) fn set_awaited(&self, awaited: bool) {
+        // ORDERING: AcqRel: of the guest that leaves and the one that begins to wait, the later one sees what the other did before.
+        if awaited {
+            self.word.fetch_or(AWAITED, Ordering::AcqRel);
+        } else {
+            self.word.fetch_and(!AWAITED, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether somebody does.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & AWAITED != 0
+    }
+
+    /// Every other change of the word. Returns it as it was.
     fn add(&self, plus: u64, minus: u64) -> u64 {
         // ORDERING: AcqRel: who reads the change sees what came before it; the fences of `published` and `heavy` do the rest.
         self.word

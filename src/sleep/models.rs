@@ -142,7 +142,7 @@ impl Bench {
     }
 
     fn leave_guest(self: &Arc<Self>) {
-        if self.sleep.leave_guest() && self.look() {
+        if self.sleep.leave_guest().vacancy && self.look() {
             self.dispatch(self.sleep.recruit(Need::Help));
         }
     }
