@@ -483,8 +483,11 @@ impl Awaited for Scope<'_> {
                 break;
             }
             let Some(task) = slot.pop_task() else { break };
-            if any || task.belongs_to(&self.group) {
+            if task.belongs_to(&self.group) {
                 worker::run_task(slot, task);
+                helped = true;
+            } else if any {
+                worker::run_strangers_task(slot, task);
                 helped = true;
             } else {
                 // Spawned here, but nobody's descendant of ours.

@@ -36,9 +36,9 @@ pub(crate) struct Registry {
     pub(crate) gate: Gate,
     /// Its threads have ended and no new one starts: what is left runs on its callers.
     retired: AtomicBool,
-    /// The last handle is gone without waiting: to be closed when nothing is queued or runs.
+    /// The last handle is gone without waiting: to be closed when nothing is queued or runs. Then [`Sleep::is_awaited`] too.
     leaving: AtomicBool,
-    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any, or if the pool is leaving.
+    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any.
     idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
     pub(crate) strays: Injector,
@@ -546,11 +546,11 @@ impl Registry {
             return self.shut_down();
         }
         {
-            let _parkers = lock(&self.idle_parkers);
+            let _no_waiter_forgets = lock(&self.idle_parkers);
             self.leaving.store(true, Ordering::Relaxed);
             self.sleep.set_awaited(true);
         }
-        // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
+        // Dekker: {leaving, awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
         fence(Ordering::SeqCst);
         self.leave_if_idle();
     }

@@ -403,6 +403,11 @@ fn run_stranger(slot: &Slot, work: Work) {
     });
 }
 
+/// The same of a task.
+pub(crate) fn run_strangers_task(slot: &Slot, task: Task) {
+    run_stranger(slot, Work::Task(task));
+}
+
 /// Sleeps until a token comes, on the idle list: whoever publishes can have this thread. Returns what it found when it was woken.
 fn park_open(
     registry: &Registry,
