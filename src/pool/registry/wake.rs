@@ -1,0 +1,243 @@
+//! Who gets a thread for what was published, and how threads are started.
+
+use super::Registry;
+use crate::job::{Fate, Task};
+use crate::pool::context;
+use crate::pool::slot::{Seat, Slot};
+use crate::pool::threads::{self, PoolThread};
+use crate::sleep::{Need, Recruit};
+use crate::sync::{Ordering, fence, lock};
+use crate::{barrier, ring};
+
+impl Registry {
+    /// After work was made visible: gets a thread for it if that is of use.
+    #[inline]
+    pub(crate) fn published(&self, need: Need) {
+        self.dispatch(self.sleep.published(need));
+    }
+
+    /// A searcher found something: somebody else searches on, if there is more.
+    pub(crate) fn pass_on(&self) {
+        self.dispatch(self.sleep.found(|| {
+            self.request_all();
+            self.look()
+        }));
+    }
+
+    /// Wakes or starts the recruit.
+    pub(crate) fn dispatch(&self, recruit: Recruit) {
+        match recruit {
+            Recruit::None => {}
+            Recruit::Unpark(slot) => self.wake(slot),
+            Recruit::StartWorker(index) => {
+                // Whoever published goes on without: the failure is counted and the next publisher tries again.
+                let _ = self.start(Seat::Worker(index));
+            }
+            Recruit::StartSpare => {
+                let _ = self.start(Seat::Spare);
+            }
+        }
+    }
+
+    /// Wakes the thread of a slot, whatever it sleeps for.
+    pub(crate) fn wake(&self, slot: usize) {
+        self.count(|counters| &counters.wakeups, 1);
+        self.slot(slot).parker.unpark();
+    }
+
+    /// Has a letter run by the worker of `index`, whose thread is started if it is not there; where that fails, by the caller.
+    pub(crate) fn deliver(&self, index: usize, letter: Task) {
+        if self.sleep.claim_worker(index) && self.start(Seat::Worker(index)).is_err() {
+            letter.resolve(Fate::Run, None);
+        } else {
+            self.post(index, letter);
+        }
+    }
+
+    /// Posts a letter to the worker of `index`, whose thread was started, and wakes it. Where there is none, runs it.
+    pub(super) fn post(&self, index: usize, letter: Task) {
+        let id = loop {
+            // A worker that another thread is just starting gets its slot in a moment.
+            if let Some(id) = lock(&self.threads).workers.get(index).copied().flatten() {
+                break id;
+            }
+            // After a shutdown there is none.
+            if !self.sleep.is_present(index) {
+                letter.resolve(Fate::Run, None);
+                return;
+            }
+            crate::sync::yield_thread();
+        };
+        let slot = self.slot(id);
+        slot.mail().post(letter);
+        slot.parker.unpark();
+        slot.mail().wake_elsewhere();
+        // If that start has failed meanwhile, or the worker has left, nobody would read the letter.
+        if self.sleep.claim_worker(index) {
+            let _ = self.start(Seat::Worker(index));
+        } else if !self.sleep.is_present(index) {
+            self.read_mail(slot);
+        }
+    }
+
+    /// Runs the letters of a worker that is not there.
+    pub(crate) fn read_mail(&self, slot: &Slot) {
+        while let Some(letter) = slot.mail().take() {
+            letter.resolve(Fate::Run, None);
+        }
+    }
+
+    /// Starts a thread that is already counted awake and searching.
+    pub(crate) fn start(&self, seat: Seat) -> std::io::Result<()> {
+        let slot = self.acquire(seat);
+        // ORDERING: Relaxed, a count; the thread's end lowers it.
+        self.count_alive(seat, 1);
+        let started = if self.forked() {
+            Err(std::io::Error::other("the pool is the parent process's"))
+        } else {
+            threads::start(self, slot)
+        };
+        match started {
+            Ok(handle) => {
+                self.count(|counters| &counters.wakeups, 1);
+                let handles = &mut lock(&self.threads).handles;
+                // Of threads that have ended, spares and surplus workers, the system would keep the stacks.
+                threads::let_go(handles);
+                handles.push(handle);
+                Ok(())
+            }
+            Err(error) => {
+                self.start_failures.add_shared(1);
+                self.not_started(slot);
+                Err(error)
+            }
+        }
+    }
+
+    /// There will be no thread on a slot that was acquired for one.
+    pub(super) fn not_started(&self, slot: &Slot) {
+        self.count_alive(slot.seat, usize::MAX);
+        self.release(slot);
+        self.sleep.start_failed(slot.seat.worker());
+        self.look_idle();
+        // To be had again, and nobody searches: the next pushes are to try. Who relied on the thread meanwhile gets
+        // another that is there. Where nothing is ordered, threads nap only.
+        if let Ok(Some(need)) = self.last_look() {
+            self.dispatch(self.sleep.recruit_parked(need));
+        }
+        self.read_mail(slot);
+        // Of two whose starts fail at the same time, the fences let at least one see that the other's is over.
+        fence(Ordering::SeqCst);
+        self.run_stranded();
+    }
+
+    /// The worker of `index`, for whom somebody else has a thread.
+    pub(crate) fn foreign_thread(&self, index: usize) -> PoolThread {
+        let seat = Seat::Worker(index);
+        let slot = self.acquire(seat);
+        self.count_alive(seat, 1);
+        self.sleep.expect(index, true);
+        PoolThread::new(self, slot, index)
+    }
+
+    /// There will be none.
+    pub(crate) fn no_foreign_thread(&self, slot: &Slot, index: usize) {
+        self.sleep.expect(index, false);
+        self.ended(slot);
+        self.read_mail(slot);
+    }
+
+    /// The current thread becomes worker 0. It does not look for work.
+    pub(crate) fn adopt_current_thread(&self) {
+        let slot = self.acquire(Seat::Worker(0));
+        if self.config.foreign {
+            self.sleep.adopt(0);
+        } else {
+            self.sleep.claim_worker(0);
+        }
+        context::settle(slot);
+        // Nobody knows when the thread has no use for its slot any more.
+        std::mem::forget(self.this.upgrade());
+        self.pass_on();
+    }
+
+    /// A pool thread, at its very end.
+    pub(crate) fn ended(&self, slot: &Slot) {
+        self.release(slot);
+        self.count_alive(slot.seat, usize::MAX);
+        self.look_idle();
+    }
+
+    /// Adds 1 or, as `usize::MAX`, takes it away.
+    pub(super) fn count_alive(&self, seat: Seat, one: usize) {
+        // ORDERING: Relaxed, counts.
+        self.alive.fetch_add(one, Ordering::Relaxed);
+        if seat == Seat::Spare {
+            self.spares.fetch_add(one, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn alive_spares(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Asks every ring's owner to look for sleepers at its next push. Then whether there is anything now.
+    ///
+    /// This is the middle of the sleep protocol: the word was changed just before. `Err`: the kernel no longer orders
+    /// anything; sleep with a time limit only.
+    pub(crate) fn last_look(&self) -> Result<Option<Need>, Unordered> {
+        self.request_all();
+        self.count(|counters| &counters.barriers, 1);
+        let ordered = barrier::heavy();
+        match self.look() {
+            None if !ordered => Err(Unordered),
+            seen => Ok(seen),
+        }
+    }
+
+    pub(super) fn request_all(&self) {
+        ring::announce(self.slots().map(|slot| &*slot.ring));
+    }
+
+    pub(super) fn look(&self) -> Option<Need> {
+        if self.has_detached() {
+            Some(Need::Worker)
+        } else if !self.strays.is_empty() || self.slots().any(Slot::has_help) {
+            Some(Need::Help)
+        } else {
+            None
+        }
+    }
+
+    /// The same where no other thread of the pool is awake.
+    pub(crate) fn fill_quiet_vacancy(&self) {
+        // ORDERING: pairs with the fence in `published`.
+        fence(Ordering::SeqCst);
+        if let Some(need) = self.look() {
+            self.dispatch(self.sleep.recruit(need));
+        }
+    }
+
+    /// Whether there is something that only a worker will run.
+    pub(super) fn has_detached(&self) -> bool {
+        !self.lanes.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
+    }
+
+    /// Room was made and nobody searches: finds a thread for what there is to do. Returns whether its heavy fence was in force.
+    pub(crate) fn fill_vacancy(&self) -> bool {
+        match self.last_look() {
+            Ok(Some(need)) => self.dispatch(self.sleep.recruit(need)),
+            Ok(None) => {}
+            Err(Unordered) => return false,
+        }
+        true
+    }
+}
+
+/// The heavy fence was refused.
+#[derive(Debug)]
+pub(crate) struct Unordered;

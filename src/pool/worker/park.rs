@@ -1,0 +1,161 @@
+//! How a thread parks: free, or in the middle of a wait.
+
+use super::wait::find_any;
+use super::{Work, as_guest, on_fresh_ring};
+use crate::pool::context;
+use crate::pool::registry::{Registry, Unordered};
+use crate::pool::slot::{Seat, Slot};
+use crate::sleep::Park;
+use crate::sync::MODEL;
+use std::time::{Duration, Instant};
+
+/// How long a thread sleeps at most where fences are refused.
+pub(crate) const UNORDERED_NAP: Duration = Duration::from_millis(1);
+
+/// Searches end here: on the idle list until recruited, or out.
+#[must_use]
+pub(super) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
+    let park = registry.sleep.park_free(slot.id, slot.seat.worker());
+    registry.look_idle();
+    match park {
+        Park::Surplus => {
+            // Others come to what is left here. From now on another thread may be started for this index, and own the slot.
+            if !slot.mail().is_empty() {
+                as_guest(registry, |_| registry.read_mail(slot));
+            }
+            on_fresh_ring(slot, |_| {
+                if let Ok(Some(need)) = registry.last_look() {
+                    registry.dispatch(registry.sleep.recruit(need));
+                }
+            });
+            return false;
+        }
+        Park::Leave => {
+            // Who published while we were counted searching has left it to us. The slot may be another thread's meanwhile.
+            let look = on_fresh_ring(slot, |_| registry.last_look());
+            // Where there is no room, whoever makes some looks again: to stay would be to look in vain until then.
+            let wanted = matches!(look, Ok(Some(need)) if registry.sleep.still_wanted(need));
+            return (wanted || !slot.mail().is_empty())
+                && registry.sleep.rejoin(slot.seat.worker());
+        }
+        Park::Now => {
+            slot.counters.parks.add(1);
+            if !park_idle(registry, slot) {
+                return false;
+            }
+        }
+        Park::AfterLook => match registry.last_look() {
+            Ok(Some(need)) if registry.sleep.still_wanted(need) => {
+                // A model must let whoever holds that work get on.
+                if MODEL {
+                    crate::sync::yield_thread();
+                }
+            }
+            Ok(_) => {
+                slot.counters.parks.add(1);
+                if !park_idle(registry, slot) {
+                    return false;
+                }
+            }
+            Err(Unordered) => {
+                slot.counters.parks.add(1);
+                slot.parker.park_timeout(UNORDERED_NAP);
+            }
+        },
+    }
+    // Woken by a recruiter, who has counted us; or by mail or time, then we count ourselves; or work was seen.
+    if !registry.sleep.unpark_self(slot.id) {
+        // Recruited; if we had not parked, the token is still to come, and a later park takes it for nothing.
+    }
+    true
+}
+
+/// How long a spare that nobody needs stays.
+const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Parks until recruited. False: the thread is a spare, and nobody has needed it for long.
+fn park_idle(registry: &Registry, slot: &Slot) -> bool {
+    if slot.seat != Seat::Spare {
+        slot.parker.park();
+        return true;
+    }
+    slot.parker.park_timeout(SPARE_KEEP_ALIVE);
+    !registry.sleep.dismiss_spare(slot.id)
+}
+
+/// Sleeps until a token comes, on the idle list: whoever publishes can have this thread. Returns what it found when it was woken.
+pub(super) fn park_open(
+    registry: &Registry,
+    slot: &Slot,
+    ready: &dyn Fn() -> bool,
+    deadline: Option<Instant>,
+) -> Option<Work> {
+    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
+    if let Some(home) = elsewhere {
+        home.mail().forward(Some(slot.parker.clone()));
+    }
+    registry.sleep.search();
+    let (mut ordered, mut wanted) = (true, false);
+    if registry.sleep.park_waiter(slot.id) == Park::AfterLook {
+        match registry.last_look() {
+            Ok(need) => wanted = need.is_some_and(|need| registry.sleep.still_wanted(need)),
+            Err(Unordered) => ordered = false,
+        }
+    }
+    slot.counters.parks.add(1);
+    if !wanted && !ready() {
+        if ordered {
+            slot.parker.park_until(deadline);
+        } else {
+            slot.parker.park_timeout(UNORDERED_NAP);
+        }
+    }
+    if let Some(home) = elsewhere {
+        home.mail().forward(None);
+    }
+    // Recruited, or not: from now on counted awake and searching.
+    registry.sleep.unpark_self(slot.id);
+    let work = if ready() {
+        None
+    } else {
+        find_any(registry, slot, 0)
+    };
+    registry.pass_on();
+    work
+}
+
+/// Sleeps until a token comes, leaving a vacancy.
+pub(super) fn park_bound(
+    registry: &Registry,
+    slot: &Slot,
+    ready: &dyn Fn() -> bool,
+    deadline: Option<Instant>,
+) {
+    let guest = slot.role() == Seat::Guest;
+    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
+    if let Some(home) = elsewhere {
+        home.mail().forward(Some(slot.parker.clone()));
+    }
+    let mut ordered = !registry.sleep.park_bound(guest) || registry.fill_vacancy();
+    // A worker that waits in another pool leaves a vacancy in its own.
+    let abroad = elsewhere.map(Slot::registry);
+    let abroad = abroad.filter(|home| !std::ptr::eq(*home, registry));
+    if let Some(home) = abroad {
+        ordered &= !home.sleep.park_bound(false) || home.fill_vacancy();
+    }
+    slot.counters.parks.add(1);
+    if !ready() {
+        if ordered {
+            slot.parker.park_until(deadline);
+        } else {
+            slot.parker.park_timeout(UNORDERED_NAP);
+        }
+    }
+    if let Some(home) = elsewhere {
+        home.mail().forward(None);
+    }
+    if let Some(home) = abroad {
+        home.sleep.resume_bound(false);
+    }
+    registry.sleep.resume_bound(guest);
+}

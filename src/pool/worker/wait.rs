@@ -1,0 +1,344 @@
+//! How a wait is spent.
+
+use super::park::{park_bound, park_open};
+use super::{
+    FORCE_ROUND, Work, on_fresh_ring, pause, raid_all, raid_ring, run, run_fork, run_task,
+};
+use crate::job::{ForkHeader, ForkState, Task};
+use crate::latch::Latch;
+use crate::pool::context;
+use crate::pool::registry::Registry;
+use crate::pool::slot::{Seat, Slot};
+use crate::ring::Steal;
+use crate::sleep::{Need, Parker};
+use crate::sync::{Arc, MODEL, now, yield_thread};
+use crate::unwind;
+use std::time::{Duration, Instant};
+
+/// How often a thread from outside looks again before it asks for the time.
+const UNTIMED_ROUNDS: u32 = 6;
+
+/// How long a bound waiter spins before it parks.
+const WAIT_TIME: Duration = Duration::from_micros(20);
+
+/// What a wait waits for.
+pub(crate) trait Awaited {
+    /// It has come.
+    fn is_done(&self) -> bool;
+
+    /// Runs something that the wait may run: what it waits for and that's descendants.
+    fn help(&self, slot: &Slot, round: u32) -> bool;
+
+    /// Before parking: from now on, whoever completes it wakes `slot`. False: look again instead.
+    fn announce(&self, slot: &Slot) -> bool;
+
+    /// After parking: undoes `announce`, if it is not done.
+    fn withdraw(&self, slot: &Slot);
+}
+
+/// Waits: helps, spins, parks. Runs nobody else's work unless the pool is built with `Waits::Any`.
+///
+/// `help`: whether it may run what it waits for. While unwinding nothing else runs in any case: that code would find
+/// `thread::panicking()` true, and a lock whose holder panics there is not poisoned.
+pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
+    wait_until(slot, awaited, help, None);
+}
+
+/// The same, at most until `deadline`. Returns whether what was awaited has come.
+fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<Instant>) -> bool {
+    let registry = slot.registry();
+    let any = waits_any(registry);
+    let base = slot.position();
+    let mut since: Option<Instant> = None;
+    let (mut round, mut has_helped) = (0, false);
+    while !awaited.is_done() {
+        registry.check_fork();
+        let helped = if any {
+            (help && awaited.help(slot, round)) || run_pending(registry, slot, base, round)
+        } else {
+            answer_mail() || (help && awaited.help(slot, round))
+        };
+        if helped {
+            (since, round, has_helped) = (None, 0, true);
+            continue;
+        }
+        // Done with what there was to help with, for now: also where this waits on for long.
+        if std::mem::take(&mut has_helped) {
+            slot.helped();
+        }
+        if deadline.is_some_and(|deadline| now() >= deadline) {
+            return awaited.is_done();
+        }
+        pause(round.min(6));
+        round += 1;
+        let spun = !MODEL && since.get_or_insert_with(now).elapsed() < WAIT_TIME;
+        if (spun || round <= FORCE_ROUND + 1) && !MODEL {
+            continue;
+        }
+        if awaited.announce(slot) {
+            let ready = || awaited.is_done() || has_mail();
+            let work = if any && slot.role() != Seat::Guest {
+                park_open(registry, slot, &ready, deadline)
+            } else {
+                park_bound(registry, slot, &ready, deadline);
+                None
+            };
+            awaited.withdraw(slot);
+            (since, round) = (None, 0);
+            if let Some(work) = work {
+                run_stranger(slot, work);
+                has_helped = true;
+            }
+        } else {
+            yield_thread();
+        }
+    }
+    if has_helped {
+        slot.helped();
+    }
+    true
+}
+
+/// Letters are for the worker, from wherever it acts at the moment.
+fn has_mail() -> bool {
+    context::home().is_some_and(|home| !home.mail().is_empty())
+}
+
+/// Runs a letter, while unwinding too: its sender may be what the wait waits for.
+fn answer_mail() -> bool {
+    let Some(home) = context::home() else {
+        return false;
+    };
+    let letter = home.mail().take();
+    letter
+        .map(|letter| {
+            context::as_stranger(|| on_fresh_ring(home, |slot| run_task(slot, letter)));
+        })
+        .is_some()
+}
+
+/// Whether a wait of the current thread may run anything.
+pub(crate) fn waits_any(registry: &Registry) -> bool {
+    registry.config.waits_any && !unwind::panicking()
+}
+
+/// Anything, in the middle of a wait under `Waits::Any` that began with the own deque at `base`: the own newest task, then letters, then
+/// whatever there is.
+fn run_pending(registry: &Registry, slot: &Slot, base: usize, round: u32) -> bool {
+    let above = (slot.position() > base).then(|| slot.pop_task()).flatten();
+    let own = above.or_else(|| slot.pop_detached());
+    if let Some(task) = own {
+        run_stranger(slot, Work::Task(task));
+        return true;
+    }
+    answer_mail() || run_any(registry, slot, round)
+}
+
+/// Anything, in the middle of something else.
+fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
+    find_any(registry, slot, round)
+        .map(|work| run_stranger(slot, work))
+        .is_some()
+}
+
+/// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
+pub(super) fn find_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
+    let own = slot.tasks.steal().or_else(|| slot.detached.steal());
+    own.map(Work::Task)
+        .or_else(|| raid_all(registry, slot, round))
+}
+
+/// Runs what has nothing to do with what runs further down the stack.
+fn run_stranger(slot: &Slot, work: Work) {
+    context::as_stranger(|| {
+        if slot.registry().config.waits_any {
+            run(slot, work);
+        } else {
+            on_fresh_ring(slot, |slot| run(slot, work));
+        }
+    });
+}
+
+/// The same of a task.
+pub(crate) fn run_strangers_task(slot: &Slot, task: Task) {
+    run_stranger(slot, Work::Task(task));
+}
+
+/// A stolen fork, as its owner waits for it.
+struct StolenFork<'a> {
+    job: &'a ForkHeader,
+    /// What the thief said when we announced ourselves.
+    seen: std::cell::Cell<ForkState>,
+}
+
+impl Awaited for StolenFork<'_> {
+    fn is_done(&self) -> bool {
+        self.job.state() == ForkState::Done
+    }
+
+    fn help(&self, slot: &Slot, round: u32) -> bool {
+        let state = self.job.state();
+        let ForkState::Running { slot: thief, start } = state else {
+            return false;
+        };
+        let thief = slot.registry().slot(thief);
+        let stolen = raid_ring(slot, thief, start, &|| self.job.is(state), round);
+        stolen.map(|job| run_fork(slot, job)).is_some()
+    }
+
+    fn announce(&self, slot: &Slot) -> bool {
+        self.seen.set(self.job.state());
+        self.job.wait(self.seen.get(), slot.id)
+    }
+
+    fn withdraw(&self, slot: &Slot) {
+        self.job.unwait(self.seen.get(), slot.id);
+    }
+}
+
+/// What comes once and wakes whoever has left a parker there. Any thread can wait for it, by [`block`].
+pub(crate) trait Event {
+    fn is_set(&self) -> bool;
+
+    /// From now on, whoever sets it wakes `parker`. False: it is set, nothing is left there.
+    fn register(&self, parker: &Arc<Parker>) -> bool;
+
+    /// Takes back what `register` left.
+    fn unregister(&self, parker: &Arc<Parker>);
+}
+
+impl Event for Latch {
+    fn is_set(&self) -> bool {
+        Latch::is_set(self)
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        Latch::register(self, parker)
+    }
+
+    fn unregister(&self, _: &Arc<Parker>) {
+        Latch::unregister(self);
+    }
+}
+
+impl<E: Event> Awaited for E {
+    fn is_done(&self) -> bool {
+        self.is_set()
+    }
+
+    fn help(&self, _: &Slot, _: u32) -> bool {
+        false
+    }
+
+    fn announce(&self, slot: &Slot) -> bool {
+        self.register(&slot.parker)
+    }
+
+    fn withdraw(&self, slot: &Slot) {
+        self.unregister(&slot.parker);
+    }
+}
+
+/// Blocks the current thread, whatever it is, until the event or the deadline. Returns whether the event has come.
+///
+/// A thread that takes part in a pool leaves a vacancy there.
+pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
+    match context::slot() {
+        Some(slot) => wait_until(slot, event, false, deadline),
+        None => block_outside(event, deadline),
+    }
+}
+
+fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
+    let mut since: Option<Instant> = None;
+    let mut round = 0;
+    while !event.is_set() {
+        // The clock costs as much as a small task.
+        if !MODEL && round < UNTIMED_ROUNDS && deadline.is_none() {
+            pause(round);
+            round += 1;
+            continue;
+        }
+        let time = now();
+        if deadline.is_some_and(|deadline| time >= deadline) {
+            return event.is_set();
+        }
+        if !MODEL && time - *since.get_or_insert(time) < WAIT_TIME {
+            pause(round);
+            round += 1;
+            continue;
+        }
+        // A new one each time: a parker of the thread's own would have to outlive its thread-locals' destructors.
+        let parker = Arc::new(Parker::default());
+        while event.register(&parker) {
+            parker.park_until(deadline);
+            event.unregister(&parker);
+            if deadline.is_some_and(|deadline| now() >= deadline) {
+                return event.is_set();
+            }
+        }
+    }
+    true
+}
+
+/// The current thread's slot, where it is known to take part in a pool.
+pub(crate) fn own_slot<'a>() -> &'a Slot {
+    context::slot().expect("heist: a fork was made outside a pool")
+}
+
+/// Waits until the thief of the fork at `index` is done with it, and unbinds the place.
+#[cold]
+#[inline(never)]
+pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
+    let slot = own_slot();
+    let seen = std::cell::Cell::new(ForkState::Taken);
+    wait(slot, &StolenFork { job, seen }, !unwind::panicking());
+    slot.ring.reset(index);
+}
+
+/// One task, any, of the pool of the current thread.
+pub(crate) fn yield_now() -> bool {
+    let Some(slot) = context::slot() else {
+        return false;
+    };
+    slot.registry().check_fork();
+    let ran = answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0);
+    if ran {
+        slot.helped();
+    }
+    ran
+}
+
+/// The same of what the current thread has queued itself, or gets by mail.
+pub(crate) fn yield_local() -> bool {
+    let Some(slot) = context::slot() else {
+        return false;
+    };
+    slot.registry().check_fork();
+    let own = || slot.detached.steal().or_else(|| slot.tasks.steal());
+    let ran = answer_mail()
+        || run_own_fork(slot)
+        || own()
+            .map(|task| run_stranger(slot, Work::Task(task)))
+            .is_some();
+    if ran {
+        slot.helped();
+    }
+    ran
+}
+
+/// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
+fn run_own_fork(slot: &Slot) -> bool {
+    let mut stolen = slot.ring.steal(0, || true);
+    if matches!(stolen, Steal::Empty) && !slot.ring.is_empty() {
+        // Makes some of them public. As after any answered request, somebody may sleep who wants to know.
+        slot.attend(Need::Help);
+        stolen = slot.ring.steal(0, || true);
+    }
+    let Steal::Item(job) = stolen else {
+        return false;
+    };
+    slot.counters.stolen.add(1);
+    run_stranger(slot, Work::Fork(job));
+    true
+}
