@@ -1,4 +1,4 @@
-//! rayon-core's interface over [heist](https://docs.rs/heist): put in rayon-core's place by `[patch]`, it runs an unedited rayon program on heist.
+//! rayon-core's interface over heist: put in rayon-core's place by `[patch]`, it runs an unedited rayon program on heist.
 //!
 //! What each item does is what rayon-core's documentation says of it; the comments here say how, and what differs. Nothing is
 //! scheduled here: pools start their threads when they are built, have no spare ones, and their waits run anything
