@@ -331,3 +331,37 @@ fn ten_thousand_eager_threads_in_too_little_memory_are_an_error() {
         },
     );
 }
+
+/// The sender of a letter runs it where there is no worker: who waits for idleness hears of its end.
+#[test]
+fn idleness_is_seen_after_letters_that_their_sender_runs() {
+    for scoped in [false, true] {
+        watched(move || {
+            for _ in 0..100 {
+                let pool = unstartable().build().unwrap();
+                let (begun, letter) = mpsc::channel();
+                let last = pool.num_threads() - 1;
+                let waiter = {
+                    let pool = pool.clone();
+                    std::thread::spawn(move || {
+                        letter.recv().unwrap();
+                        pool.wait_idle();
+                    })
+                };
+                // Long enough for the waiter to sleep, mostly.
+                let body = move |index| {
+                    if index == last {
+                        begun.send(()).unwrap();
+                        (0..200).for_each(|_| std::thread::yield_now());
+                    }
+                };
+                if scoped {
+                    pool.scope_on_workers(|s| s.spawn_broadcast(move |_, index| body(index)));
+                } else {
+                    pool.spawn_broadcast(body);
+                }
+                waiter.join().unwrap();
+            }
+        });
+    }
+}

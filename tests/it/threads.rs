@@ -243,3 +243,68 @@ fn a_drop_that_does_not_wait_frees_the_pool_in_the_end() {
         }
     });
 }
+
+/// Hooks of threads of the caller's: where they are, and what they spawn runs on the same pool.
+#[test]
+fn hooks_of_the_callers_threads_are_inside_the_pool() {
+    watched(|| {
+        let (sender, told) = mpsc::channel();
+        let builder = ThreadPool::builder().num_threads(2);
+        let builder = [true, false].into_iter().fold(builder, |builder, start| {
+            let sender = sender.clone();
+            let hook = move |index| {
+                assert_eq!(heist::current_thread_index(), Some(index));
+                let sum = heist::join(|| 1, || 2);
+                assert_eq!(sum, (1, 2));
+                let sender = sender.clone();
+                heist::spawn(move || {
+                    let here = heist::current_thread_index().is_some();
+                    sender.send(here).unwrap();
+                });
+            };
+            if start {
+                builder.on_thread_start(hook)
+            } else {
+                builder.on_thread_exit(hook)
+            }
+        });
+        drop(sender);
+        let mut threads = Vec::new();
+        let pool = builder.build_on(|worker| {
+            threads.push(thread::spawn(|| worker.run()));
+            Ok(())
+        });
+        drop(pool);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+        assert_eq!(told.iter().collect::<Vec<_>>(), [true; 4]);
+    });
+}
+
+/// A thread that is in its hook searches for nothing: who publishes must not rely on it.
+#[test]
+fn a_hook_that_takes_long_keeps_nobody_from_being_woken() {
+    watched(|| {
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let builder = ThreadPool::builder().num_threads(2);
+        let builder = builder.on_thread_start(move |index| {
+            if index == 0 {
+                gate.lock().unwrap().recv().unwrap();
+            }
+        });
+        let mut threads = Vec::new();
+        let built = builder.build_on(|worker| {
+            threads.push(thread::spawn(|| worker.run()));
+            Ok(())
+        });
+        let pool = built.unwrap();
+        spin_until(|| pool.stats().parks > 0);
+        pool.spawn(move || go.send(()).unwrap());
+        drop(pool);
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
+    });
+}

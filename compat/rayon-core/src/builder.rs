@@ -111,6 +111,12 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         if let Some(hook) = self.exit_handler {
             builder = builder.on_thread_exit(hook);
         }
+        // Asked for each thread, though this one keeps its own.
+        if self.use_current_thread
+            && let Some(name) = &mut self.thread_name
+        {
+            name(0);
+        }
         let pool = builder.build_on(|thread| {
             self.spawn_handler.spawn(ThreadBuilder {
                 name: self.thread_name.as_mut().map(|name| name(thread.index())),

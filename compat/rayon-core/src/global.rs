@@ -31,9 +31,11 @@ pub(crate) fn global() -> &'static heist::ThreadPool {
         return pool;
     }
     let result = init(make);
-    match GLOBAL.get() {
-        Some(Some(pool)) => pool,
-        _ => panic!("The global thread pool has not been initialized.: {result:?}"),
+    match (GLOBAL.get(), result) {
+        (Some(Some(pool)), _) => pool,
+        // As `Result::expect` would say it.
+        (_, Err(error)) => panic!("The global thread pool has not been initialized.: {error:?}"),
+        (_, Ok(())) => unreachable!("made, and not there"),
     }
 }
 

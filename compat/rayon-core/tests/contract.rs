@@ -286,6 +286,28 @@ fn a_dropped_pool_works_for_its_tasks_and_ends() {
 }
 
 #[test]
+fn thread_handlers_are_inside_the_pool() {
+    watched(|| {
+        let (sender, told) = channel();
+        let started = Mutex::new(sender.clone());
+        let ended = Mutex::new(sender);
+        let tell = |sender: &Mutex<std::sync::mpsc::Sender<_>>, index| {
+            assert_eq!(join(|| 1, || 2), (1, 2));
+            let here = (index, current_thread_index(), current_num_threads());
+            sender.lock().unwrap().send(here).unwrap();
+        };
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .start_handler(move |index| tell(&started, index))
+            .exit_handler(move |index| tell(&ended, index))
+            .build()
+            .unwrap();
+        drop(pool);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [(0, Some(0), 1); 2]);
+    });
+}
+
+#[test]
 fn pools_of_one_may_wait_for_each_other() {
     watched(|| {
         let (one, two) = (pool(1), pool(1));

@@ -48,7 +48,7 @@ impl Registry {
     /// Has a letter run by the worker of `index`, whose thread is started if it is not there; where that fails, by the caller.
     pub(crate) fn deliver(&self, index: usize, letter: Task) {
         if self.sleep.claim_worker(index) && self.start(Seat::Worker(index)).is_err() {
-            letter.resolve(Fate::Run, None);
+            self.read(letter);
         } else {
             self.post(index, letter);
         }
@@ -63,7 +63,7 @@ impl Registry {
             }
             // After a shutdown there is none.
             if !self.sleep.is_present(index) {
-                letter.resolve(Fate::Run, None);
+                self.read(letter);
                 return;
             }
             crate::sync::yield_thread();
@@ -83,8 +83,14 @@ impl Registry {
     /// Runs the letters of a worker that is not there.
     pub(crate) fn read_mail(&self, slot: &Slot) {
         while let Some(letter) = slot.mail().take() {
-            letter.resolve(Fate::Run, None);
+            self.read(letter);
         }
+    }
+
+    /// Runs a letter on a thread that may have nothing more to do with the pool: who waits for idleness hears of its end.
+    fn read(&self, letter: Task) {
+        letter.resolve(Fate::Run, None);
+        self.look_idle();
     }
 
     /// Starts a thread that is already counted awake and searching.
