@@ -188,7 +188,8 @@ impl ThreadPoolBuilder {
 
     /// The thread that builds the pool becomes its worker 0, for the rest of its life, without running the worker's loop: it takes part in
     /// what it calls (and while it waits there), and runs other tasks by [`yield_now`](crate::yield_now) only. Neither the
-    /// thread hooks nor the thread's name apply to it. The pool's memory is never freed.
+    /// thread hooks nor the thread's name apply to it. The pool's memory is never freed. What is queued when the last handle goes, and which no
+    /// other worker takes, runs when the thread next waits or yields.
     pub fn use_current_thread(mut self, use_it: bool) -> Self {
         self.use_current_thread = use_it;
         self
@@ -220,7 +221,8 @@ impl ThreadPoolBuilder {
     /// by itself and no spare ones, and keeps its size.
     ///
     /// # Errors
-    /// As [`build`](Self::build); `start`'s own. The threads that have begun end then, as when it panics.
+    /// As [`build`](Self::build); `start`'s own. The threads that have begun end then, as when it panics; those that have not must be run or
+    /// dropped by another thread, or by `start` itself: this waits for them.
     ///
     /// ```
     /// let mut threads = Vec::new();

@@ -82,6 +82,8 @@ struct Owner {
     buried: Cell<usize>,
     /// Looks for work so far.
     turns: Cell<u32>,
+    /// Its thread has slept on the idle list since it last searched in vain.
+    has_slept: Cell<bool>,
 }
 
 // SAFETY: `owner` is reached through methods that only the owning thread calls (the one whose context holds the
@@ -115,6 +117,7 @@ impl Slot {
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 buried: Cell::new(0),
                 turns: Cell::new(0),
+                has_slept: Cell::new(false),
             }),
         }
     }
@@ -249,6 +252,16 @@ impl Slot {
     /// Owner: how often it has counted.
     pub(crate) fn turns(&self) -> u32 {
         self.owner.turns.get()
+    }
+
+    /// Owner: its thread has slept on the idle list.
+    pub(crate) fn note_sleep(&self) {
+        self.owner.has_slept.set(true);
+    }
+
+    /// Owner: whether it has, since this was last asked.
+    pub(crate) fn has_slept(&self) -> bool {
+        self.owner.has_slept.take()
     }
 
     // ---- anybody ----

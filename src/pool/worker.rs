@@ -186,12 +186,21 @@ fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
         if others > 0 && round > FORCE_ROUND {
             return None;
         }
+        if round == 1 && slot.has_slept() {
+            give_way();
+        }
         pause(round);
         round += 1;
         if MODEL || (round > FORCE_ROUND && start.elapsed() > SEARCH_TIME) {
             return None;
         }
     }
+}
+
+/// A thread that was woken for little often stands on its waker's core, who waits for what it has done.
+fn give_way() {
+    #[cfg(not(any(loom, shuttle)))]
+    yield_thread();
 }
 
 /// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.

@@ -156,3 +156,20 @@ fn a_local_yield_runs_the_own_task() {
         }
     });
 }
+
+#[test]
+fn a_wait_with_a_time_limit_runs_nothing_meanwhile() {
+    watched(|| {
+        let pool = alone(1);
+        let (release, gate) = mpsc::channel::<()>();
+        let handle = pool.run(|| {
+            let handle = pool.submit(move || gate.recv().is_ok());
+            // If the wait ran the task, nobody would open its gate.
+            handle
+                .join_timeout(std::time::Duration::from_millis(5))
+                .expect_err("not finished")
+        });
+        release.send(()).unwrap();
+        assert!(handle.join().unwrap());
+    });
+}

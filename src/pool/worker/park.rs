@@ -77,6 +77,7 @@ const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 fn park_idle(registry: &Registry, slot: &Slot) -> bool {
     if slot.seat != Seat::Spare {
         slot.parker.park();
+        slot.note_sleep();
         return true;
     }
     slot.parker.park_timeout(SPARE_KEEP_ALIVE);
