@@ -29,10 +29,10 @@ const CANCELLED: usize = 1 << 5;
 const UNGATED: usize = 1 << 6;
 /// The runner has taken the closure out. Told of tasks with a deadline only.
 const TAKEN: usize = 1 << 7;
-/// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
-const EXPIRED: usize = 1 << 9;
 /// The closure counts what it does.
 const UNCOUNTED: usize = 1 << 8;
+/// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
+const EXPIRED: usize = 1 << 9;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
 const ONE_REF: usize = 1 << 16;
 
@@ -56,7 +56,7 @@ pub(super) struct Birth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum End {
-    /// Nothing: the handle has the outcome, and the runner's reference is gone.
+    /// Nothing: the handle has the outcome, and a reference that the runner has offered is gone.
     Handed,
     /// Drop the outcome and the cell: nobody else knows it.
     Alone,

@@ -532,6 +532,7 @@ impl Sleep {
 
     /// Whether somebody does.
     pub(crate) fn is_awaited(&self) -> bool {
+        // ORDERING: Relaxed: the caller has fenced, against the fence of whoever waits.
         self.word.load(Ordering::Relaxed) & AWAITED != 0
     }
 

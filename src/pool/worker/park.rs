@@ -84,6 +84,23 @@ fn park_idle(registry: &Registry, slot: &Slot) -> bool {
     !registry.sleep.dismiss_spare(slot.id)
 }
 
+/// From now on letters to the thread's own slot wake it at this one, if it acts from another. Returns its own then, whose forwarding ends
+/// when the caller says so.
+fn forward_mail<'a>(slot: &Slot) -> Option<&'a Slot> {
+    let home = context::home().filter(|home| !std::ptr::eq(*home, slot))?;
+    home.mail().forward(Some(slot.parker.clone()));
+    Some(home)
+}
+
+/// Sleeps until a token comes or the time is over; where nothing is `ordered`, for a nap only.
+fn sleep(slot: &Slot, ordered: bool, deadline: Option<Instant>) {
+    if ordered {
+        slot.parker.park_until(deadline);
+    } else {
+        slot.parker.park_timeout(UNORDERED_NAP);
+    }
+}
+
 /// Sleeps until a token comes, on the idle list: whoever publishes can have this thread. Returns what it found when it was woken.
 pub(super) fn park_open(
     registry: &Registry,
@@ -91,10 +108,7 @@ pub(super) fn park_open(
     ready: &dyn Fn() -> bool,
     deadline: Option<Instant>,
 ) -> Option<Work> {
-    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
-    if let Some(home) = elsewhere {
-        home.mail().forward(Some(slot.parker.clone()));
-    }
+    let elsewhere = forward_mail(slot);
     registry.sleep.search();
     let (mut ordered, mut wanted) = (true, false);
     if registry.sleep.park_waiter(slot.id) == Park::AfterLook {
@@ -105,11 +119,7 @@ pub(super) fn park_open(
     }
     slot.counters.parks.add(1);
     if !wanted && !ready() {
-        if ordered {
-            slot.parker.park_until(deadline);
-        } else {
-            slot.parker.park_timeout(UNORDERED_NAP);
-        }
+        sleep(slot, ordered, deadline);
     }
     if let Some(home) = elsewhere {
         home.mail().forward(None);
@@ -133,10 +143,7 @@ pub(super) fn park_bound(
     deadline: Option<Instant>,
 ) {
     let guest = slot.role() == Seat::Guest;
-    let elsewhere = context::home().filter(|home| !std::ptr::eq(*home, slot));
-    if let Some(home) = elsewhere {
-        home.mail().forward(Some(slot.parker.clone()));
-    }
+    let elsewhere = forward_mail(slot);
     let mut ordered = !registry.sleep.park_bound(guest) || registry.fill_vacancy();
     // A worker that waits in another pool leaves a vacancy in its own.
     let abroad = elsewhere.map(Slot::registry);
@@ -146,11 +153,7 @@ pub(super) fn park_bound(
     }
     slot.counters.parks.add(1);
     if !ready() {
-        if ordered {
-            slot.parker.park_until(deadline);
-        } else {
-            slot.parker.park_timeout(UNORDERED_NAP);
-        }
+        sleep(slot, ordered, deadline);
     }
     if let Some(home) = elsewhere {
         home.mail().forward(None);
