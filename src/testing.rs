@@ -1,6 +1,7 @@
 //! What the crate's own tests share.
 
-/// Runs a loom model with the preemption bound of `HEIST_LOOM_BOUND` (2 by default), and says how many executions it took.
+/// Runs a loom model with the preemption bound of `HEIST_LOOM_BOUND` (2 by default), and says how many executions it took. With
+/// `LOOM_MAX_DURATION`, in seconds, it may end before it has seen all, and says that too.
 #[cfg(loom)]
 pub(crate) fn model(body: impl Fn() + Sync + Send + 'static) {
     explore(2, body);
@@ -33,6 +34,9 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(bound);
     builder.max_branches = 100_000;
+    // How often it looks whether its time is up.
+    builder.checkpoint_interval = 1_000;
+    let limit = builder.max_duration;
     let executions = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&executions);
     let start = std::time::Instant::now();
@@ -41,10 +45,16 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
         count.fetch_add(1, Ordering::Relaxed);
         body();
     });
+    let took = start.elapsed();
     println!(
-        "loom: {} executions at preemption bound {bound} in {:.1} s",
+        "loom: {} executions at preemption bound {bound} in {:.1} s{}",
         executions.load(Ordering::Relaxed),
-        start.elapsed().as_secs_f64()
+        took.as_secs_f64(),
+        if limit.is_some_and(|limit| took >= limit) {
+            ", NOT ALL"
+        } else {
+            ""
+        }
     );
 }
 
