@@ -91,8 +91,11 @@ impl Seen {
         self.0.lock().expect("no panic inside").insert(what);
     }
 
-    /// After the model: fails if it never came to one of these, for then it shows less than it says.
+    /// After the model: fails if it never came to one of these, for then it shows less than it says. One whose time is limited may.
     pub(crate) fn check(&self, all: &[&'static str]) {
+        if std::env::var_os("LOOM_MAX_DURATION").is_some() {
+            return;
+        }
         let seen = self.0.lock().expect("no panic inside");
         for what in all {
             assert!(seen.contains(what), "no execution came to: {what}");

@@ -132,11 +132,21 @@ fn matmul() -> Box<dyn FnMut() -> Duration> {
     })
 }
 
+/// Both, in parallel. With the feature `serial` one after the other: what the row would take if forks cost nothing.
+#[inline(always)]
+fn fork<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
+    if cfg!(feature = "serial") {
+        (a(), b())
+    } else {
+        rayon::join(a, b)
+    }
+}
+
 fn fib(n: u32) -> u64 {
     if n < 2 {
         return n.into();
     }
-    let (a, b) = rayon::join(|| fib(n - 1), || fib(n - 2));
+    let (a, b) = fork(|| fib(n - 1), || fib(n - 2));
     a + b
 }
 
@@ -154,7 +164,7 @@ fn flat_joins() -> Box<dyn FnMut() -> Duration> {
         let count = || {
             let mut total = 0_u64;
             for n in 0..1_000_000_u64 {
-                let (a, b) = rayon::join(|| black_box(n) & 1, || black_box(n) >> 1 & 1);
+                let (a, b) = fork(|| black_box(n) & 1, || black_box(n) >> 1 & 1);
                 total += a + b;
             }
             total
@@ -184,7 +194,7 @@ fn sort_quickly<T: Ord + Copy + Send>(data: &mut [T]) {
     }
     data.swap(middle, last);
     let (low, high) = data.split_at_mut(middle);
-    rayon::join(|| sort_quickly(low), || sort_quickly(&mut high[1..]));
+    fork(|| sort_quickly(low), || sort_quickly(&mut high[1..]));
 }
 
 /// Of so many numbers at a time: the more there are, the more of the time goes to moving them, which is the same for everybody.
@@ -220,7 +230,7 @@ fn merge_sorted(data: &mut [u32], space: &mut [u32]) {
     {
         let (left, right) = data.split_at_mut(middle);
         let (left_space, right_space) = space.split_at_mut(middle);
-        rayon::join(
+        fork(
             || merge_sorted(left, left_space),
             || merge_sorted(right, right_space),
         );
@@ -251,14 +261,16 @@ fn nbody() -> Box<dyn FnMut() -> Duration> {
             speed: [0.0; 3],
         })
         .collect();
-    let serial = simulate(&start, |bodies| {
-        bodies.iter().map(|body| moved(body, bodies)).collect()
-    });
+    let one_by_one = |bodies: &[Body]| bodies.iter().map(|body| moved(body, bodies)).collect();
+    let serial = simulate(&start, one_by_one);
     Box::new(move || {
         let parallel = || {
             // On a thread of the pool, as a whole.
             rayon::scope(|_| {
                 simulate(&start, |bodies| {
+                    if cfg!(feature = "serial") {
+                        return one_by_one(bodies);
+                    }
                     bodies.par_iter().map(|body| moved(body, bodies)).collect()
                 })
             })
