@@ -1,9 +1,9 @@
 //! `map` and its kin drop every input, state and result exactly once, also when a closure panics.
 
-use crate::support::{Ledger, on_pool, outcome, panic_of, work};
+use crate::support::{Ledger, Ticket, on_pool, outcome, panic_of, work};
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const LEN: usize = 5000;
 
@@ -194,6 +194,64 @@ fn map_init_drops_every_state() {
         });
         assert_eq!(message, "in f");
         ledger.assert_settled();
+    });
+}
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// A closure of a map, which panics when the map drops it.
+fn armed<T, R>(f: impl Fn(T) -> R + Sync) -> impl Fn(T) -> R + Sync {
+    let bomb = Bomb;
+    move |item| {
+        let _kept = &bomb;
+        f(item)
+    }
+}
+
+#[test]
+fn a_closure_or_state_that_panics_on_drop_loses_no_result() {
+    on_pool(|pool| {
+        let check = |name: &str, call: &dyn Fn(Vec<Ticket>)| {
+            let ledger = Ledger::new(LEN);
+            assert_eq!(panic_of(|| call(ledger.tickets())), "dropped", "{name}");
+            ledger.assert_settled();
+        };
+        check("map", &|all| drop(pool.map(all, armed(|t| t))));
+        check("map_init", &|all| {
+            let f = armed(|t| t);
+            drop(pool.map_init(all, || (), move |(), t| f(t)));
+        });
+        check("a state", &|all| {
+            // More than one state that panics would be one panic too many.
+            let armed = AtomicBool::new(true);
+            let init = || armed.swap(false, Ordering::Relaxed).then(|| Bomb);
+            drop(pool.map_init(all, init, |_, t| t));
+        });
+        check("map_reduce", &|all| {
+            let list = armed(|t| vec![t]);
+            let both = |mut left: Vec<_>, right| {
+                left.extend::<Vec<_>>(right);
+                left
+            };
+            drop(pool.map_reduce(all, list, Vec::new, both));
+        });
+        check("try_map", &|all| {
+            drop(pool.try_map(all, armed(Ok::<_, ()>)));
+        });
+        check("try_map that fails", &|all| {
+            drop(pool.try_map(all, armed(Err::<(), _>)));
+        });
+        check("find_any", &|all| {
+            let is_it = armed(|index| index == 7);
+            drop(pool.find_any(all, move |t| is_it(t.index())));
+        });
     });
 }
 

@@ -38,7 +38,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        self.collect(input.into_source(), |buffer| Map { buffer, f: &f })
+        self.collect(input.into_source(), |buffer| Map { buffer, f })
     }
 
     /// [`map`](Self::map) with a state that each participating thread makes once a call: a buffer, a random number generator, a connection.
@@ -64,8 +64,8 @@ impl ThreadPool {
         self.collect(input.into_source(), |buffer| MapInit {
             buffer,
             states: States::new(),
-            init: &init,
-            f: &f,
+            init,
+            f,
         })
     }
 
@@ -104,11 +104,13 @@ impl ThreadPool {
         D: Fn(R, R) -> R + Sync,
     {
         let plan = MapReduce {
-            map: &map,
-            identity: &identity,
-            reduce: &reduce,
+            map,
+            identity,
+            reduce,
         };
-        self.drive(input.into_source(), &plan)
+        let result = self.drive(input.into_source(), &plan);
+        drop(plan);
+        result
     }
 
     /// [`map`](Self::map) with a closure that can fail. After an error no further piece is begun.
@@ -135,15 +137,19 @@ impl ThreadPool {
             buffer: Buffer::of(&mut results, source.len()),
             failed: AtomicBool::new(false),
             error: Mutex::new(None),
-            f: &f,
+            f,
         };
         let filled = self.drive(source, &plan);
-        let error = plan
-            .error
+        let TryMap { error, f, .. } = plan;
+        drop(f);
+        let error = error
             .into_inner()
             .unwrap_or_else(|poison| poison.into_inner());
         match error {
-            Some((_, error)) => Err(error),
+            Some((_, error)) => {
+                drop(filled);
+                Err(error)
+            }
             None => {
                 let len = filled.release();
                 // SAFETY: so many results are written, from the first place on, and given up to us.
@@ -170,10 +176,14 @@ impl ThreadPool {
         let plan = FindAny {
             hit: AtomicBool::new(false),
             found: Mutex::new(None),
-            predicate: &predicate,
+            predicate,
         };
         self.drive(input.into_source(), &plan);
-        plan.found
+        let FindAny {
+            found, predicate, ..
+        } = plan;
+        drop(predicate);
+        found
             .into_inner()
             .unwrap_or_else(|poison| poison.into_inner())
     }
@@ -191,7 +201,9 @@ impl ThreadPool {
         let len = source.len();
         let mut results = Vec::with_capacity(len);
         let plan = plan(Buffer::of(&mut results, len));
-        let len = self.drive(source, &plan).release();
+        let filled = self.drive(source, &plan);
+        drop(plan);
+        let len = filled.release();
         // SAFETY: so many results are written, from the first place on, and given up to us.
         unsafe { results.set_len(len) };
         results

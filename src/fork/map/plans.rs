@@ -1,4 +1,7 @@
 //! What each kind of map does with a piece.
+//!
+//! A plan owns the closures: it is dropped while the results still have an owner, for what a function returns is leaked when its
+//! locals panic as they are dropped.
 
 use super::Source;
 use super::drive::Plan;
@@ -109,12 +112,12 @@ impl<R> Buffer<R> {
 }
 
 /// `map`.
-pub(super) struct Map<'a, R, F> {
+pub(super) struct Map<R, F> {
     pub(super) buffer: Buffer<R>,
-    pub(super) f: &'a F,
+    pub(super) f: F,
 }
 
-impl<S, R, F> Plan<S> for Map<'_, R, F>
+impl<S, R, F> Plan<S> for Map<R, F>
 where
     S: Source,
     R: Send,
@@ -123,7 +126,7 @@ where
     type Out = Filled<R>;
 
     fn piece(&self, part: S, offset: usize, len: usize) -> Filled<R> {
-        self.buffer.fill(part, offset, len, self.f)
+        self.buffer.fill(part, offset, len, &self.f)
     }
 
     fn merge(&self, mut left: Filled<R>, right: Filled<R>) -> Filled<R> {
@@ -137,11 +140,11 @@ where
 }
 
 /// `map_init`.
-pub(super) struct MapInit<'a, R, T, I, F> {
+pub(super) struct MapInit<R, T, I, F> {
     pub(super) buffer: Buffer<R>,
     pub(super) states: States<T>,
-    pub(super) init: &'a I,
-    pub(super) f: &'a F,
+    pub(super) init: I,
+    pub(super) f: F,
 }
 
 /// One state for each thread that takes part, by its ring. A thread takes its state out for the time of a piece, so that a piece within a
@@ -167,7 +170,7 @@ impl<T> States<T> {
     }
 }
 
-impl<S, R, T, I, F> Plan<S> for MapInit<'_, R, T, I, F>
+impl<S, R, T, I, F> Plan<S> for MapInit<R, T, I, F>
 where
     S: Source,
     R: Send,
@@ -178,7 +181,7 @@ where
     type Out = Filled<R>;
 
     fn piece(&self, part: S, offset: usize, len: usize) -> Filled<R> {
-        self.states.with(self.init, |state| {
+        self.states.with(&self.init, |state| {
             self.buffer
                 .fill(part, offset, len, |item| (self.f)(state, item))
         })
@@ -216,13 +219,13 @@ where
 }
 
 /// `map_reduce`.
-pub(super) struct MapReduce<'a, M, I, D> {
-    pub(super) map: &'a M,
-    pub(super) identity: &'a I,
-    pub(super) reduce: &'a D,
+pub(super) struct MapReduce<M, I, D> {
+    pub(super) map: M,
+    pub(super) identity: I,
+    pub(super) reduce: D,
 }
 
-impl<S, R, M, I, D> Plan<S> for MapReduce<'_, M, I, D>
+impl<S, R, M, I, D> Plan<S> for MapReduce<M, I, D>
 where
     S: Source,
     R: Send,
@@ -233,8 +236,8 @@ where
     type Out = R;
 
     fn piece(&self, part: S, _: usize, len: usize) -> R {
-        let mapped = part.into_seq().take(len).map(self.map);
-        mapped.reduce(self.reduce).unwrap_or_else(self.identity)
+        let mapped = part.into_seq().take(len).map(&self.map);
+        mapped.reduce(&self.reduce).unwrap_or_else(&self.identity)
     }
 
     fn merge(&self, left: R, right: R) -> R {
@@ -247,14 +250,14 @@ where
 }
 
 /// `try_map`.
-pub(super) struct TryMap<'a, R, E, F> {
+pub(super) struct TryMap<R, E, F> {
     pub(super) buffer: Buffer<R>,
     pub(super) failed: AtomicBool,
     pub(super) error: Mutex<Option<(usize, E)>>,
-    pub(super) f: &'a F,
+    pub(super) f: F,
 }
 
-impl<R, E, F> TryMap<'_, R, E, F> {
+impl<R, E, F> TryMap<R, E, F> {
     fn nothing(&self) -> Filled<R> {
         Filled {
             start: self.buffer.start,
@@ -274,7 +277,7 @@ impl<R, E, F> TryMap<'_, R, E, F> {
     }
 }
 
-impl<S, R, E, F> Plan<S> for TryMap<'_, R, E, F>
+impl<S, R, E, F> Plan<S> for TryMap<R, E, F>
 where
     S: Source,
     R: Send,
@@ -325,13 +328,13 @@ where
 }
 
 /// `find_any`.
-pub(super) struct FindAny<'a, T, F> {
+pub(super) struct FindAny<T, F> {
     pub(super) hit: AtomicBool,
     pub(super) found: Mutex<Option<T>>,
-    pub(super) predicate: &'a F,
+    pub(super) predicate: F,
 }
 
-impl<S, F> Plan<S> for FindAny<'_, S::Item, F>
+impl<S, F> Plan<S> for FindAny<S::Item, F>
 where
     S: Source,
     S::Item: Send,
@@ -340,7 +343,7 @@ where
     type Out = ();
 
     fn piece(&self, part: S, _: usize, len: usize) {
-        if let Some(item) = part.into_seq().take(len).find(self.predicate) {
+        if let Some(item) = part.into_seq().take(len).find(&self.predicate) {
             *lock(&self.found) = Some(item);
             // ORDERING: Relaxed, a hint to skip; the item itself is behind the lock.
             self.hit.store(true, Ordering::Relaxed);
