@@ -53,8 +53,8 @@ pub enum Waits {
     /// program.
     #[default]
     Own,
-    /// Anything of the pool, as rayon does. A lock held across the wait may deadlock: an unrelated task that takes it can end
-    /// up on top of its holder.
+    /// Anything of the pool, as rayon does, also in destructors while a panic unwinds. A lock held across the wait may deadlock: an
+    /// unrelated task that takes it can end up on top of its holder.
     Any,
 }
 

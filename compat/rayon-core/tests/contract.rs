@@ -326,6 +326,30 @@ fn pools_of_one_may_wait_for_each_other() {
 }
 
 #[test]
+fn destructors_that_unwind_may_wait_for_other_pools() {
+    struct AtEnd<F: Fn()>(F);
+    impl<F: Fn()> Drop for AtEnd<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    watched(|| {
+        let (one, two) = (pool(1), pool(1));
+        let message = panics(|| {
+            one.install(|| {
+                let _last = AtEnd(|| {
+                    assert_eq!(two.install(|| one.install(|| 1)), 1);
+                    two.in_place_scope(|s| s.spawn(|_| one.install(|| ())));
+                });
+                panic!("unwinds")
+            })
+        });
+        assert_eq!(message, Some("unwinds"));
+    });
+}
+
+#[test]
 fn threads_are_started_as_the_user_wishes() {
     watched(|| {
         let names = ThreadPoolBuilder::new()

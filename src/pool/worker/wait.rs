@@ -38,8 +38,8 @@ pub(crate) trait Awaited {
 
 /// Waits: helps, spins, parks. Runs nobody else's work unless the pool is built with `Waits::Any`.
 ///
-/// `help`: whether it may run what it waits for. While unwinding nothing else runs in any case: that code would find
-/// `thread::panicking()` true, and a lock whose holder panics there is not poisoned.
+/// `help`: whether it may run what it waits for. Code that runs while unwinding finds `thread::panicking()` true, and a lock whose holder
+/// panics there is not poisoned. Under `Waits::Any` it runs all the same: nobody might stand in for this thread.
 pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
     wait_until(slot, awaited, help, None);
 }
@@ -118,9 +118,9 @@ fn answer_mail() -> bool {
         .is_some()
 }
 
-/// Whether a wait of the current thread may run anything.
+/// Whether a wait in this pool may run anything.
 pub(crate) fn waits_any(registry: &Registry) -> bool {
-    registry.config.waits_any && !unwind::panicking()
+    registry.config.waits_any
 }
 
 /// Anything, in the middle of a wait under `Waits::Any` that began with the own deque at `base`: the own newest task, then letters, then
