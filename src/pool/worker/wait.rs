@@ -303,7 +303,11 @@ pub(crate) fn yield_now() -> bool {
         return false;
     };
     slot.registry().check_fork();
-    let ran = answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0);
+    let ran = if waits_any(slot.registry()) {
+        run_own_fork(slot) || run_newest(slot) || answer_mail() || run_any(slot.registry(), slot, 0)
+    } else {
+        answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0)
+    };
     if ran {
         slot.helped();
     }
@@ -317,15 +321,27 @@ pub(crate) fn yield_local() -> bool {
     };
     slot.registry().check_fork();
     let own = || slot.detached.steal().or_else(|| slot.tasks.steal());
-    let ran = answer_mail()
-        || run_own_fork(slot)
-        || own()
+    let run_own = || {
+        own()
             .map(|task| run_stranger(slot, Work::Task(task)))
-            .is_some();
+            .is_some()
+    };
+    let ran = if waits_any(slot.registry()) {
+        run_own_fork(slot) || run_newest(slot) || run_own() || answer_mail()
+    } else {
+        answer_mail() || run_own_fork(slot) || run_own()
+    };
     if ran {
         slot.helped();
     }
     ran
+}
+
+/// Runs the newest detached task of the own deque. Under `Waits::Any` it comes before older ones and before letters, in a yield as in a wait.
+fn run_newest(slot: &Slot) -> bool {
+    let task = slot.pop_detached();
+    task.map(|task| run_stranger(slot, Work::Task(task)))
+        .is_some()
 }
 
 /// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
