@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(super) wait_on_drop: bool,
     /// Its threads are started by somebody else.
     pub(super) foreign: bool,
+    /// Worker 0 is the thread that has built the pool. It is never gone, and takes what is queued when it waits or yields.
+    pub(super) current_thread: bool,
 }
 
 /// When a pool's threads start.
@@ -53,8 +55,8 @@ pub enum Waits {
     /// program.
     #[default]
     Own,
-    /// Anything of the pool, as rayon does. A lock held across the wait may deadlock: an unrelated task that takes it can end
-    /// up on top of its holder.
+    /// Anything of the pool, as rayon does, also in destructors while a panic unwinds. A lock held across the wait may deadlock: an
+    /// unrelated task that takes it can end up on top of its holder.
     Any,
 }
 
@@ -298,6 +300,7 @@ impl ThreadPoolBuilder {
             when_full: self.when_full,
             wait_on_drop: !self.leave_on_drop,
             foreign,
+            current_thread: self.use_current_thread,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! `Waits::Any`: a waiting worker runs whatever there is, also after it has fallen asleep.
 
-use crate::support::{fib, pool_with, serial_fib, spin_until, watched};
+use crate::support::{fib, panic_of, pool_with, serial_fib, spin_until, watched};
 use heist::{ThreadPool, Waits};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -36,6 +36,29 @@ fn pools_of_one_that_wait_for_each_other_wake_up_for_it() {
             }) + 1
         });
         assert_eq!(sum, 4);
+    });
+}
+
+/// Waits where it is dropped.
+struct AtEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn a_waiter_that_unwinds_runs_what_comes() {
+    watched(|| {
+        let (one, two) = (alone(1), alone(1));
+        let message = panic_of(|| {
+            one.run(|| {
+                let _last = AtEnd(|| assert_eq!(two.run(|| one.run(|| 1) + 1), 2));
+                panic!("unwinds");
+            })
+        });
+        assert_eq!(message, "unwinds");
     });
 }
 

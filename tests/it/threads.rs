@@ -183,6 +183,58 @@ fn another_thread_runs_what_worker_0_leaves_lying() {
 }
 
 #[test]
+fn what_is_left_for_worker_0_runs_there_though_it_sleeps() {
+    watched(|| {
+        let user = thread::spawn(|| {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0).use_current_thread(true));
+            let other = pool_with(|b| b.num_threads(1));
+            let (sender, receiver) = mpsc::channel();
+            let parks = || -> u64 { pool.stats().workers.iter().map(|worker| worker.parks).sum() };
+            other.run(|| {
+                spin_until(|| parks() > 0);
+                pool.spawn(move || sender.send(thread::current().id()).unwrap());
+            });
+            while heist::yield_now() {}
+            assert_eq!(receiver.recv(), Ok(thread::current().id()));
+        });
+        user.join().unwrap();
+    });
+}
+
+#[test]
+fn another_thread_ends_a_pool_of_the_current_thread_only() {
+    watched(|| {
+        for shut_down in [true, false] {
+            let user = thread::spawn(move || {
+                let pool =
+                    pool_with(|b| b.num_threads(1).spare_threads(0).use_current_thread(true));
+                let ran = Arc::new(AtomicUsize::new(0));
+                let task = |ran: &Arc<AtomicUsize>| {
+                    let ran = Arc::clone(ran);
+                    move || {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    }
+                };
+                pool.spawn(task(&ran));
+                let from_there = task(&ran);
+                let other = thread::spawn(move || {
+                    pool.spawn(from_there);
+                    if shut_down {
+                        pool.shutdown();
+                    }
+                });
+                other.join().unwrap();
+                // A shutdown runs what is queued, a drop leaves it to this thread.
+                assert_eq!(ran.load(Ordering::Relaxed), if shut_down { 2 } else { 0 });
+                while heist::yield_now() {}
+                assert_eq!(ran.load(Ordering::Relaxed), 2);
+            });
+            user.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_drop_can_leave_the_rest_to_the_pool() {
     watched(|| {
         let exits = Arc::new(Barrier::new(4));

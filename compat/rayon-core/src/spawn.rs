@@ -39,11 +39,11 @@ thread_local! {
 
 /// Each task has an entry in the worker's deque that stands for the oldest task in the worker's queue.
 pub(crate) fn spawn_fifo_in(pool: &heist::ThreadPool, func: impl FnOnce() + Send + 'static) {
-    if pool.current_thread_index().is_none() {
-        // They are in one queue anyway.
+    // From outside they are in one queue anyway. A current thread that is in the pool for its life is so still when its variables are gone.
+    let own = pool.current_thread_index().is_some();
+    let Some(fifo) = own.then(|| FIFO.try_with(Arc::clone).ok()).flatten() else {
         return pool.spawn(func);
-    }
-    let fifo = FIFO.with(Arc::clone);
+    };
     let lock = |fifo: &Fifo, change: &mut dyn FnMut(&mut VecDeque<_>)| {
         change(&mut fifo.lock().unwrap_or_else(PoisonError::into_inner));
     };

@@ -5,10 +5,12 @@ use rayon_core::{
     current_thread_index, join, join_context, scope, scope_fifo, spawn, spawn_broadcast,
     spawn_fifo,
 };
+use std::cell::RefCell;
 use std::error::Error;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -326,6 +328,56 @@ fn pools_of_one_may_wait_for_each_other() {
 }
 
 #[test]
+fn thread_locals_of_the_current_thread_may_spawn_at_its_end() {
+    struct AtEnd(Sender<()>);
+    impl Drop for AtEnd {
+        fn drop(&mut self) {
+            let sender = self.0.clone();
+            spawn_fifo(move || sender.send(()).unwrap());
+        }
+    }
+    thread_local!(static LAST: RefCell<Option<AtEnd>> = const { RefCell::new(None) });
+
+    watched(|| {
+        let (sender, receiver) = channel();
+        let user = thread::spawn(move || {
+            // Of two variables the one that was used first goes last, in what std is at present.
+            LAST.set(Some(AtEnd(sender)));
+            let builder = ThreadPoolBuilder::new().num_threads(2).use_current_thread();
+            let pool = builder.build().unwrap();
+            spawn_fifo(|| ());
+            mem::forget(pool);
+        });
+        user.join().unwrap();
+        assert_eq!(receiver.recv(), Ok(()));
+    });
+}
+
+#[test]
+fn destructors_that_unwind_may_wait_for_other_pools() {
+    struct AtEnd<F: Fn()>(F);
+    impl<F: Fn()> Drop for AtEnd<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+
+    watched(|| {
+        let (one, two) = (pool(1), pool(1));
+        let message = panics(|| {
+            one.install(|| {
+                let _last = AtEnd(|| {
+                    assert_eq!(two.install(|| one.install(|| 1)), 1);
+                    two.in_place_scope(|s| s.spawn(|_| one.install(|| ())));
+                });
+                panic!("unwinds")
+            })
+        });
+        assert_eq!(message, Some("unwinds"));
+    });
+}
+
+#[test]
 fn threads_are_started_as_the_user_wishes() {
     watched(|| {
         let names = ThreadPoolBuilder::new()
@@ -427,6 +479,30 @@ fn a_yield_runs_what_is_pending() {
                 || done.fetch_add(1, Ordering::Relaxed),
             );
             assert_eq!(pool.current_thread_has_pending_tasks(), Some(false));
+        });
+    });
+}
+
+#[test]
+fn a_yield_runs_the_newest_task_and_letters_last() {
+    watched(|| {
+        let pool = pool(1);
+        pool.install(|| {
+            let (sender, receiver) = channel();
+            let task = |n| {
+                let sender = sender.clone();
+                move || sender.send(n).unwrap()
+            };
+            let letter = task(0);
+            spawn_broadcast(move |_| letter());
+            for n in 1..5 {
+                spawn(task(n));
+            }
+            assert_eq!(rayon_core::yield_local(), Some(Yield::Executed));
+            assert_eq!(rayon_core::yield_now(), Some(Yield::Executed));
+            assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [4, 3]);
+            while rayon_core::yield_local() == Some(Yield::Executed) {}
+            assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [2, 1, 0]);
         });
     });
 }

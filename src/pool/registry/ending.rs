@@ -62,7 +62,9 @@ impl Registry {
                 Some(handle) => threads::join(handle),
                 // Somebody else joins them, who shuts down too.
                 None if self.alive() > 0 => drop(self.wait_threads(None)),
-                None if self.lanes.is_empty() => break,
+                None if !self.has_detached() => break,
+                // What nobody takes is worker 0's, when it next waits or yields.
+                None if self.config.current_thread && !self.gate.is_closed() => break,
                 None => {
                     fence(Ordering::SeqCst);
                     self.run_stranded();

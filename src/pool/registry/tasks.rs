@@ -111,6 +111,10 @@ impl Registry {
 
     /// Whether the pool has no thread at the moment.
     pub(crate) fn is_deserted(&self) -> bool {
+        if self.config.current_thread {
+            // Asleep in a wait it counts neither alive nor awake, and yet it comes. A shutdown does not wait for that.
+            return self.alive() == 0 && self.gate.is_closed();
+        }
         // A thread that is just being started is counted awake before it is alive.
         self.alive() == 0 && self.sleep.counts().workers == 0
     }
@@ -119,13 +123,17 @@ impl Registry {
     pub(crate) fn run_stranded(&self) {
         // The caller has fenced, after its push or after its failure.
         let nobody = || self.is_deserted();
-        while nobody() && !self.lanes.is_empty() {
+        let left = || {
+            let in_deques = || self.slots().find_map(|slot| slot.detached.steal());
+            self.lanes.steal().or_else(in_deques)
+        };
+        while nobody() && self.has_detached() {
             // Somebody else at it, or this thread further down, comes to what is queued now.
             let Ok(alone) = self.stranded.try_lock() else {
                 return;
             };
             while nobody()
-                && let Some(task) = self.lanes.steal()
+                && let Some(task) = left()
             {
                 worker::as_guest(self, |slot| worker::run_task(slot, task));
             }

@@ -38,8 +38,8 @@ pub(crate) trait Awaited {
 
 /// Waits: helps, spins, parks. Runs nobody else's work unless the pool is built with `Waits::Any`.
 ///
-/// `help`: whether it may run what it waits for. While unwinding nothing else runs in any case: that code would find
-/// `thread::panicking()` true, and a lock whose holder panics there is not poisoned.
+/// `help`: whether it may run what it waits for. Code that runs while unwinding finds `thread::panicking()` true, and a lock whose holder
+/// panics there is not poisoned. Under `Waits::Any` it runs all the same: nobody might stand in for this thread.
 pub(crate) fn wait(slot: &Slot, awaited: &impl Awaited, help: bool) {
     wait_until(slot, awaited, help, None);
 }
@@ -118,9 +118,9 @@ fn answer_mail() -> bool {
         .is_some()
 }
 
-/// Whether a wait of the current thread may run anything.
+/// Whether a wait in this pool may run anything.
 pub(crate) fn waits_any(registry: &Registry) -> bool {
-    registry.config.waits_any && !unwind::panicking()
+    registry.config.waits_any
 }
 
 /// Anything, in the middle of a wait under `Waits::Any` that began with the own deque at `base`: the own newest task, then letters, then
@@ -303,7 +303,11 @@ pub(crate) fn yield_now() -> bool {
         return false;
     };
     slot.registry().check_fork();
-    let ran = answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0);
+    let ran = if waits_any(slot.registry()) {
+        run_own_fork(slot) || run_newest(slot) || answer_mail() || run_any(slot.registry(), slot, 0)
+    } else {
+        answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0)
+    };
     if ran {
         slot.helped();
     }
@@ -317,15 +321,27 @@ pub(crate) fn yield_local() -> bool {
     };
     slot.registry().check_fork();
     let own = || slot.detached.steal().or_else(|| slot.tasks.steal());
-    let ran = answer_mail()
-        || run_own_fork(slot)
-        || own()
+    let run_own = || {
+        own()
             .map(|task| run_stranger(slot, Work::Task(task)))
-            .is_some();
+            .is_some()
+    };
+    let ran = if waits_any(slot.registry()) {
+        run_own_fork(slot) || run_newest(slot) || run_own() || answer_mail()
+    } else {
+        answer_mail() || run_own_fork(slot) || run_own()
+    };
     if ran {
         slot.helped();
     }
     ran
+}
+
+/// Runs the newest detached task of the own deque. Under `Waits::Any` it comes before older ones and before letters, in a yield as in a wait.
+fn run_newest(slot: &Slot) -> bool {
+    let task = slot.pop_detached();
+    task.map(|task| run_stranger(slot, Work::Task(task)))
+        .is_some()
 }
 
 /// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
