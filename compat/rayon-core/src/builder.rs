@@ -3,6 +3,7 @@
 use crate::error::ThreadPoolBuildError;
 use crate::global;
 use crate::pool::ThreadPool;
+use crate::spawn;
 use crate::threads::{CustomSpawn, DefaultSpawn, ThreadBuilder, ThreadSpawn};
 use std::any::Any;
 use std::num::NonZero;
@@ -105,6 +106,15 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
         if let Some(bytes) = self.stack_size {
             builder = builder.stack_size(bytes);
         }
+        if self.breadth_first {
+            let hook = self.start_handler.take();
+            self.start_handler = Some(Box::new(move |index| {
+                spawn::set_breadth_first();
+                if let Some(hook) = &hook {
+                    hook(index);
+                }
+            }));
+        }
         if let Some(hook) = self.start_handler {
             builder = builder.on_thread_start(hook);
         }
@@ -123,8 +133,11 @@ impl<S: ThreadSpawn> ThreadPoolBuilder<S> {
                 stack_size: self.stack_size,
                 thread,
             })
-        });
-        Ok(pool?)
+        })?;
+        if self.breadth_first && self.use_current_thread {
+            spawn::set_breadth_first();
+        }
+        Ok(pool)
     }
 }
 
@@ -215,7 +228,7 @@ impl<S> ThreadPoolBuilder<S> {
         self
     }
 
-    /// A hint, without effect here.
+    /// What a thread of the pool spawns begins in order.
     #[deprecated(note = "use `scope_fifo` and `spawn_fifo` for similar effect")]
     pub fn breadth_first(mut self) -> Self {
         self.breadth_first = true;

@@ -4,8 +4,9 @@
 //! scheduled here: pools start their threads when they are built, have no spare ones, and their waits run anything
 //! ([`heist::Waits::Any`]), since rayon's users rely on indices, on errors at build, and on the progress of what they wait for.
 //!
-//! What differs: `breadth_first` has no effect (rayon-core calls it a hint, and deprecates it); the most threads of a pool
-//! are [`max_num_threads`], 4,096; a panic that nobody handles aborts the process without a word beyond the panic's own.
+//! What differs: forks and spawned tasks are in queues of their own, so that which of both kinds begins first is another (rayon-core
+//! promises no order); the most threads of a pool are [`max_num_threads`], 4,096; a panic that nobody handles aborts the process
+//! without a word beyond the panic's own.
 
 #[macro_use]
 mod private;

@@ -121,7 +121,11 @@ impl ThreadPool {
     where
         OP: FnOnce() + Send + 'static,
     {
-        self.inner.spawn(op);
+        if spawn::is_breadth_first() {
+            self.spawn_fifo(op);
+        } else {
+            self.inner.spawn(op);
+        }
     }
 
     /// [`spawn_fifo`](crate::spawn_fifo) in this pool.

@@ -2,6 +2,7 @@
 
 use crate::broadcast::BroadcastContext;
 use crate::global::{global, in_pool};
+use crate::spawn::is_breadth_first;
 use std::fmt;
 use std::ptr;
 
@@ -83,7 +84,11 @@ impl<'scope> Scope<'scope> {
     where
         BODY: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
-        self.inner.spawn(|s| body(Scope::of(s)));
+        if is_breadth_first() {
+            self.inner.spawn_fifo(|s| body(Scope::of(s)));
+        } else {
+            self.inner.spawn(|s| body(Scope::of(s)));
+        }
     }
 
     /// Spawns a task for each thread of the scope's pool.

@@ -1,6 +1,7 @@
 //! `spawn` and `spawn_fifo`.
 
 use crate::global::{global, with_current};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +16,9 @@ pub fn spawn<F>(func: F)
 where
     F: FnOnce() + Send + 'static,
 {
-    if heist::takes_part() {
+    if is_breadth_first() {
+        spawn_fifo(func);
+    } else if heist::takes_part() {
         heist::spawn(func);
     } else {
         global().spawn(func);
@@ -28,6 +31,20 @@ where
     F: FnOnce() + Send + 'static,
 {
     with_current(|pool| spawn_fifo_in(pool, func));
+}
+
+thread_local! {
+    /// This thread is a worker of a pool that is built so.
+    static BREADTH_FIRST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on what this thread spawns begins in order.
+pub(crate) fn set_breadth_first() {
+    BREADTH_FIRST.set(true);
+}
+
+pub(crate) fn is_breadth_first() -> bool {
+    BREADTH_FIRST.get()
 }
 
 type Fifo = Arc<Mutex<VecDeque<Box<dyn FnOnce() + Send>>>>;

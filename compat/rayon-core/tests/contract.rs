@@ -506,3 +506,33 @@ fn a_yield_runs_the_newest_task_and_letters_last() {
         });
     });
 }
+
+#[test]
+#[expect(deprecated, reason = "rayon-core still has it")]
+fn breadth_first_begins_what_a_worker_spawns_in_order() {
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(1)
+        .breadth_first()
+        .build()
+        .unwrap();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    pool.install(|| {
+        for n in 0..5 {
+            let order = Arc::clone(&order);
+            rayon_core::spawn(move || order.lock().unwrap().push(n));
+        }
+        for n in 5..10 {
+            let order = Arc::clone(&order);
+            pool.spawn(move || order.lock().unwrap().push(n));
+        }
+    });
+    // Its turn comes after what the one worker had queued before.
+    pool.broadcast(|_| ());
+    pool.scope(|s| {
+        for n in 10..15 {
+            let order = &order;
+            s.spawn(move |_| order.lock().unwrap().push(n));
+        }
+    });
+    assert!(order.lock().unwrap().iter().copied().eq(0..15));
+}
