@@ -32,6 +32,8 @@ crate::sync::thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(0) };
     /// Below this address the stack is used up too far to begin a task there.
     static FLOOR: Cell<usize> = const { Cell::new(0) };
+    /// This thread has woken or started another one since it was last asked.
+    static WOKE: Cell<bool> = const { Cell::new(false) };
     /// The token of the task that runs here, whatever that is; null: it has none.
     static TOKEN: Cell<*const ()> = const { Cell::new(ptr::null()) };
 }
@@ -44,6 +46,7 @@ loom::thread_local! {
     static HOME: Cell<*const Slot> = Cell::new(ptr::null());
     static LEFT: Cell<u64> = Cell::new(0);
     static FLOOR: Cell<usize> = Cell::new(0);
+    static WOKE: Cell<bool> = Cell::new(false);
     static TOKEN: Cell<*const ()> = Cell::new(ptr::null());
 }
 
@@ -100,6 +103,16 @@ pub(super) fn leave_home() {
 /// The number of the pool that the current thread was one of, at its very end. 0: none.
 pub(super) fn left() -> u64 {
     LEFT.with(Cell::get)
+}
+
+/// The thread has woken or started another one.
+pub(super) fn note_wake() {
+    WOKE.with(|woke| woke.set(true));
+}
+
+/// Whether it has, since this was last asked.
+pub(super) fn has_woken() -> bool {
+    WOKE.with(Cell::take)
 }
 
 /// From here on the thread may use this much stack before [`is_deep`]. Returns the limit before.

@@ -203,12 +203,10 @@ fn give_way() {
     yield_thread();
 }
 
-/// Longer with each round, up to about a microsecond; now and then the core goes to whoever else is ready.
+/// Longer with each round, up to about a microsecond. It does not yield: where others are ready the core is gone for a whole slice, some
+/// milliseconds, while everybody else counts this thread as awake. Who waits for longer sleeps, and is woken ahead of those.
 #[cfg(not(any(loom, shuttle)))]
 fn pause(round: u32) {
-    if round.is_multiple_of(8) {
-        yield_thread();
-    }
     for _ in 0..1 << round.min(5) {
         spin_hint();
     }

@@ -43,6 +43,7 @@ impl Registry {
     pub(crate) fn wake(&self, slot: usize) {
         self.count(|counters| &counters.wakeups, 1);
         self.slot(slot).parker.unpark();
+        context::note_wake();
     }
 
     /// Has a letter run by the worker of `index`, whose thread is started if it is not there; where that fails, by the caller.
@@ -72,6 +73,7 @@ impl Registry {
         slot.mail().post(letter);
         slot.parker.unpark();
         slot.mail().wake_elsewhere();
+        context::note_wake();
         // If that start has failed meanwhile, or the worker has left, nobody would read the letter.
         if self.sleep.claim_worker(index) {
             let _ = self.start(Seat::Worker(index));
@@ -110,6 +112,7 @@ impl Registry {
                 // Of threads that have ended, spares and surplus workers, the system would keep the stacks.
                 threads::let_go(handles);
                 handles.push(handle);
+                context::note_wake();
                 Ok(())
             }
             Err(error) => {

@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 /// How often a thread from outside looks again before it asks for the time.
 const UNTIMED_ROUNDS: u32 = 6;
 
-/// How long a bound waiter spins before it parks.
+/// How long a bound waiter spins before it parks; but one that has just woken the thread which is to do what it waits for parks at once:
+/// that thread may be ready on this very core.
 const WAIT_TIME: Duration = Duration::from_micros(20);
 
 /// What a wait waits for.
@@ -50,6 +51,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
     // What it ran besides could take longer than the time it has.
     let any = waits_any(registry) && deadline.is_none();
     let base = slot.position();
+    let spins = !MODEL && (help || !context::has_woken());
     let mut since: Option<Instant> = None;
     let (mut round, mut has_helped) = (0, false);
     while !awaited.is_done() {
@@ -72,8 +74,9 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
         }
         pause(round.min(6));
         round += 1;
-        let spun = !MODEL && since.get_or_insert_with(now).elapsed() < WAIT_TIME;
-        if (spun || round <= FORCE_ROUND + 1) && !MODEL {
+        if spins
+            && (round <= FORCE_ROUND + 1 || since.get_or_insert_with(now).elapsed() < WAIT_TIME)
+        {
             continue;
         }
         if awaited.announce(slot) {
@@ -251,11 +254,12 @@ pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
 }
 
 fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
+    let spins = !MODEL && !context::has_woken();
     let mut since: Option<Instant> = None;
     let mut round = 0;
     while !event.is_set() {
         // The clock costs as much as a small task.
-        if !MODEL && round < UNTIMED_ROUNDS && deadline.is_none() {
+        if spins && round < UNTIMED_ROUNDS && deadline.is_none() {
             pause(round);
             round += 1;
             continue;
@@ -264,7 +268,7 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
         if deadline.is_some_and(|deadline| time >= deadline) {
             return event.is_set();
         }
-        if !MODEL && time - *since.get_or_insert(time) < WAIT_TIME {
+        if spins && time - *since.get_or_insert(time) < WAIT_TIME {
             pause(round);
             round += 1;
             continue;
