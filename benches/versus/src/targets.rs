@@ -126,6 +126,7 @@ const TARGETS: &[Target] = &[
     ("round-trip-hot/2", P99, One("naive"), 1.0),
     ("round-trip-parked/2", Median, One("naive"), 1.0),
     ("round-trip-parked/2", P99, One("naive"), 1.0),
+    ("round-trip-busy/2", P99, One("rayon"), 1.0),
     ("as-completed/2", Median, One("joins"), 1.3),
     ("imap/2", Median, One("channels"), 0.70),
 ];

@@ -10,7 +10,7 @@ use crate::contestants::Forte;
 use crate::contestants::{Channel, Heist, Naive, Peer, Rayon, SubmitPeer, Tokio};
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -37,10 +37,11 @@ pub fn run(bench: &mut Bench) {
             tree(bench, threads)
         });
     }
-    for pace in [Pace::Hot, Pace::Parked] {
+    for pace in [Pace::Hot, Pace::Parked, Pace::Busy] {
         let name = match pace {
             Pace::Hot => "round-trip-hot",
             Pace::Parked => "round-trip-parked",
+            Pace::Busy => "round-trip-busy",
         };
         for threads in bench.threads_or(&[THREADS]) {
             bench.row(&format!("{name}/{threads}"), |bench| {
@@ -292,12 +293,14 @@ enum Pace {
     Hot,
     /// After a pause.
     Parked,
+    /// At once, beside twice as many threads as there are cores that never rest.
+    Busy,
 }
 
 impl Pace {
     /// How long each of `trips` takes.
     fn time(self, trips: u64, mut trip: impl FnMut(u64)) -> Vec<Duration> {
-        if self == Pace::Hot {
+        if self != Pace::Parked {
             // The pool has been left alone.
             (0..100).for_each(&mut trip);
         }
@@ -307,7 +310,22 @@ impl Pace {
             }
             time(|| trip(n)).0
         };
-        (0..trips).map(time_one).collect()
+        let neighbours = match self {
+            Pace::Busy => 2 * thread::available_parallelism().map_or(1, usize::from),
+            _ => 0,
+        };
+        let over = AtomicBool::new(false);
+        let busy = || {
+            while !over.load(Ordering::Relaxed) {
+                black_box(());
+            }
+        };
+        thread::scope(|scope| {
+            (0..neighbours).for_each(|_| drop(scope.spawn(busy)));
+            let times = (0..trips).map(time_one).collect();
+            over.store(true, Ordering::Relaxed);
+            times
+        })
     }
 }
 
@@ -326,6 +344,7 @@ fn round_trip<'a>(bench: &Bench, pace: Pace, threads: usize) -> Row<'a> {
     let (trips, when) = match pace {
         Pace::Hot => (bench.pick(5_000, 1_000), "to a pool just used"),
         Pace::Parked => (bench.pick(200, 40), "1 ms after the one before"),
+        Pace::Busy => (bench.pick(2_000, 200), "to a pool just used, on busy cores"),
     };
     let about = format!("one task submitted and joined, {when}, trip by trip");
     let mut row = Row::new(about, Unit::MicrosecondsPer("trip"));
