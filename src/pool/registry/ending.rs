@@ -12,9 +12,20 @@ use std::time::Instant;
 impl Registry {
     /// Lets the threads run what is queued and end; waits for them unless the caller is one of them.
     pub(crate) fn shut_down(&self) {
-        self.close();
-        if !self.forked() && !self.is_here() {
+        if self.forked() || self.is_here() {
+            self.close_and_let_go();
+        } else {
+            self.close();
             self.join_threads();
+        }
+    }
+
+    /// Threads end when they find nothing more to do, and nobody joins them: where the registry itself stays, for a current thread's sake,
+    /// the system would keep their stacks.
+    fn close_and_let_go(&self) {
+        self.close();
+        if !self.forked() {
+            lock(&self.threads).handles.clear();
         }
     }
 
@@ -36,7 +47,7 @@ impl Registry {
     pub(super) fn leave_if_idle(&self) {
         if self.leaving.load(Ordering::Relaxed) && self.is_idle() {
             self.leaving.store(false, Ordering::Relaxed);
-            self.close();
+            self.close_and_let_go();
         }
     }
 
