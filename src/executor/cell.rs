@@ -366,10 +366,6 @@ impl TaskRef {
         self.head().state.is_cancelled()
     }
 
-    pub(super) fn will_not_run(&self) -> bool {
-        self.head().state.will_not_run()
-    }
-
     /// The queue's reference of a task that is in no queue.
     pub(super) fn of(task: Task) -> Self {
         let header = task.header().cast();

@@ -124,7 +124,8 @@ impl<T> JoinHandle<T> {
         self.task().is_running()
     }
 
-    /// Whether the task was dropped before it began.
+    /// Whether the task was cancelled before it began, and will not run. Until [`is_finished`](Self::is_finished) its closure may be being
+    /// dropped yet.
     pub fn is_cancelled(&self) -> bool {
         self.task().is_cancelled()
     }
@@ -145,7 +146,7 @@ impl<T> JoinHandle<T> {
     /// [`CancelToken`](crate::CancelToken).
     pub fn cancel(&self) -> bool {
         let task = self.task();
-        task.cancel(Cause::Asked) || task.will_not_run()
+        task.cancel(Cause::Asked) || task.is_cancelled()
     }
 
     /// Calls `f` with the outcome when the task ends, before the handle reports it as finished; in the order added; on the thread that ends the

@@ -183,7 +183,7 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
         self.inner.is_running()
     }
 
-    /// Whether the task was dropped before it began.
+    /// Whether the task was cancelled before it began; see [`JoinHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
         self.inner.is_cancelled()
     }

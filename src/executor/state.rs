@@ -140,13 +140,8 @@ impl State {
         self.load() & PHASE == FINISHED
     }
 
-    pub(super) fn is_cancelled(&self) -> bool {
-        let word = self.load();
-        word & PHASE == FINISHED && word & CANCELLED != 0
-    }
-
     /// Whether somebody has cancelled the task, and may still be at it.
-    pub(super) fn will_not_run(&self) -> bool {
+    pub(super) fn is_cancelled(&self) -> bool {
         self.load() & CANCELLED != 0
     }
 

@@ -245,6 +245,7 @@ fn a_cancel_by_another_thread_that_still_drops_the_closure_counts_already() {
         let canceller = thread::spawn(move || other.cancel());
         begun.recv().unwrap();
         // It will not run: that is decided.
+        assert!(handle.is_cancelled() && !handle.is_finished());
         let second = thread::spawn(move || handle.cancel());
         // In case it waits for the first.
         thread::sleep(SOON);
