@@ -1,7 +1,7 @@
 //! Cancel tokens and deadlines.
 
 use crate::support::{
-    Gate, Held, Ledger, hold_all, on_pool, on_pool_of, pool_with, spin_until, threads, watched,
+    Gate, Held, Ledger, hold, hold_all, on_pool, on_pool_of, pool_with, spin_until, threads, watched,
 };
 use heist::{CancelToken, JoinError, JoinHandle, WhenFull, current_token};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -479,12 +479,7 @@ fn a_slow_callback_below_a_missed_deadline_delays_no_other_deadline() {
         let (gate, rest) = (Held(Gate::default()), Held(Gate::default()));
         let (stands, rests) = (gate.0.clone(), rest.0.clone());
         let (sent, sees) = mpsc::channel();
-        let others: Vec<_> = (1..pool.num_threads())
-            .map(|_| {
-                let rests = rest.0.clone();
-                pool.submit(move || rests.pass())
-            })
-            .collect();
+        let others = hold(pool, pool.num_threads() - 1);
         let outer = pool.task().deadline(SOON).submit(move || {
             // Inherits the deadline's token, and never runs.
             let mut inner = own.submit(|| ());
@@ -498,10 +493,8 @@ fn a_slow_callback_below_a_missed_deadline_delays_no_other_deadline() {
         let on_time = after.wait_timeout(Duration::from_secs(2));
         gate.open();
         rest.open();
+        others.open();
         assert!(outer.join().unwrap_err().is_timeout());
-        for other in others {
-            other.join().unwrap();
-        }
         assert!(on_time, "the other deadline waits for a callback");
     });
 }

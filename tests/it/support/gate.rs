@@ -41,9 +41,14 @@ impl Drop for Held {
 
 /// Every worker of the pool stands at a gate, in a task of its own.
 pub fn hold_all(pool: &ThreadPool) -> Held {
+    hold(pool, pool.num_threads())
+}
+
+/// So many workers of the pool do.
+pub fn hold(pool: &ThreadPool, workers: usize) -> Held {
     let (gate, standing) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
     // One at a time: the queue may hold no more.
-    for n in 1..=pool.num_threads() {
+    for n in 1..=workers {
         let (gate, count) = (gate.clone(), Arc::clone(&standing));
         pool.spawn(move || {
             count.fetch_add(1, Ordering::Release);

@@ -12,7 +12,7 @@ mod ledger;
 mod process;
 mod watch;
 
-pub use gate::{Gate, Held, hold_all};
+pub use gate::{Gate, Held, hold, hold_all};
 pub use graph::{Graph, graph_pool};
 pub use ledger::{Ledger, Ticket};
 pub use process::{is_isolated, isolated, isolated_with};
