@@ -137,7 +137,8 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// Called on each worker thread before its first work. A panic in it goes to the panic handler; the thread works on.
+    /// Called on each worker thread before its first work, as a part of the pool. Meanwhile other threads are started if there is work for
+    /// them. A panic in it goes to the panic handler; the thread works on.
     pub fn on_thread_start<F>(mut self, hook: F) -> Self
     where
         F: Fn(usize) + Send + Sync + 'static,

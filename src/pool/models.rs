@@ -399,6 +399,30 @@ fn a_letter_against_a_start_that_fails() {
     });
 }
 
+/// A thread that has begun is in its hook until a task has run, whose publisher may have relied on it.
+#[test]
+fn a_hook_against_a_submit() {
+    model(Flavour::Strict, || {
+        let (gate, over) = (Gate::default(), Gate::default());
+        let (hook, after) = (gate.clone(), over.clone());
+        let pool = ThreadPool::builder()
+            .num_threads(2)
+            .spare_threads(0)
+            .on_thread_start(move |index| {
+                if index == 0 {
+                    hook.pass();
+                    after.open();
+                }
+            })
+            .build()
+            .expect("a pool of few threads");
+        pool.spawn(|| ());
+        pool.spawn(move || gate.open());
+        over.pass();
+        drop(pool);
+    });
+}
+
 /// A task is in no queue while the lanes are swept. The worker finds nothing then, and parks.
 #[test]
 fn a_sweep_of_the_lanes_against_park() {

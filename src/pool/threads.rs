@@ -143,35 +143,31 @@ fn live(birth: Birth) {
             registry.lost_panic(payload);
         }
     };
-    // A thread of the caller's is the only one that its index ever gets: its hooks run as a part of the pool, and meanwhile it is busy, so
-    // that nobody relies on it to search.
+    // As a part of the pool. A hook may take long: meanwhile the thread is busy, so that nobody relies on it to search.
     let hook_inside = |which: &Option<super::builder::Hook>| {
-        if which.is_some() {
+        if which.is_some() && index.is_some() {
             {
                 let _context = context::enter(slot);
-                registry.pass_on();
+                registry.put_off();
                 hook(which);
             }
             registry.sleep.search();
         }
     };
     context::set_home(slot, stack_size(registry) / 2);
+    hook_inside(&registry.config.on_thread_start);
+    worker::work(registry, slot);
+    let exit = &registry.config.on_thread_exit;
     match index {
-        Some(index) if registry.config.foreign => {
-            hook_inside(&registry.config.on_thread_start);
+        // A thread of the caller's is the only one that its index ever gets.
+        Some(index) if registry.config.foreign && exit.is_some() => {
+            registry.sleep.adopt(index);
+            hook_inside(exit);
+            // What the hook has left there; and out again.
             worker::work(registry, slot);
-            if registry.config.on_thread_exit.is_some() {
-                registry.sleep.adopt(index);
-                hook_inside(&registry.config.on_thread_exit);
-                // What the hook has left there; and out again.
-                worker::work(registry, slot);
-            }
         }
-        _ => {
-            hook(&registry.config.on_thread_start);
-            worker::work(registry, slot);
-            hook(&registry.config.on_thread_exit);
-        }
+        // The slot may be another thread's, who was started for the same index.
+        _ => hook(exit),
     }
     registry.ended(slot);
     // The registry may go with `birth`, and destructors of thread-locals are still to come.

@@ -25,7 +25,7 @@
 //! Each event after which *nobody searches although there is room and someone to be had* is answered by whoever causes
 //! it, in this order: change the word; set `limit = 0` on all rings; heavy fence; look at every queue once more; if there
 //! is something, recruit (or stay awake oneself). The events: the last searcher parks; a busy thread parks bound; a guest
-//! leaves; a worker steps back. The last searcher that *finds* something recruits the next at once.
+//! leaves; a worker steps back; a new thread calls its start hook. The last searcher that *finds* something recruits the next at once.
 //!
 //! # Why no wake-up is lost
 //!
@@ -314,8 +314,7 @@ impl Sleep {
     /// Where no other thread is awake it first looks, by `look`, whether there is anything more: nobody can make anything visible
     /// without reading the word, so that a light look is enough, if it asks the rings for attention as any last look does.
     pub(crate) fn found(&self, look: impl FnOnce() -> Option<Need>) -> Recruit {
-        let before = self.add(0, ONE_SEARCHING);
-        let after = Counts::unpack(before.wrapping_sub(ONE_SEARCHING));
+        let after = self.turn_away();
         if !after.wants(Need::Help, self.target()) {
             return Recruit::None;
         }
@@ -325,6 +324,18 @@ impl Sleep {
             return look().map_or(Recruit::None, |need| self.recruit(need));
         }
         self.recruit(Need::Help)
+    }
+
+    /// A searcher has something else to do, before it looks at anything. True: as for [`Left::vacancy`].
+    #[must_use]
+    pub(crate) fn put_off(&self) -> bool {
+        self.turn_away().wants(Need::Help, self.target())
+    }
+
+    /// One fewer searches.
+    fn turn_away(&self) -> Counts {
+        let before = self.add(0, ONE_SEARCHING);
+        Counts::unpack(before.wrapping_sub(ONE_SEARCHING))
     }
 
     /// A searcher of `slot` found nothing and goes on the idle list.

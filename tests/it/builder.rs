@@ -1,13 +1,13 @@
 //! What the builder is told is what the pool is.
 
 use crate::support::{
-    Ledger, fib, isolated, named_pool, on_pool, outcome, pool, pool_with, serial_fib, spin_until,
-    threads, threads_named, watched,
+    Held, Ledger, fib, isolated, named_pool, on_pool, outcome, pool, pool_with, serial_fib,
+    spin_until, threads, threads_named, watched,
 };
 use heist::{BuildError, PoolStats, Start, ThreadPool, ThreadPoolBuilder, Waits};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 
 #[test]
@@ -208,6 +208,47 @@ fn hooks_are_called_once_a_thread_with_its_index() {
             assert_eq!(*exited.lock().unwrap(), expected);
             assert_eq!(*started.lock().unwrap(), expected);
         }
+    });
+}
+
+/// A thread that is in its hook holds up nobody: here each waits for all the others.
+#[test]
+fn hooks_run_at_the_same_time() {
+    watched(|| {
+        for start in [Start::Lazy, Start::Eager] {
+            let all = Arc::new(Barrier::new(4));
+            let builder = ThreadPool::builder().num_threads(4).start(start);
+            let builder = builder.on_thread_start(move |_| {
+                all.wait();
+            });
+            let pool = builder.build().unwrap();
+            let handles = pool.submit_many((0..4).map(|n| move || n));
+            let sum: i32 = handles
+                .into_iter()
+                .map(|handle| handle.join().unwrap())
+                .sum();
+            assert_eq!(sum, 6);
+        }
+    });
+}
+
+/// Likewise for a fork, whose owner is busy.
+#[test]
+fn a_fork_gets_another_thread_while_the_first_is_in_its_hook() {
+    watched(|| {
+        let begun = Arc::new(AtomicUsize::new(0));
+        let (begins, held) = (Arc::clone(&begun), Held::default());
+        let gate = held.0.clone();
+        let builder = ThreadPool::builder().num_threads(3);
+        let builder = builder.on_thread_start(move |_| {
+            begins.fetch_add(1, Ordering::Release);
+            gate.pass();
+        });
+        let pool = builder.build().unwrap();
+        pool.join(
+            || spin_until(|| begun.load(Ordering::Acquire) == 2),
+            || held.open(),
+        );
     });
 }
 

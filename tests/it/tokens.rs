@@ -1,7 +1,8 @@
 //! Cancel tokens and deadlines.
 
 use crate::support::{
-    Gate, Held, Ledger, hold, hold_all, on_pool, on_pool_of, pool_with, spin_until, threads, watched,
+    Gate, Held, Ledger, hold, hold_all, on_pool, on_pool_of, pool_with, spin_until, threads,
+    watched,
 };
 use heist::{CancelToken, JoinError, JoinHandle, WhenFull, current_token};
 use std::sync::atomic::{AtomicBool, Ordering};

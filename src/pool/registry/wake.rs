@@ -24,6 +24,14 @@ impl Registry {
         }));
     }
 
+    /// A searcher has something else to do first: somebody else searches, if there is anything.
+    pub(crate) fn put_off(&self) {
+        if self.sleep.put_off() && !self.fill_vacancy() {
+            // Where nothing is ordered a look says too little.
+            self.dispatch(self.sleep.recruit(Need::Help));
+        }
+    }
+
     /// Wakes or starts the recruit.
     pub(crate) fn dispatch(&self, recruit: Recruit) {
         match recruit {
