@@ -32,10 +32,12 @@ impl Latch {
 
     pub(crate) fn count_down(&self) {
         // ORDERING: AcqRel: Release publishes what was done to the Acquire in `is_set`.
-        if self.shared.left.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(waiter) = lock(&self.shared.waiter).take()
-        {
-            waiter.unpark();
+        if self.shared.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // The lock is free again before the waiter runs, who takes it.
+            let waiter = lock(&self.shared.waiter).take();
+            if let Some(waiter) = waiter {
+                waiter.unpark();
+            }
         }
     }
 

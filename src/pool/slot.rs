@@ -376,7 +376,9 @@ impl Mailbox {
 
     /// Wakes the owner where it waits elsewhere. After a post: whoever forwards looks at its mail afterwards.
     pub(crate) fn wake_elsewhere(&self) {
-        if let Some(parker) = &*lock(&self.elsewhere) {
+        // The lock is free again before the owner runs, who takes it.
+        let parker = lock(&self.elsewhere).clone();
+        if let Some(parker) = parker {
             parker.unpark();
         }
     }

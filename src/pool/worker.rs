@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod guest;
 mod park;
+mod spin;
 mod wait;
 
 pub(crate) use guest::{

@@ -182,7 +182,9 @@ impl Registry {
     #[cold]
     pub(crate) fn tell_idle_waiters(&self) {
         self.leave_if_idle();
-        for parker in lock(&self.idle_parkers).iter() {
+        // The lock is free again before they run, who take it.
+        let parkers = lock(&self.idle_parkers).clone();
+        for parker in parkers {
             parker.unpark();
         }
     }

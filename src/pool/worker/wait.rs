@@ -1,9 +1,8 @@
 //! How a wait is spent.
 
 use super::park::{park_bound, park_open};
-use super::{
-    FORCE_ROUND, Work, on_fresh_ring, pause, raid_all, raid_ring, run, run_fork, run_task,
-};
+use super::spin::Spin;
+use super::{Work, on_fresh_ring, raid_all, raid_ring, run, run_fork, run_task};
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::pool::context;
@@ -11,16 +10,9 @@ use crate::pool::registry::Registry;
 use crate::pool::slot::{Seat, Slot};
 use crate::ring::Steal;
 use crate::sleep::{Need, Parker};
-use crate::sync::{Arc, MODEL, now, yield_thread};
+use crate::sync::{Arc, now, yield_thread};
 use crate::unwind;
-use std::time::{Duration, Instant};
-
-/// How often a thread from outside looks again before it asks for the time.
-const UNTIMED_ROUNDS: u32 = 6;
-
-/// How long a bound waiter spins before it parks; but one that has just woken the thread which is to do what it waits for parks at once:
-/// that thread may be ready on this very core.
-const WAIT_TIME: Duration = Duration::from_micros(20);
+use std::time::Instant;
 
 /// What a wait waits for.
 pub(crate) trait Awaited {
@@ -51,18 +43,19 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
     // What it ran besides could take longer than the time it has.
     let any = waits_any(registry) && deadline.is_none();
     let base = slot.position();
-    let spins = !MODEL && (help || !context::has_woken());
-    let mut since: Option<Instant> = None;
-    let (mut round, mut has_helped) = (0, false);
+    let mut spin = Spin::new(help);
+    let mut has_helped = false;
     while !awaited.is_done() {
         registry.check_fork();
         let helped = if any {
-            (help && awaited.help(slot, round)) || run_pending(registry, slot, base, round)
+            (help && awaited.help(slot, spin.round))
+                || run_pending(registry, slot, base, spin.round)
         } else {
-            answer_mail() || (help && awaited.help(slot, round))
+            answer_mail() || (help && awaited.help(slot, spin.round))
         };
         if helped {
-            (since, round, has_helped) = (None, 0, true);
+            spin.restart();
+            has_helped = true;
             continue;
         }
         // Done with what there was to help with, for now: also where this waits on for long.
@@ -72,11 +65,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
         if deadline.is_some_and(|deadline| now() >= deadline) {
             return awaited.is_done();
         }
-        pause(round.min(6));
-        round += 1;
-        if spins
-            && (round <= FORCE_ROUND + 1 || since.get_or_insert_with(now).elapsed() < WAIT_TIME)
-        {
+        if spin.goes_on() {
             continue;
         }
         if awaited.announce(slot) {
@@ -88,7 +77,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
                 None
             };
             awaited.withdraw(slot);
-            (since, round) = (None, 0);
+            spin.restart();
             if let Some(work) = work {
                 run_stranger(slot, work);
                 has_helped = true;
@@ -97,6 +86,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
             yield_thread();
         }
     }
+    spin.end();
     if has_helped {
         slot.helped();
     }
@@ -254,23 +244,12 @@ pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
 }
 
 fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
-    let spins = !MODEL && !context::has_woken();
-    let mut since: Option<Instant> = None;
-    let mut round = 0;
+    let mut spin = Spin::new(false);
     while !event.is_set() {
-        // The clock costs as much as a small task.
-        if spins && round < UNTIMED_ROUNDS && deadline.is_none() {
-            pause(round);
-            round += 1;
-            continue;
-        }
-        let time = now();
-        if deadline.is_some_and(|deadline| time >= deadline) {
+        if deadline.is_some_and(|deadline| now() >= deadline) {
             return event.is_set();
         }
-        if spins && time - *since.get_or_insert(time) < WAIT_TIME {
-            pause(round);
-            round += 1;
+        if spin.goes_on() {
             continue;
         }
         // A new one each time: a parker of the thread's own would have to outlive its thread-locals' destructors.
@@ -283,6 +262,7 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
             }
         }
     }
+    spin.end();
     true
 }
 
