@@ -505,14 +505,19 @@ fn wait_idle_waits_for_a_task_that_runs_on_after_its_deadline() {
     on_pool(|pool| {
         let held = Held(Gate::default());
         let gate = held.0.clone();
+        let begun = Arc::new(AtomicBool::new(false));
         let ended = Arc::new(AtomicBool::new(false));
-        let ends = Arc::clone(&ended);
-        let handle = pool.task().deadline(SOON).submit(move || {
-            spin_until(|| current_token().is_cancelled());
-            gate.pass();
-            ends.store(true, Ordering::Release);
-        });
-        assert!(handle.join().unwrap_err().is_timeout());
+        // On a busy machine one may miss its deadline before it begins.
+        while !begun.load(Ordering::Acquire) {
+            let (gate, begins, ends) = (gate.clone(), Arc::clone(&begun), Arc::clone(&ended));
+            let handle = pool.task().deadline(SOON).submit(move || {
+                begins.store(true, Ordering::Release);
+                spin_until(|| current_token().is_cancelled());
+                gate.pass();
+                ends.store(true, Ordering::Release);
+            });
+            assert!(handle.join().unwrap_err().is_timeout());
+        }
         let own = pool.clone();
         let waiter = std::thread::spawn(move || {
             own.wait_idle();
