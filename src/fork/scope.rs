@@ -478,7 +478,7 @@ impl Awaited for Scope<'_> {
     fn help(&self, slot: &Slot, _: u32) -> bool {
         let any = worker::waits_any(self.registry());
         let mut helped = false;
-        while slot.position() > self.base && slot.mail().is_empty() {
+        while slot.position() > self.base && (any || slot.mail().is_empty()) {
             if any && self.is_done() {
                 break;
             }

@@ -143,7 +143,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
 /// Mail, what comes before all else, the own deques. Under `Waits::Any` the mail comes last, as rayon has it: a broadcast then is
 /// a sign that what its worker had queued before has been begun.
 fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
-    let any = registry.config.waits_any;
+    let any = waits_any(registry);
     if !any && let Some(letter) = slot.mail().take() {
         return Some(Work::Task(letter));
     }
@@ -153,14 +153,20 @@ fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     task.map(Work::Task)
 }
 
-/// What only workers run: from the lanes, or from another worker's deque.
+/// What only workers run: from the lanes, or from another worker's deque. Under `Waits::Any` the lanes come last, as rayon has it: what the
+/// pool has begun is ended before anything else is begun.
 fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
     let others = || {
         let others = registry.slots().filter(|victim| victim.id != slot.id);
         let mut stolen = others.filter_map(|victim| victim.detached.steal());
         stolen.next().inspect(|_| slot.counters.stolen.add(1))
     };
-    let task = registry.lanes.steal_next().or_else(others);
+    let lane = || registry.lanes.steal_next();
+    let task = if waits_any(registry) {
+        others().or_else(lane)
+    } else {
+        lane().or_else(others)
+    };
     task.or_else(|| registry.lanes.steal_last()).map(Work::Task)
 }
 
@@ -169,7 +175,8 @@ fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
 const RAID_TURN: u32 = 8;
 
 fn next_in_lane(registry: &Registry, slot: &Slot) -> Option<Work> {
-    let task = (!slot.turns().is_multiple_of(RAID_TURN)).then(|| registry.lanes.steal_next());
+    let raids = waits_any(registry) || slot.turns().is_multiple_of(RAID_TURN);
+    let task = (!raids).then(|| registry.lanes.steal_next());
     task.flatten().map(Work::Task)
 }
 

@@ -1,9 +1,10 @@
 //! `Waits::Any`: a waiting worker runs whatever there is, also after it has fallen asleep.
 
-use crate::support::{fib, panic_of, pool_with, serial_fib, spin_until, watched};
+use crate::support::{fib, hold, panic_of, pool_with, serial_fib, spin_until, watched};
 use heist::{ThreadPool, Waits};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 
 /// Without spares nobody can stand in for a waiting worker.
 fn alone(threads: usize) -> ThreadPool {
@@ -194,5 +195,48 @@ fn a_wait_with_a_time_limit_runs_nothing_meanwhile() {
         });
         release.send(()).unwrap();
         assert!(handle.join().unwrap());
+    });
+}
+
+#[test]
+fn what_is_begun_comes_before_what_waits_outside() {
+    watched(|| {
+        let pool = alone(2);
+        for _ in 0..20 {
+            let held = hold(&pool, 1);
+            let order = Arc::new(Mutex::new(Vec::new()));
+            let (spawned, ran) = (AtomicBool::new(false), AtomicUsize::new(0));
+            thread::scope(|threads| {
+                // The other worker is in a scope, whose tasks it leaves alone.
+                threads.spawn(|| {
+                    pool.run(|| {
+                        heist::scope(|s| {
+                            for _ in 0..2 {
+                                s.spawn(|_| {
+                                    order.lock().unwrap().push("inside");
+                                    ran.fetch_add(1, Ordering::Release);
+                                });
+                            }
+                            spawned.store(true, Ordering::Release);
+                            spin_until(|| ran.load(Ordering::Acquire) == 2);
+                        });
+                    });
+                });
+                spin_until(|| spawned.load(Ordering::Acquire));
+                let outside = (0..2).map(|_| {
+                    let order = Arc::clone(&order);
+                    pool.submit(move || order.lock().unwrap().push("outside"))
+                });
+                let outside: Vec<_> = outside.collect();
+                held.open();
+                outside
+                    .into_iter()
+                    .for_each(|handle| handle.join().unwrap());
+            });
+            assert_eq!(
+                *order.lock().unwrap(),
+                ["inside", "inside", "outside", "outside"]
+            );
+        }
     });
 }
