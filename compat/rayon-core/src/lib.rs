@@ -4,9 +4,10 @@
 //! scheduled here: pools start their threads when they are built, have no spare ones, and their waits run anything
 //! ([`heist::Waits::Any`]), since rayon's users rely on indices, on errors at build, and on the progress of what they wait for.
 //!
-//! What differs: forks and spawned tasks are in queues of their own, so that which of both kinds begins first is another (rayon-core
-//! promises no order); the most threads of a pool are [`max_num_threads`], 4,096; a panic that nobody handles aborts the process
-//! without a word beyond the panic's own.
+//! What differs: forks, tasks of scopes and spawned tasks are in queues of their own, so that which of these kinds begins first is another, also
+//! in a yield. rayon-core promises no order; but a program that blocks one of them, on a pool of one thread, until another one has run, and gets
+//! on because rayon-core takes the newest of all, waits for ever. The most threads of a pool are [`max_num_threads`], 4,096. A panic that
+//! nobody handles aborts the process without a word beyond the panic's own.
 
 #[macro_use]
 mod private;

@@ -223,6 +223,18 @@ fn a_broadcast_reaches_each_thread() {
 }
 
 #[test]
+fn a_broadcast_comes_after_what_its_thread_has_queued() {
+    watched(|| {
+        let (sender, receiver) = channel();
+        pool(1).scope(|s| {
+            s.spawn(move |_| sender.send(7).unwrap());
+            let receiver = Mutex::new(receiver);
+            s.spawn_broadcast(move |_, _| assert_eq!(receiver.lock().unwrap().recv(), Ok(7)));
+        });
+    });
+}
+
+#[test]
 fn lost_panics_go_to_the_handler() {
     watched(|| {
         let (sender, receiver) = channel();
