@@ -171,7 +171,7 @@ fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
 }
 
 /// While there are tasks in the lanes a worker looks at what others have only now and then: a look at every ring for each small
-/// task costs more than the task.
+/// task costs more than the task. Not so under `Waits::Any`: see [`steal_detached`].
 const RAID_TURN: u32 = 8;
 
 fn next_in_lane(registry: &Registry, slot: &Slot) -> Option<Work> {

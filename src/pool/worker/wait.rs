@@ -135,11 +135,15 @@ fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
         .is_some()
 }
 
-/// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
 pub(super) fn find_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
-    let own = slot.tasks.steal().or_else(|| slot.detached.steal());
-    own.map(Work::Task)
+    oldest_task(slot)
+        .map(Work::Task)
         .or_else(|| raid_all(registry, slot, round))
+}
+
+/// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
+fn oldest_task(slot: &Slot) -> Option<Task> {
+    slot.tasks.steal().or_else(|| slot.detached.steal())
 }
 
 /// Runs what has nothing to do with what runs further down the stack.
@@ -281,44 +285,39 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
     slot.ring.reset(index);
 }
 
-/// One task, any, of the pool of the current thread.
+/// One task, any, of the pool of the current thread; what it has queued itself, or gets by mail, comes first.
 pub(crate) fn yield_now() -> bool {
+    yield_to(|slot| run_own(slot) || run_any(slot.registry(), slot, 0))
+}
+
+/// The same of what the current thread has queued itself, or gets by mail.
+pub(crate) fn yield_local() -> bool {
+    yield_to(run_own)
+}
+
+fn yield_to(run: impl FnOnce(&Slot) -> bool) -> bool {
     let Some(slot) = context::slot() else {
         return false;
     };
     slot.registry().check_fork();
-    let ran = if waits_any(slot.registry()) {
-        run_own_fork(slot) || run_newest(slot) || answer_mail() || run_any(slot.registry(), slot, 0)
-    } else {
-        answer_mail() || run_own_fork(slot) || run_any(slot.registry(), slot, 0)
-    };
+    let ran = run(slot);
     if ran {
         slot.helped();
     }
     ran
 }
 
-/// The same of what the current thread has queued itself, or gets by mail.
-pub(crate) fn yield_local() -> bool {
-    let Some(slot) = context::slot() else {
-        return false;
-    };
-    slot.registry().check_fork();
-    let own = || slot.detached.steal().or_else(|| slot.tasks.steal());
-    let run_own = || {
-        own()
+fn run_own(slot: &Slot) -> bool {
+    let oldest = || {
+        oldest_task(slot)
             .map(|task| run_stranger(slot, Work::Task(task)))
             .is_some()
     };
-    let ran = if waits_any(slot.registry()) {
-        run_own_fork(slot) || run_newest(slot) || run_own() || answer_mail()
+    if waits_any(slot.registry()) {
+        run_own_fork(slot) || run_newest(slot) || oldest() || answer_mail()
     } else {
-        answer_mail() || run_own_fork(slot) || run_own()
-    };
-    if ran {
-        slot.helped();
+        answer_mail() || run_own_fork(slot) || oldest()
     }
-    ran
 }
 
 /// Runs the newest detached task of the own deque. Under `Waits::Any` it comes before older ones and before letters, in a yield as in a wait.
