@@ -1,6 +1,7 @@
 //! Erased closures: the fork job, which lives in its joiner's frame, and the task, which lives on the heap.
 
 use crate::blocks::{self, Blocks};
+use crate::lineage::{Origin, Place};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
@@ -13,7 +14,7 @@ mod models;
 
 const _: () = assert!(
     usize::BITS == 64,
-    "heist packs a slot and a ring index beside a tag into one word and needs 64 bits"
+    "heist packs a slot beside a tag into one word and needs 64 bits"
 );
 
 /// Function of a fork job: takes the closure out, runs it, leaves the outcome in its place. Never unwinds.
@@ -25,7 +26,7 @@ type Run = unsafe fn(NonNull<ForkHeader>);
 /// | word | written by | next |
 /// |---|---|---|
 /// | the function | the owner, at the push | `Running` by the thief |
-/// | `Running` (the thief's slot, where its ring stood) | the thief | `Waiting` by the owner, `Done` by the thief |
+/// | `Running` (the thief's slot) | the thief | `Waiting` by the owner, `Done` by the thief |
 /// | `Waiting` (the owner's slot) | the owner, before it parks | `Running` by the owner, `Done` by the thief |
 /// | `Done` | the thief, by swap | |
 #[repr(C)]
@@ -39,8 +40,8 @@ pub(crate) struct ForkHeader {
 pub(crate) enum ForkState {
     /// Stolen, the thief is about to say so.
     Taken,
-    /// A thief runs it: entries of its ring from `start` upwards are the job's descendants.
-    Running { slot: usize, start: usize },
+    /// The thread of that slot runs it.
+    Running { slot: usize },
     /// The outcome is there.
     Done,
 }
@@ -49,12 +50,9 @@ pub(crate) enum ForkState {
 const TAG: usize = 1 << 63;
 const WAITING: usize = 1 << 62;
 const DONE: *mut () = ptr::without_provenance_mut(usize::MAX);
-const START_BITS: u32 = 16;
 
-const _: () = assert!(crate::ring::CAPACITY < 1 << START_BITS);
-
-fn running(slot: usize, start: usize) -> *mut () {
-    ptr::without_provenance_mut(TAG | slot << START_BITS | start)
+fn running(slot: usize) -> *mut () {
+    ptr::without_provenance_mut(TAG | slot)
 }
 
 fn waiting(slot: usize) -> *mut () {
@@ -71,10 +69,8 @@ impl ForkHeader {
         } else if word.addr() & TAG == 0 {
             ForkState::Taken
         } else {
-            let word = word.addr() & !(TAG | WAITING);
             ForkState::Running {
-                slot: word >> START_BITS,
-                start: word & ((1 << START_BITS) - 1),
+                slot: word.addr() & !(TAG | WAITING),
             }
         }
     }
@@ -94,32 +90,27 @@ impl ForkHeader {
         state: ForkState,
         words: impl FnOnce(*mut ()) -> (*mut (), *mut ()),
     ) -> bool {
-        let ForkState::Running { slot, start } = state else {
+        let ForkState::Running { slot } = state else {
             return false;
         };
-        let (from, to) = words(running(slot, start));
+        let (from, to) = words(running(slot));
         // ORDERING: AcqRel: the thief's swap reads the waiter; a failure acquires the outcome.
         self.word
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
-    /// Whether the job runs just as `state` says. For helpers, with an item of the thief's ring in sight.
-    pub(crate) fn is(&self, state: ForkState) -> bool {
-        self.state() == state
-    }
-
-    /// Thief: runs the job on `slot`, whose ring stands at `start`. Returns the slot that waits and must be woken.
+    /// Thief: runs the job on `slot`. Returns the slot that waits and must be woken.
     ///
     /// # Safety
     /// `job` was stolen from a ring by the caller and has not been run. When this returns, the job may be gone.
-    pub(crate) unsafe fn execute(job: NonNull<Self>, slot: usize, start: usize) -> Option<usize> {
+    pub(crate) unsafe fn execute(job: NonNull<Self>, slot: usize) -> Option<usize> {
         // SAFETY: the owner keeps the job alive until it reads `Done`.
         let header = unsafe { job.as_ref() };
         // ORDERING: Relaxed: the steal has acquired the job.
         let function = header.word.load(Ordering::Relaxed);
         // ORDERING: Relaxed: a helper that reads it goes on to the ring's own Acquire.
-        header.word.store(running(slot, start), Ordering::Relaxed);
+        header.word.store(running(slot), Ordering::Relaxed);
         // SAFETY: an unstarted job's word is a `Run`, written by `ForkJob::new`.
         let run = unsafe { std::mem::transmute::<*mut (), Run>(function) };
         // SAFETY: forwarded: stolen by us, not run before.
@@ -232,23 +223,21 @@ pub(crate) enum Fate {
     Drop,
 }
 
-/// What tasks belong to: the core of a scope. Groups form a tree as scopes nest.
+/// What tasks belong to: the core of a scope.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The group of the task in which this one was made; null at the root, and where a stolen fork hid it.
-    parent: *const Group,
-    /// The slot of the thread that waits for the group's tasks, if it is one that may run them.
-    waiter: Option<usize>,
+    /// The scope's place, on the slot of the thread that waits for its tasks; the root if that thread takes part in no pool.
+    origin: Origin,
 }
 
-// SAFETY: an immutable pointer, followed only by `Task::belongs_to`, which says when it may be.
-unsafe impl Sync for Group {}
-// SAFETY: likewise.
-unsafe impl Send for Group {}
-
 impl Group {
-    pub(crate) fn new(parent: *const Group, waiter: Option<usize>) -> Self {
-        Group { parent, waiter }
+    pub(crate) fn new(origin: Origin) -> Self {
+        Group { origin }
+    }
+
+    /// What the group's tasks descend from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
     }
 }
 
@@ -302,7 +291,7 @@ impl Task {
     /// One block of memory, from `blocks` if the caller owns some. `closure` gets what becomes of the task and must not unwind.
     ///
     /// # Safety
-    /// What `closure` borrows outlives the task, and so do `group` and its parents.
+    /// What `closure` borrows outlives the task, and so does `group`.
     #[inline]
     pub(crate) unsafe fn new<F: FnOnce(Fate) + Send>(
         group: *const Group,
@@ -316,10 +305,18 @@ impl Task {
         Task(block.cast())
     }
 
-    /// The group it belongs to; null: none.
-    pub(crate) fn group(&self) -> *const Group {
+    /// What it descends from; the root if it is detached.
+    pub(crate) fn origin(&self) -> Origin {
         // SAFETY: the block is alive as long as the task.
-        unsafe { self.0.as_ref() }.group
+        let group = unsafe { self.0.as_ref() }.group;
+        // SAFETY: a pending task keeps its scope waiting, and the group with it.
+        unsafe { group.as_ref() }.map_or(Origin::ROOT, Group::origin)
+    }
+
+    /// Whether it is one of this group's own.
+    pub(crate) fn is_of(&self, group: &Group) -> bool {
+        // SAFETY: the block is alive as long as the task.
+        ptr::eq(unsafe { self.0.as_ref() }.group, group)
     }
 
     /// Whether this is what ends it: then its block is built as that function expects. A false no is possible.
@@ -330,21 +327,7 @@ impl Task {
 
     /// The slot of the thread that waits for it and may run it, if any does.
     pub(crate) fn waiter(&self) -> Option<usize> {
-        // SAFETY: a pending task keeps its scope waiting.
-        unsafe { self.group().as_ref() }.and_then(|group| group.waiter)
-    }
-
-    /// Whether the task is `group`'s or one of its descendants'.
-    pub(crate) fn belongs_to(&self, group: *const Group) -> bool {
-        let mut own = self.group();
-        while !own.is_null() {
-            if std::ptr::eq(own, group) {
-                return true;
-            }
-            // SAFETY: a pending task keeps its scope waiting, and that scope's own task its parent's, up to the root.
-            own = unsafe { &*own }.parent;
-        }
-        false
+        self.origin().place().map(Place::slot)
     }
 
     /// Ends the task. Its memory goes to `blocks` if the caller owns some. False: there was nothing left to end.

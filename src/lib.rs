@@ -47,6 +47,8 @@ mod counters;
 
 mod blocks;
 
+mod chunks;
+
 mod barrier;
 
 mod ring;
@@ -54,6 +56,8 @@ mod ring;
 mod sleep;
 
 mod latch;
+
+mod lineage;
 
 mod job;
 

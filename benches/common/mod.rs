@@ -16,6 +16,7 @@ pub mod heap_tree;
 pub mod integrate;
 pub mod maps;
 pub mod naive;
+pub mod naps;
 pub mod queens;
 pub mod spawn_tree;
 pub mod through_heist;

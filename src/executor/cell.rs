@@ -405,7 +405,6 @@ impl TaskRef {
         let ours = self.claim_of(slot.registry());
         if ours {
             slot.counters.executed.add(1);
-            let _group = slot.enter_group(ptr::null());
             self.run(slot, Stake::Kept);
         }
         ours

@@ -242,7 +242,7 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
     } else if let Some(queued) = queued {
-        worker::run_task(slot, queued);
+        worker::run_in_place(slot, queued);
     } else if task.run_queued(slot) {
         bury(slot);
     }

@@ -129,7 +129,7 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::on_fresh_ring(worker::own_slot(), |slot| join_on(&slot.ring, a, b))
+    worker::on_deeper_ring(worker::own_slot(), |slot| join_on(&slot.ring, a, b))
 }
 
 #[inline(always)]
@@ -200,7 +200,7 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::on_fresh_ring(worker::own_slot(), |slot| join_context_on(&slot.ring, a, b))
+    worker::on_deeper_ring(worker::own_slot(), |slot| join_context_on(&slot.ring, a, b))
 }
 
 /// Goes on with `a`'s panic once `b` has ended.

@@ -4,7 +4,6 @@
 
 use super::{current_thread_index, join, scope, yield_now};
 use crate::barrier::{self, Flavour};
-use crate::job::Group;
 use crate::latch::Latch;
 use crate::pool::models::{
     Gate, as_owner, both_flavours, model, outsider, pool, pool_that_cannot_start, small_model,
@@ -286,8 +285,8 @@ mod scopes {
                     let waiter = outsider(1, move || {
                         handle.install(|| {
                             let slot = context::slot().expect("a guest");
-                            let group = Group::new(std::ptr::null(), Some(slot.id));
-                            assert!(worker::find_task(slot, &group).is_none());
+                            let found = worker::find_task(slot, |_| false, |_| true, usize::MAX);
+                            assert!(found.is_none());
                         })
                     });
                     drop(waiter);
@@ -315,6 +314,128 @@ mod scopes {
                 after.open();
             });
             over.pass();
+            drop(pool);
+        });
+    }
+}
+
+/// Threads that wait, and may run what others make later. Nobody else is free to run it, so that each of these programs stands still if the one
+/// who may is not told, or does not find it.
+mod helpers {
+    use super::*;
+
+    both_flavours! {
+        /// The fork that a guest waits for makes another one, and stands still until that has run: the guest must run it, whenever it parks.
+        a_fork_below_a_fork: model, || {
+            let pool = pool_that_cannot_start(2, 1);
+            let gate = Gate::default();
+            let open = gate.clone();
+            as_owner(|| pool.join(
+                || (),
+                || join(|| gate.pass(), || open.open()),
+            ));
+            drop(pool);
+        };
+
+        /// The same, but it opens a scope, whose task it needs.
+        a_scope_below_a_fork: model, || {
+            let pool = pool_that_cannot_start(2, 1);
+            let gate = Gate::default();
+            let open = gate.clone();
+            as_owner(|| pool.join(
+                || (),
+                || scope(|s| {
+                    s.spawn(|_| open.open());
+                    gate.pass();
+                }),
+            ));
+            drop(pool);
+        };
+
+        /// A task of the scope that a guest waits for forks, and stands still until its fork has run.
+        a_fork_below_a_scope: model, || {
+            let pool = pool_that_cannot_start(2, 1);
+            let gate = Gate::default();
+            let open = gate.clone();
+            as_owner(|| pool.scope(|s| {
+                s.spawn(|_| {
+                    join(|| gate.pass(), || open.open());
+                });
+            }));
+            drop(pool);
+        };
+    }
+
+    /// A helper is claimed while what it waits for ends: nobody is left counted as searching, so that the task that comes next is run.
+    #[test]
+    fn a_helper_is_claimed_when_its_wait_is_over() {
+        model(Flavour::Strict, || {
+            let pool = pool_that_cannot_start(2, 1);
+            as_owner(|| pool.join(|| (), || join(|| (), || ())));
+            let gate = Gate::default();
+            let open = gate.clone();
+            pool.spawn(move || open.open());
+            gate.pass();
+            drop(pool);
+        });
+    }
+
+    /// Another guest takes part for as long as it takes to steal one fork, and to run it.
+    fn guest_that_steals(number: usize, pool: &Arc<ThreadPool>) -> thread::JoinHandle<()> {
+        let pool = Arc::clone(pool);
+        outsider(number, move || {
+            pool.install(|| {
+                while !yield_now() {
+                    barrier::light();
+                    thread::yield_now();
+                }
+            });
+        })
+    }
+
+    /// The fork that the first guest waits for was stolen, and its fork again by a third thread, which makes the last one: the
+    /// first guest must find it there, or be woken, though it is not its own thief's.
+    #[test]
+    fn a_fork_two_steals_away() {
+        model(Flavour::Strict, || {
+            loom::stop_exploring();
+            let pool = Arc::new(pool_that_cannot_start(3, 0));
+            let (stolen, again, last) = (Gate::default(), Gate::default(), Gate::default());
+            let begin = [stolen.clone(), again.clone()];
+            let open = last.clone();
+            let helpers: Vec<_> = (0..2).map(|n| guest_that_steals(n, &pool)).collect();
+            let second = Gate::default();
+            let (both, pass) = (second.clone(), second.clone());
+            as_owner(|| {
+                pool.join(
+                    || stolen.pass(),
+                    || {
+                        begin[0].open();
+                        join(
+                            || {
+                                again.pass();
+                                // The one between stands still, too.
+                                pass.pass();
+                            },
+                            || {
+                                begin[1].open();
+                                loom::explore();
+                                join(
+                                    || last.pass(),
+                                    || {
+                                        open.open();
+                                        both.open();
+                                    },
+                                );
+                                loom::stop_exploring();
+                            },
+                        );
+                    },
+                )
+            });
+            for helper in helpers {
+                helper.join().unwrap();
+            }
             drop(pool);
         });
     }

@@ -8,7 +8,8 @@
 //! - **spawn**: count up; push; light fence; if the owner is parked, wake it: it may run what it waits for.
 //! - **end of a task**: count down; the last one wakes the owner if it is parked, and touches the scope no more.
 //! - **wait** (owner): run own tasks from the own deque, above where it stood when the scope began; take them from other
-//!   deques and from the queue; then move `own` into the word and set the parked bit, heavy fence, look for tasks once more, park.
+//!   deques and from the queue, and forks of tasks that run elsewhere; then move `own` into the word and set the parked bit, heavy fence, look
+//!   for tasks once more, park (the last three in `worker::wait`).
 //!
 //! So a scope's owner is parked only while each of its tasks has been begun by somebody (or its spawner is about to wake the owner).
 //! Without the second look a task pushed just before the bit was set could lie unseen, and where every
@@ -16,10 +17,10 @@
 //!
 //! A scope *from outside* has no owner. Its body counts as a task, all are counted in the word, and the last one sets a latch.
 
-use crate::barrier;
 use crate::blocks::Blocks;
 use crate::job::{Fate, Group, Task};
 use crate::latch::Latch;
+use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Injector, Registry, Slot, ThreadPool, context, global};
 use crate::sync::{Arc, AtomicI64, Mutex, OnceLock, Ordering, lock};
@@ -137,8 +138,9 @@ impl ThreadPool {
 
 fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R {
     slot.registry().check_fork();
+    let open = slot.open_scope();
     let scope = Scope {
-        group: Group::new(slot.group(), Some(slot.id)),
+        group: Group::new(open.origin),
         own: CachePadded::new(Cell::new(0)),
         word: CachePadded::new(AtomicI64::new(0)),
         panic: Mutex::new(None),
@@ -149,13 +151,11 @@ fn scope_on<'scope, R>(slot: &Slot, body: impl FnOnce(&Scope<'scope>) -> R) -> R
         base: slot.position(),
         marker: PhantomData,
     };
-    let result = {
-        let _group = slot.enter_group(&scope.group);
-        unwind::catch(|| body(&scope))
-    };
+    let result = unwind::catch(|| body(&scope));
     if !scope.is_done() {
         worker::wait(slot, &scope, true);
     }
+    drop(open);
     end(&scope, result)
 }
 
@@ -164,7 +164,7 @@ fn scope_outside<'scope, R>(registry: &Registry, body: impl FnOnce(&Scope<'scope
     registry.check_fork();
     let latch = Latch::new(1);
     let scope = Scope {
-        group: Group::new(ptr::null(), None),
+        group: Group::new(Origin::ROOT),
         own: CachePadded::new(Cell::new(0)),
         // The body.
         word: CachePadded::new(AtomicI64::new(ONE)),
@@ -389,8 +389,9 @@ impl<'scope> Scope<'scope> {
         let base = slot.position();
         loop {
             let own = (slot.position() > base).then(|| slot.pop_task()).flatten();
-            match own.or_else(|| worker::find_task(slot, &self.group)) {
-                Some(task) if task.belongs_to(&self.group) => worker::run_task(slot, task),
+            let wanted = |task: &Task| task.is_of(&self.group);
+            match own.or_else(|| worker::find_task(slot, wanted, |_| true, usize::MAX)) {
+                Some(task) if wanted(&task) => worker::run_task(slot, task),
                 Some(task) => self.registry().stray(task),
                 None => return,
             }
@@ -475,6 +476,11 @@ impl Awaited for Scope<'_> {
         self.own.get() * ONE + (self.word.load(Ordering::Acquire) & !PARKED) == 0
     }
 
+    fn below(&self) -> Option<Origin> {
+        Some(self.group.origin())
+    }
+
+    /// What this thread has spawned itself.
     fn help(&self, slot: &Slot, _: u32) -> bool {
         let any = worker::waits_any(self.registry());
         let mut helped = false;
@@ -483,7 +489,10 @@ impl Awaited for Scope<'_> {
                 break;
             }
             let Some(task) = slot.pop_task() else { break };
-            if task.belongs_to(&self.group) {
+            if task.is_of(&self.group) {
+                worker::run_in_place(slot, task);
+                helped = true;
+            } else if self.is_ours(&task) {
                 worker::run_task(slot, task);
                 helped = true;
             } else if any {
@@ -494,34 +503,22 @@ impl Awaited for Scope<'_> {
                 self.registry().stray(task);
             }
         }
-        if helped || self.is_done() {
-            return true;
-        }
-        if any {
-            // The wait goes on with whatever there is.
-            return false;
-        }
-        let task = worker::find_task(slot, &self.group);
-        task.map(|task| worker::run_task(slot, task)).is_some()
+        helped || self.is_done()
+    }
+
+    fn find_task(&self, slot: &Slot, _: bool) -> Option<Task> {
+        worker::find_task(slot, |task| self.is_ours(task), |_| true, usize::MAX)
     }
 
     fn announce(&self, slot: &Slot) -> bool {
         let own = self.own.replace(0) * ONE;
-        // ORDERING: AcqRel: a count that comes later reads the bit.
         slot.set_awaits_tasks(true);
+        // ORDERING: AcqRel: a count that comes later reads the bit.
         if self.word.fetch_add(own + PARKED, Ordering::AcqRel) + own == 0 {
             self.withdraw(slot);
             return false;
         }
-        let ordered = barrier::heavy();
-        // One task that lay unseen is enough to stay awake for.
-        let Some(task) = worker::find_task(slot, &self.group) else {
-            return ordered || self.nap(slot);
-        };
-        self.withdraw(slot);
-        worker::run_task(slot, task);
-        slot.helped();
-        false
+        true
     }
 
     fn withdraw(&self, slot: &Slot) {
@@ -531,11 +528,9 @@ impl Awaited for Scope<'_> {
 }
 
 impl Scope<'_> {
-    /// Fences are refused: looks again after a while instead of parking.
-    fn nap(&self, slot: &Slot) -> bool {
-        slot.parker.park_timeout(worker::UNORDERED_NAP);
-        self.withdraw(slot);
-        false
+    /// Whether it is a task of this scope, or descends from one.
+    fn is_ours(&self, task: &Task) -> bool {
+        self.registry().descends(task.origin(), self.group.origin())
     }
 }
 

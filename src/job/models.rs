@@ -7,10 +7,9 @@ use crate::testing::{Place, small_model};
 use loom::thread;
 use std::ptr::NonNull;
 
-/// Slots of the owner and of the thief, and where the thief's ring stands.
+/// Slots of the owner and of the thief.
 const OWNER: usize = 3;
 const THIEF: usize = 5;
-const START: usize = 7;
 
 /// A job that was stolen, and what its closure writes: what the owner must see with the outcome.
 fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
@@ -32,7 +31,7 @@ fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
             let job = job;
             let job = NonNull::new(job.0).unwrap();
             // SAFETY: this is the one thief.
-            let waiter = unsafe { ForkHeader::execute(job, THIEF, START) };
+            let waiter = unsafe { ForkHeader::execute(job, THIEF) };
             if let Some(waiter) = waiter {
                 assert_eq!(waiter, OWNER);
                 parker.unpark();
@@ -57,8 +56,8 @@ fn running(job: &ForkHeader) -> Option<ForkState> {
     loop {
         match job.state() {
             ForkState::Taken => thread::yield_now(),
-            ForkState::Running { slot, start } => {
-                assert_eq!((slot, start), (THIEF, START));
+            ForkState::Running { slot } => {
+                assert_eq!(slot, THIEF);
                 return Some(job.state());
             }
             ForkState::Done => return None,

@@ -4,8 +4,9 @@ use super::queue::{Local, Stealer};
 use super::registry::Registry;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
-use crate::job::{ForkHeader, Group, Task};
-use crate::ring::Ring;
+use crate::job::{ForkHeader, Task};
+use crate::lineage::{Lineage, Origin, Place, Run};
+use crate::ring::{self, Ring};
 use crate::sleep::{Need, Parker};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
@@ -16,7 +17,6 @@ use std::cell::Cell;
 #[cfg(not(loom))]
 use std::cell::Cell as Tracked;
 use std::collections::VecDeque;
-use std::ptr;
 
 /// Which kind of thread a slot is for. It never changes: slots are used again for the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,11 @@ pub(crate) struct Slot {
     mail: Mailbox,
     /// The owner waits for a scope's tasks, parked or about to look for them once more.
     awaits_tasks: AtomicBool,
+    /// The owner is parked in a wait: the word of the place below which it may run what it finds, and [`GUEST`]. 0: it is not, or it has been
+    /// claimed to be woken.
+    helps_below: AtomicU64,
+    /// What runs here, and what that descends from.
+    pub(crate) lineage: CachePadded<Lineage>,
     /// The submitted task that runs here.
     pub(crate) running: Running,
     pub(crate) counters: CachePadded<Counters>,
@@ -72,8 +77,8 @@ struct Owner {
     /// Pushes minus successful pops on the deque: the last entry's position, however many thieves took from the
     /// other end.
     position: Cell<usize>,
-    /// The group of the running task or scope body.
-    group: Cell<*const Group>,
+    /// How many scopes are open on this slot.
+    scopes: Cell<usize>,
     /// Memory of tasks that have ended here, for those that are spawned here.
     blocks: Blocks,
     /// State of the victim picker.
@@ -105,6 +110,8 @@ impl Slot {
             detached: detached.stealer(),
             mail: Mailbox::default(),
             awaits_tasks: AtomicBool::new(false),
+            helps_below: AtomicU64::new(0),
+            lineage: CachePadded::default(),
             running: Running::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
@@ -112,7 +119,7 @@ impl Slot {
                 deque,
                 detached,
                 position: Cell::new(0),
-                group: Cell::new(ptr::null()),
+                scopes: Cell::new(0),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 buried: Cell::new(0),
@@ -214,16 +221,31 @@ impl Slot {
         self.owner.position.get()
     }
 
-    /// Owner: the group of what runs now.
-    pub(crate) fn group(&self) -> *const Group {
-        self.owner.group.get()
+    /// Owner: a run begins that descends from `origin`, until the guard is dropped.
+    #[inline(always)]
+    pub(crate) fn begin(&self, origin: Origin) -> Run<'_> {
+        let run = self.lineage.begin(origin, self.ring.depth());
+        // A helper that parked before was told of what this thread pushed in other runs.
+        // ORDERING: Dekker: {limit, which was answered; this count} here, {count; fence; limit} in a helper that parks.
+        if !origin.is_root() && self.registry().sleep.wants_helpers() {
+            self.ring.request();
+        }
+        run
     }
 
-    /// Owner: enters a group; dropping the guard leaves it.
-    pub(crate) fn enter_group(&self, group: *const Group) -> GroupGuard<'_> {
-        GroupGuard {
+    /// Owner: what descends from the fork at `index`, whose thief has not ended, or from what a deeper ring goes on from.
+    pub(crate) fn origin_of(&self, index: usize) -> Origin {
+        self.lineage.origin(self.lineage.place_of(self.id, index))
+    }
+
+    /// Owner: a scope is opened, until the guard is dropped.
+    pub(crate) fn open_scope(&self) -> OpenScope<'_> {
+        let scopes = self.owner.scopes.get();
+        self.owner.scopes.set(scopes + 1);
+        OpenScope {
             slot: self,
-            outer: self.owner.group.replace(group),
+            // Above all forks, and above the place that a deeper ring goes on from.
+            origin: self.origin_of(ring::CAPACITY + 1 + scopes),
         }
     }
 
@@ -266,6 +288,53 @@ impl Slot {
 
     // ---- anybody ----
 
+    /// The place of the fork at `index` of the ring. See [`crate::lineage`] for when it can be trusted.
+    pub(crate) fn place_at(&self, index: usize) -> Place {
+        self.lineage.place_at(self.id, index)
+    }
+
+    /// What the fork at `index` of the ring descends from, likewise.
+    pub(crate) fn origin_at(&self, index: usize) -> Origin {
+        self.lineage.origin(self.place_at(index))
+    }
+
+    /// What the fork descends from that a thief would get here.
+    pub(crate) fn oldest_fork(&self) -> Option<Origin> {
+        self.ring.oldest().map(|index| self.origin_at(index))
+    }
+
+    /// Owner: parks in a wait, and may run what descends from `origin`.
+    pub(crate) fn offer_help(&self, origin: Origin, guest: bool) {
+        let word = origin.place().map_or(0, Place::word);
+        // ORDERING: Relaxed: a heavy fence follows, against the fence of a publisher.
+        self.helps_below
+            .store(word | if guest { GUEST } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Owner: no longer. False: somebody has claimed it, and counts it awake and searching.
+    pub(crate) fn withdraw_help(&self) -> bool {
+        // ORDERING: Acquire pairs with the Release in `claim_help`: the count is up before it goes down.
+        self.helps_below.swap(0, Ordering::Acquire) != 0
+    }
+
+    /// Whether the owner is parked and may run what descends from `place`: then the word by which to claim it.
+    pub(crate) fn helps(&self, place: Place) -> Option<Helping> {
+        let word = self.helps_below.load(Ordering::Relaxed);
+        (word & !GUEST == place.word()).then_some(Helping(word))
+    }
+
+    /// Claims it. False: it has woken by itself, or somebody else was first.
+    pub(crate) fn claim_help(&self, helping: Helping) -> bool {
+        let claimed = self.helps_below.compare_exchange(
+            helping.0,
+            0,
+            // ORDERING: Release: see `withdraw_help`.
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
+        claimed.is_ok()
+    }
+
     /// Whether a free thread could find a fork or a scope's task here.
     pub(crate) fn has_help(&self) -> bool {
         !self.ring.is_empty() || self.tasks.len() > 0
@@ -286,15 +355,31 @@ impl Slot {
     }
 }
 
-/// See [`Slot::enter_group`].
-pub(crate) struct GroupGuard<'a> {
-    slot: &'a Slot,
-    outer: *const Group,
+/// In [`Slot::helps_below`]: the thread is counted as a guest.
+const GUEST: u64 = 1 << 63;
+
+/// How a thread has offered to help. See [`Slot::helps`].
+#[derive(Clone, Copy)]
+pub(crate) struct Helping(u64);
+
+impl Helping {
+    /// Whether it is counted as a guest.
+    pub(crate) fn is_guest(self) -> bool {
+        self.0 & GUEST != 0
+    }
 }
 
-impl Drop for GroupGuard<'_> {
+/// See [`Slot::open_scope`].
+pub(crate) struct OpenScope<'a> {
+    slot: &'a Slot,
+    /// What the scope's tasks descend from.
+    pub(crate) origin: Origin,
+}
+
+impl Drop for OpenScope<'_> {
     fn drop(&mut self) {
-        self.slot.owner.group.set(self.outer);
+        let scopes = &self.slot.owner.scopes;
+        scopes.set(scopes.get() - 1);
     }
 }
 

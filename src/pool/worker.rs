@@ -3,8 +3,9 @@
 use super::context;
 use super::registry::Registry;
 use super::slot::Slot;
-use crate::job::{Fate, ForkHeader, Group, Task};
-use crate::ring::{Popped, Ring, Steal};
+use crate::job::{Fate, ForkHeader, Task};
+use crate::lineage::Place;
+use crate::ring::Popped;
 use crate::sleep::Need;
 use crate::sync::{MODEL, now};
 #[cfg(not(any(loom, shuttle)))]
@@ -16,13 +17,15 @@ use std::time::Duration;
 mod guest;
 mod park;
 mod spin;
+mod steal;
 mod wait;
 
 pub(crate) use guest::{
-    as_guest, as_part, current_index, home_index, is_pool_thread, on_fresh_ring,
+    as_guest, as_part, current_index, home_index, is_pool_thread, on_deeper_ring, on_fresh_ring,
 };
-pub(crate) use park::UNORDERED_NAP;
 use park::sleep_free;
+pub(crate) use steal::find_task;
+use steal::{steal_any, steal_detached};
 pub(crate) use wait::{
     Awaited, Event, block, own_slot, run_strangers_task, wait, wait_stolen, waits_any, yield_local,
     yield_now,
@@ -37,34 +40,47 @@ const FORCE_ROUND: u32 = if MODEL { 1 } else { 5 };
 
 /// Something to run, already taken.
 enum Work {
-    Fork(NonNull<ForkHeader>),
+    /// A fork, and the place that it was taken from.
+    Fork(NonNull<ForkHeader>, Place),
     Task(Task),
 }
 
 // ---- running ----
 
+#[inline]
 fn run(slot: &Slot, work: Work) {
     match work {
-        Work::Fork(job) => run_fork(slot, job),
+        Work::Fork(job, place) => run_fork(slot, job, place),
         Work::Task(task) => run_task(slot, task),
     }
 }
 
 /// Runs a stolen fork.
-fn run_fork(slot: &Slot, job: NonNull<ForkHeader>) {
+#[inline(never)]
+fn run_fork(slot: &Slot, job: NonNull<ForkHeader>, place: Place) {
     slot.counters.executed.add(1);
-    let _group = slot.enter_group(std::ptr::null());
+    let victim = slot.registry().slot(place.slot());
+    let run = slot.begin(victim.lineage.origin(place));
     // SAFETY: `job` was stolen by this thread and is run here, once.
-    let waiter = unsafe { ForkHeader::execute(job, slot.id, slot.ring.depth()) };
+    let waiter = unsafe { ForkHeader::execute(job, slot.id) };
+    drop(run);
     if let Some(waiter) = waiter {
         slot.registry().wake(waiter);
     }
 }
 
 /// Runs a task taken from a queue.
+#[inline]
 pub(crate) fn run_task(slot: &Slot, task: Task) {
+    let run = slot.begin(task.origin());
+    run_in_place(slot, task);
+    drop(run);
+}
+
+/// Runs a task as a part of what runs already, which waits for it.
+#[inline]
+pub(crate) fn run_in_place(slot: &Slot, task: Task) {
     slot.counters.executed.add(1);
-    let _group = slot.enter_group(task.group());
     task.resolve(Fate::Run, Some(slot.blocks()));
 }
 
@@ -114,7 +130,7 @@ fn next(registry: &Registry, slot: &Slot, searching: &mut bool) -> Option<Work> 
                     .then(|| steal_detached(registry, slot))
                     .flatten()
             } else {
-                next_in_lane(registry, slot).or_else(|| raid_all(registry, slot, 0))
+                next_in_lane(registry, slot).or_else(|| steal_any(registry, slot, 0))
             }
         });
         if let Some(work) = work {
@@ -153,23 +169,6 @@ fn own_work(registry: &Registry, slot: &Slot) -> Option<Work> {
     task.map(Work::Task)
 }
 
-/// What only workers run: from the lanes, or from another worker's deque. Under `Waits::Any` the lanes come last, as rayon has it: what the
-/// pool has begun is ended before anything else is begun.
-fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
-    let others = || {
-        let others = registry.slots().filter(|victim| victim.id != slot.id);
-        let mut stolen = others.filter_map(|victim| victim.detached.steal());
-        stolen.next().inspect(|_| slot.counters.stolen.add(1))
-    };
-    let lane = || registry.lanes.steal_next();
-    let task = if waits_any(registry) {
-        others().or_else(lane)
-    } else {
-        lane().or_else(others)
-    };
-    task.or_else(|| registry.lanes.steal_last()).map(Work::Task)
-}
-
 /// While there are tasks in the lanes a worker looks at what others have only now and then: a look at every ring for each small
 /// task costs more than the task. Not so under `Waits::Any`: see [`steal_detached`].
 const RAID_TURN: u32 = 8;
@@ -188,7 +187,7 @@ fn search(registry: &Registry, slot: &Slot, others: usize) -> Option<Work> {
         if registry.sleep.overcommitted() {
             return None;
         }
-        if let Some(work) = own_work(registry, slot).or_else(|| raid_all(registry, slot, round)) {
+        if let Some(work) = own_work(registry, slot).or_else(|| steal_any(registry, slot, round)) {
             return Some(work);
         }
         if others > 0 && round > FORCE_ROUND {
@@ -227,86 +226,6 @@ fn pause(_: u32) {
     crate::barrier::light();
 }
 
-/// One look at everybody else's work: public forks, then tasks, then what is detached.
-fn raid_all(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
-    let count = registry.num_slots();
-    let first = slot.random() % count;
-    let victims = || {
-        (0..count)
-            .map(|n| registry.slot((first + n) % count))
-            .filter(|victim| victim.id != slot.id)
-    };
-    for victim in victims() {
-        if let Some(job) = raid_ring(slot, victim, 0, &|| true, round) {
-            return Some(Work::Fork(job));
-        }
-    }
-    for victim in victims() {
-        if let Some(task) = victim.tasks.steal() {
-            slot.counters.stolen.add(1);
-            return Some(Work::Task(task));
-        }
-    }
-    let stray = registry.strays.steal().map(Work::Task);
-    stray.or_else(|| steal_detached(registry, slot))
-}
-
-/// Takes a fork at or above `floor` from a victim: what is public, else by asking, else, after some rounds, by force.
-fn raid_ring(
-    slot: &Slot,
-    victim: &Slot,
-    floor: usize,
-    allowed: &dyn Fn() -> bool,
-    round: u32,
-) -> Option<NonNull<ForkHeader>> {
-    let ring: &Ring<ForkHeader> = &victim.ring;
-    let mut found = ring.steal(floor, allowed);
-    if matches!(found, Steal::Empty) && !ring.request() && round >= FORCE_ROUND && !ring.is_empty()
-    {
-        slot.counters.forces.add(1);
-        found = ring.force(floor, allowed);
-    }
-    match found {
-        Steal::Item(item) => {
-            slot.counters.stolen.add(1);
-            Some(item)
-        }
-        Steal::Retry => {
-            slot.counters.conflicts.add(1);
-            None
-        }
-        Steal::Empty => None,
-    }
-}
-
-/// Takes a task of `group` or below from another slot's deque or from the strays; others that it meets become strays,
-/// where their own waiters find them.
-pub(crate) fn find_task(slot: &Slot, group: *const Group) -> Option<Task> {
-    let registry = slot.registry();
-    let first = slot.random() % registry.num_slots();
-    for n in 0..registry.num_slots() {
-        let victim = registry.slot((first + n) % registry.num_slots());
-        if victim.id == slot.id {
-            continue;
-        }
-        while let Some(task) = victim.tasks.steal() {
-            if task.belongs_to(group) {
-                slot.counters.stolen.add(1);
-                return Some(task);
-            }
-            registry.stray(task);
-        }
-    }
-    for _ in 0..registry.strays.len() {
-        let task = registry.strays.steal()?;
-        if task.belongs_to(group) {
-            return Some(task);
-        }
-        registry.stray(task);
-    }
-    None
-}
-
 // ---- attention ----
 
 impl Slot {
@@ -324,7 +243,7 @@ impl Slot {
     pub(crate) fn attend(&self, need: Need) {
         self.counters.attentions.add(1);
         self.ring.attend();
-        self.registry().published(need);
+        self.registry().published(need, self.lineage.innermost());
     }
 }
 

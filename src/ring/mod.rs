@@ -111,8 +111,8 @@ pub(crate) enum Steal<T> {
     Empty,
     /// Lost a race; there may be more.
     Retry,
-    /// The item, now the thief's.
-    Item(NonNull<T>),
+    /// The item, now the thief's, and the place that stays bound to it.
+    Item(NonNull<T>, usize),
 }
 
 /// Asks all owners to look up at their next push, after a change of the sleep word that they must then see.
@@ -325,13 +325,14 @@ impl<T> Ring<T> {
 
     // ---- thieves ----
 
-    /// Takes the oldest public item at or above `floor`, if `allowed` still holds when the item is known to be there.
-    pub(crate) fn steal(&self, floor: usize, allowed: impl Fn() -> bool) -> Steal<T> {
+    /// Takes the oldest public item. `allowed` is asked about its place before it is taken; what that reads meanwhile belongs to this item
+    /// unless the call fails.
+    pub(crate) fn steal(&self, allowed: impl Fn(usize) -> bool) -> Steal<T> {
         // ORDERING: Acquire pairs with the Release of the CAS that published the item.
         let seen = self.ts.load(Ordering::Acquire);
         let ts = Ts::unpack(seen);
         // `bottom` is left alone: reading the line that the owner writes at each push and pop would slow it down.
-        if ts.top < floor || ts.top == ts.split || !allowed() {
+        if ts.top == ts.split || !allowed(ts.top) {
             return Steal::Empty;
         }
         let after = Ts {
@@ -349,12 +350,28 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Whether a free thief could find something here.
+    /// Whether a free thief could find nothing here.
     pub(crate) fn is_empty(&self) -> bool {
-        // ORDERING: a hint, but for a last look, which has fenced: Relaxed would do. Acquire costs little, and Relaxed gives the models
-        // half as many executions again.
+        self.oldest().is_none()
+    }
+
+    /// The place of the item that a thief would get, if there is one.
+    pub(crate) fn oldest(&self) -> Option<usize> {
+        // ORDERING: a hint, but for a last look, which has fenced: Relaxed would do for the ring. Acquire pairs with the Releases that made
+        // the item visible, so that who looks whose it is reads no words from before it was pushed.
         let ts = Ts::unpack(self.ts.load(Ordering::Acquire));
-        ts.top == ts.split && self.owner.bottom.load(Ordering::Acquire) <= ts.split
+        (ts.top < ts.split || self.owner.bottom.load(Ordering::Acquire) > ts.split)
+            .then_some(ts.top)
+    }
+
+    /// The place of the oldest item, if there is any: unlike [`Ring::oldest`] it leaves the owner's line alone.
+    pub(crate) fn top(&self) -> usize {
+        Ts::unpack(self.ts.load(Ordering::Acquire)).top
+    }
+
+    /// Whether somebody has asked the owner to look up, and it has not pushed since.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.bounds.limit.load(Ordering::Relaxed) == 0
     }
 
     /// Asks the owner to look up at its next push. False: it was asked before and has not pushed since.
@@ -367,17 +384,17 @@ impl<T> Ring<T> {
         fresh
     }
 
-    /// Takes the oldest private item at or above `floor` from an owner that does not react.
+    /// Takes the oldest private item from an owner that does not react.
     ///
-    /// `allowed` is asked when the item is pinned: neither popped nor stolen unless this call fails.
-    pub(crate) fn force(&self, floor: usize, allowed: impl Fn() -> bool) -> Steal<T> {
+    /// `allowed` is asked about its place when the item is pinned: neither popped nor stolen unless this call fails.
+    pub(crate) fn force(&self, allowed: impl Fn(usize) -> bool) -> Steal<T> {
         let seen = self.ts.load(Ordering::Acquire);
         let free = Ts::unpack(seen);
         let visible = self.owner.bottom.load(Ordering::Relaxed);
         if free.top < free.split || free.claimed {
             return Steal::Retry;
         }
-        if free.top < floor || visible <= free.split {
+        if visible <= free.split {
             return Steal::Empty;
         }
         let claimed = Ts {
@@ -403,7 +420,7 @@ impl<T> Ring<T> {
         // ORDERING (F3): Acquire pairs with the Release in `push`: the place is filled if the index says so.
         let bottom = self.owner.bottom.load(Ordering::Acquire);
         let pinned = wanted.min(bottom.min(CAPACITY).saturating_sub(free.split));
-        if !ordered || pinned == 0 || !allowed() {
+        if !ordered || pinned == 0 || !allowed(free.top) {
             // The owner may have taken the claim away; then there is nothing to give back. ORDERING: Relaxed: nothing is
             // published, and the owner's release goes on.
             let _ = self.ts.compare_exchange(
@@ -438,6 +455,6 @@ impl<T> Ring<T> {
         // ORDERING: Relaxed, after the CAS: the place is bound until the item's thief is done with it.
         let item = self.places[index].load(Ordering::Relaxed);
         let item = NonNull::new(item).expect("heist: a stolen place held no item");
-        Steal::Item(item)
+        Steal::Item(item, index)
     }
 }

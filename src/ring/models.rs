@@ -91,7 +91,7 @@ impl Bench {
 
     /// Helper: what it got, which must be a descendant.
     fn finish_help(&self, stolen: Steal<Item>) {
-        if let Steal::Item(item) = stolen {
+        if let Steal::Item(item, _) = stolen {
             let descendant = std::ptr::eq(&self.items[0], item.as_ptr());
             assert!(descendant, "an item of another job");
             self.finish(stolen);
@@ -100,7 +100,7 @@ impl Bench {
 
     /// Thief: what it got.
     fn finish(&self, stolen: Steal<Item>) {
-        if let Steal::Item(item) = stolen {
+        if let Steal::Item(item, _) = stolen {
             let n = self
                 .items
                 .iter()
@@ -112,11 +112,11 @@ impl Bench {
     }
 
     fn steal(&self) {
-        self.finish(self.ring.steal(0, || true));
+        self.finish(self.ring.steal(|_| true));
     }
 
     fn force(&self) {
-        self.finish(self.ring.force(0, || true));
+        self.finish(self.ring.force(|_| true));
     }
 
     /// Owner: until a thief is done with item `n`.
@@ -263,11 +263,11 @@ fn two_private_lives(bench: &Bench) {
 }
 
 fn help_to_public(bench: &Bench) {
-    bench.finish_help(bench.ring.steal(0, || bench.is_running()));
+    bench.finish_help(bench.ring.steal(|_| bench.is_running()));
 }
 
 fn help_by_force(bench: &Bench) {
-    bench.finish_help(bench.ring.force(0, || bench.is_running()));
+    bench.finish_help(bench.ring.force(|_| bench.is_running()));
 }
 
 /// One item, private until a thief has it.
@@ -303,7 +303,7 @@ fn steal_then_force(bench: &Bench) {
 
 /// Takes what a forcer has published, if it has.
 fn steal_the_second(bench: &Bench) {
-    bench.finish(bench.ring.steal(1, || true));
+    bench.finish(bench.ring.steal(|index| index >= 1));
 }
 
 /// Private items, the second place filled again after an interrupt. A thief may still count on three.

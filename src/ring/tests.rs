@@ -46,7 +46,7 @@ fn every_item_is_taken_once_beside_thieves_and_forcers() {
     let stop = AtomicBool::new(false);
     let taken = AtomicU64::new(0);
     let take = |found: Steal<Item>| {
-        if let Steal::Item(item) = found {
+        if let Steal::Item(item, _) = found {
             // SAFETY: the owner keeps the item until it is done.
             let item = unsafe { item.as_ref() };
             assert_eq!(item.taken.fetch_add(1, Ordering::Relaxed), 0);
@@ -62,11 +62,11 @@ fn every_item_is_taken_once_beside_thieves_and_forcers() {
                 while !stop.load(Ordering::Relaxed) {
                     turn += 1;
                     match turn % 3 {
-                        0 => take(ring.steal(0, || true)),
+                        0 => take(ring.steal(|_| true)),
                         1 => {
                             ring.request();
                         }
-                        _ => take(ring.force(0, || turn % 7 != 0)),
+                        _ => take(ring.force(|_| turn % 7 != 0)),
                     }
                 }
             });
@@ -80,16 +80,17 @@ fn every_item_is_taken_once_beside_thieves_and_forcers() {
 }
 
 #[test]
-fn a_floor_keeps_older_items() {
+fn what_is_not_allowed_stays() {
     let ring = Ring::<Item>::boxed();
     let items = [item(), item()];
     for item in &items {
         ring.push(std::ptr::from_ref(item).cast_mut());
     }
     ring.attend();
-    assert!(matches!(ring.steal(1, || true), Steal::Empty));
-    assert!(matches!(ring.steal(0, || false), Steal::Empty));
-    assert!(matches!(ring.steal(0, || true), Steal::Item(_)));
+    assert_eq!(ring.oldest(), Some(0));
+    assert!(matches!(ring.steal(|index| index > 0), Steal::Empty));
+    assert!(matches!(ring.steal(|index| index == 0), Steal::Item(_, 0)));
+    assert_eq!(ring.oldest(), Some(1));
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub(crate) struct Counts {
     pub(crate) searching: usize,
     /// Pool threads that a publisher could get: parked free, not started yet, or a spare that may be started.
     pub(crate) available: usize,
+    /// Threads parked in waits that may run some of what others fork. Not a part of the word: see [`Sleep::helpers`](super::Sleep).
+    pub(crate) helpers: usize,
 }
 
 /// What a publisher has published, which decides who may run it.
@@ -36,19 +38,21 @@ pub(crate) const ONE_GUEST: u64 = 1 << (3 * WIDTH);
 pub(crate) const AWAITED: u64 = 1 << 63;
 
 impl Counts {
-    pub(crate) fn unpack(word: u64) -> Self {
+    pub(crate) fn unpack(word: u64, helpers: usize) -> Self {
         let field = |place: u32| (word >> (place * WIDTH) & ((1 << WIDTH) - 1)) as usize;
         Counts {
             workers: field(0),
             searching: field(1),
             available: field(2),
             guests: ((word & !AWAITED) >> (3 * WIDTH)) as usize,
+            helpers,
         }
     }
 
-    /// Whether a publisher should get a thread: nobody searches, one can be had, and there is room for it.
+    /// Whether a publisher should get a thread: nobody searches, one may be available, and there is room for it.
     pub(crate) fn wants(self, need: Need, target: usize) -> bool {
-        self.searching == 0 && self.available > 0 && self.has_room(need, target)
+        let some = self.available > 0 || (need == Need::Help && self.helpers > 0);
+        self.searching == 0 && some && self.has_room(need, target)
     }
 
     /// Whether one more thread may be awake for this.

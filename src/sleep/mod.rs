@@ -27,6 +27,14 @@
 //! is something, recruit (or stay awake oneself). The events: the last searcher parks; a busy thread parks bound; a guest
 //! leaves; a worker steps back; a new thread calls its start hook. The last searcher that *finds* something recruits the next at once.
 //!
+//! # Helpers
+//!
+//! A thread that parks bound may be able to run some of the work that others make later: what descends from what it waits for. It registers
+//! as a *helper*: the count of helpers goes up after the thread has been counted out of the word, and before its heavy fence and its own
+//! last look. Whoever recruits, where free threads are neither parked nor to be started, gets [`Recruit::Helper`], finds a helper that may run
+//! what is there, and claims it: that one is then counted awake *and searching*, like any recruit, so that one helper is on its way at a time.
+//! It passes the search on when it has looked, whatever it has found.
+//!
 //! # Why no wake-up is lost
 //!
 //! Take a publisher and the last event before its work is visible. Either the publisher's read of the word comes after
@@ -54,10 +62,17 @@ pub(crate) const MAX_THREADS: usize = 1 << 12;
 #[derive(Debug)]
 pub(crate) struct Sleep {
     /// On lines of its own: written at each search and by each guest, beside what every spawn reads.
-    word: CachePadded<AtomicU64>,
+    awake: CachePadded<Awake>,
     /// How many threads the pool wants awake.
     target: AtomicUsize,
     idle: Mutex<Idle>,
+}
+
+#[derive(Debug)]
+struct Awake {
+    word: AtomicU64,
+    /// How many threads are registered as helpers: see "Helpers" in the module.
+    helpers: AtomicUsize,
 }
 
 /// Who exactly is to be had. `Counts::available` is the sum of it all.
@@ -95,6 +110,9 @@ pub(crate) enum Recruit {
     StartWorker(usize),
     /// Start a spare; report a failure likewise.
     StartSpare,
+    /// Only helpers and spares are left. Nothing is claimed yet: find a helper and [`Sleep::claim_helper`], or else, where a spare may be
+    /// started, [`Sleep::recruit_spare`].
+    Helper { or_spare: bool },
 }
 
 /// What a worker that wants to park has to do.
@@ -155,7 +173,10 @@ impl Sleep {
     fn with(target: usize, unstarted: Vec<usize>, spares: usize, foreign: bool) -> Self {
         let available = (unstarted.len() + spares) as u64;
         Sleep {
-            word: CachePadded::new(AtomicU64::new(available * ONE_AVAILABLE)),
+            awake: CachePadded::new(Awake {
+                word: AtomicU64::new(available * ONE_AVAILABLE),
+                helpers: AtomicUsize::new(0),
+            }),
             target: AtomicUsize::new(target),
             idle: Mutex::new(Idle {
                 workers: Vec::new(),
@@ -172,7 +193,12 @@ impl Sleep {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts::unpack(self.word.load(Ordering::Relaxed))
+        self.unpack(self.awake.word.load(Ordering::Relaxed))
+    }
+
+    fn unpack(&self, word: u64) -> Counts {
+        // ORDERING: Relaxed: whoever relies on it has fenced, against the heavy fence of a helper that parks.
+        Counts::unpack(word, self.awake.helpers.load(Ordering::Relaxed))
     }
 
     /// How many threads the pool wants awake: its number of workers.
@@ -208,21 +234,41 @@ impl Sleep {
             && idle.waiters.is_empty()
             && (idle.spares.is_empty() || !idle.unstarted.is_empty())
         {
-            return Recruit::None;
+            return if self.counts().helpers > 0 && self.still_wanted(need) {
+                Recruit::Helper { or_spare: false }
+            } else {
+                Recruit::None
+            };
         }
         self.recruit_from(idle, need)
     }
 
-    fn recruit_from(&self, mut idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
+    fn recruit_from(&self, idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
+        let spares_only =
+            idle.workers.is_empty() && idle.waiters.is_empty() && idle.unstarted.is_empty();
+        if spares_only && need == Need::Help && self.counts().helpers > 0 && self.still_wanted(need)
+        {
+            return Recruit::Helper { or_spare: true };
+        }
+        self.recruit_any(idle, need)
+    }
+
+    /// [`Recruit::Helper`] was the answer, and no helper may run what there is.
+    #[cold]
+    pub(crate) fn recruit_spare(&self) -> Recruit {
+        self.recruit_any(lock(&self.idle), Need::Help)
+    }
+
+    fn recruit_any(&self, mut idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
         let change = ONE_WORKER
             .wrapping_add(ONE_SEARCHING)
             .wrapping_sub(ONE_AVAILABLE);
-        let taken = self.word.fetch_update(
+        let taken = self.awake.word.fetch_update(
             // ORDERING: AcqRel: the word is what events and publishers agree by.
             Ordering::AcqRel,
             Ordering::Acquire,
             |word| {
-                Counts::unpack(word)
+                Counts::unpack(word, 0)
                     .wants(need, self.target())
                     .then(|| word.wrapping_add(change))
             },
@@ -296,7 +342,8 @@ impl Sleep {
 
     /// Whether the caller, an awake worker, is one too many.
     pub(crate) fn overcommitted(&self) -> bool {
-        self.counts().overcommitted(self.target())
+        let word = self.awake.word.load(Ordering::Relaxed);
+        Counts::unpack(word, 0).overcommitted(self.target())
     }
 
     /// Whether the pool has become too small for this worker.
@@ -306,7 +353,7 @@ impl Sleep {
 
     /// A worker begins to search. Returns how many others do.
     pub(crate) fn search(&self) -> usize {
-        Counts::unpack(self.add(ONE_SEARCHING, 0)).searching
+        self.unpack(self.add(ONE_SEARCHING, 0)).searching
     }
 
     /// A searcher found something. If it was the last one, it passes the search on.
@@ -318,7 +365,7 @@ impl Sleep {
         if !after.wants(Need::Help, self.target()) {
             return Recruit::None;
         }
-        if after.workers == 1 && after.guests == 0 {
+        if after.workers + after.guests == 1 {
             // ORDERING: pairs with the fence in `published`.
             fence(Ordering::SeqCst);
             return look().map_or(Recruit::None, |need| self.recruit(need));
@@ -335,7 +382,7 @@ impl Sleep {
     /// One fewer searches.
     fn turn_away(&self) -> Counts {
         let before = self.add(0, ONE_SEARCHING);
-        Counts::unpack(before.wrapping_sub(ONE_SEARCHING))
+        self.unpack(before.wrapping_sub(ONE_SEARCHING))
     }
 
     /// A searcher of `slot` found nothing and goes on the idle list.
@@ -368,7 +415,7 @@ impl Sleep {
     /// The caller is on a list, and stops searching.
     fn park_counted(&self) -> Park {
         let before = self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
-        let after = Counts::unpack(
+        let after = self.unpack(
             before
                 .wrapping_add(ONE_AVAILABLE)
                 .wrapping_sub(ONE_WORKER + ONE_SEARCHING),
@@ -523,10 +570,51 @@ impl Sleep {
 
     /// Where there was room before, whoever made it has asked all rings, and nothing is new.
     fn vacated(&self, before: u64, unit: u64) -> bool {
-        let after = Counts::unpack(before.wrapping_sub(unit));
-        let before = Counts::unpack(before);
+        let after = self.unpack(before.wrapping_sub(unit));
+        let before = self.unpack(before);
         let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
         new(Need::Help) || new(Need::Worker)
+    }
+
+    // ---- helpers ----
+
+    /// Whether a run that begins must have its first push looked at: there may be a helper for it, and nobody searches.
+    #[inline]
+    pub(crate) fn wants_helpers(&self) -> bool {
+        self.awake.helpers.load(Ordering::Relaxed) > 0 && self.still_wanted(Need::Help)
+    }
+
+    /// A thread that has parked bound can be woken for what it may run. To be called after [`Sleep::park_bound`], before its last look.
+    pub(crate) fn register_helper(&self) {
+        // ORDERING: Relaxed: the parker's heavy fence follows, against the fence of a publisher.
+        self.awake.helpers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It has woken by itself, or somebody has claimed it.
+    pub(crate) fn unregister_helper(&self) {
+        self.awake.helpers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A helper is to be woken, which parked as a guest or not: counts it awake and searching. False: it is no longer wanted.
+    #[must_use]
+    pub(crate) fn claim_helper(&self, guest: bool) -> bool {
+        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
+        // ORDERING: AcqRel, as in `recruit_any`.
+        let claimed = self
+            .awake
+            .word
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
+                self.unpack(word)
+                    .wants(Need::Help, self.target())
+                    .then(|| word.wrapping_add(unit + ONE_SEARCHING))
+            });
+        claimed.is_ok()
+    }
+
+    /// The claimed helper has woken by itself meanwhile. Others may have relied on it: the caller looks again, as after a search.
+    pub(crate) fn unclaim_helper(&self, guest: bool) {
+        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
+        self.add(0, unit + ONE_SEARCHING);
     }
 
     // ---- who waits for idleness ----
@@ -535,22 +623,23 @@ impl Sleep {
     pub(crate) fn set_awaited(&self, awaited: bool) {
         // ORDERING: AcqRel: of the guest that leaves and the one that begins to wait, the later one sees what the other did before.
         if awaited {
-            self.word.fetch_or(AWAITED, Ordering::AcqRel);
+            self.awake.word.fetch_or(AWAITED, Ordering::AcqRel);
         } else {
-            self.word.fetch_and(!AWAITED, Ordering::AcqRel);
+            self.awake.word.fetch_and(!AWAITED, Ordering::AcqRel);
         }
     }
 
     /// Whether somebody does.
     pub(crate) fn is_awaited(&self) -> bool {
         // ORDERING: Relaxed: the caller has fenced, against the fence of whoever waits.
-        self.word.load(Ordering::Relaxed) & AWAITED != 0
+        self.awake.word.load(Ordering::Relaxed) & AWAITED != 0
     }
 
     /// Every other change of the word. Returns it as it was.
     fn add(&self, plus: u64, minus: u64) -> u64 {
         // ORDERING: AcqRel: who reads the change sees what came before it; the fences of `published` and `heavy` do the rest.
-        self.word
+        self.awake
+            .word
             .fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel)
     }
 }

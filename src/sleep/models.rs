@@ -87,6 +87,7 @@ impl Bench {
                     self.dispatch(self.sleep.recruit_parked(Need::Worker));
                 }
             }
+            Recruit::Helper { .. } => unreachable!("no bench has a helper"),
             Recruit::StartSpare => {
                 let spare = self.spawn(|bench| bench.work(SPARE));
                 self.spares.lock().unwrap().push(spare);
@@ -419,13 +420,13 @@ mod rings {
         }
 
         fn steal(&self) -> bool {
-            let found = match self.ring.steal(0, || true) {
+            let found = match self.ring.steal(|_| true) {
                 Steal::Empty if !self.ring.request() && !self.ring.is_empty() => {
-                    self.ring.force(0, || true)
+                    self.ring.force(|_| true)
                 }
                 found => found,
             };
-            matches!(found, Steal::Item(_))
+            matches!(found, Steal::Item(..))
         }
 
         /// As `Registry::last_look`.

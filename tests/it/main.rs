@@ -3,6 +3,7 @@
 mod admission;
 mod anything;
 mod builder;
+mod busy;
 mod context;
 mod deadlocks;
 mod depth;

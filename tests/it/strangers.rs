@@ -143,6 +143,148 @@ fn waits_of_joins_scopes_and_maps_run_no_stranger() {
     });
 }
 
+/// A random program of joins of all shapes, scopes, maps and handles. Its tasks also go to scopes further out, to which whoever waits between
+/// is a stranger.
+struct Jungle<'a> {
+    pool: &'a ThreadPool,
+    judge: &'a Judge,
+    begun: &'a AtomicUsize,
+}
+
+/// A scope and its own path.
+#[derive(Clone, Copy)]
+struct Outer<'a, 'scope> {
+    scope: &'a heist::Scope<'scope>,
+    path: &'scope [u32],
+}
+
+/// The randomness of a place: a program is the same on every run.
+fn dice(path: &[u32], salt: u32) -> u32 {
+    path.iter()
+        .chain([&salt])
+        .fold(0x9e37_79b9, |hash: u32, step| {
+            (hash.rotate_left(5) ^ step).wrapping_mul(0x2722_0a95)
+        })
+        >> 7
+}
+
+impl<'p> Jungle<'p> {
+    fn enter(&self, path: &[u32]) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        self.judge.enter(path);
+        // Short, long, or asleep for a while: then others wait, and park.
+        match dice(path, 1) % 64 {
+            0 => thread::sleep(std::time::Duration::from_micros(100)),
+            1..8 => drop(work(3_000)),
+            _ => drop(work(30)),
+        }
+    }
+
+    fn grow<'scope>(&'scope self, path: &[u32], outer: Option<Outer<'_, 'scope>>, depth: u32)
+    where
+        'p: 'scope,
+    {
+        self.enter(path);
+        if depth == 0 {
+            return;
+        }
+        if let Some(Outer { scope, path: to }) = outer
+            && dice(path, 2).is_multiple_of(3)
+        {
+            let mut lineage = to.to_vec();
+            lineage.extend([7, dice(path, 3)]);
+            scope.spawn(move |_| self.grow(&lineage, None, 0));
+        }
+        match dice(path, 4) % 5 {
+            0 => waiting(path, || {
+                heist::join(
+                    || self.grow(&child(path, 0), outer, depth - 1),
+                    || self.grow(&child(path, 1), outer, depth - 1),
+                );
+            }),
+            1 => self.chain(path, outer, depth, 6),
+            2 => waiting(path, || {
+                let inner = path.to_vec();
+                heist::scope(|scope| {
+                    for number in 0..3 {
+                        let (lineage, path) = (child(&inner, number), &inner);
+                        scope.spawn(move |scope| {
+                            let outer = Outer { scope, path };
+                            // The closures of this task are for a shorter time than the scope outside.
+                            self.grow(&lineage, Some(outer), depth - 1);
+                        });
+                    }
+                });
+            }),
+            3 => waiting(path, || {
+                self.pool.for_each(0..4_u32, |number| {
+                    self.grow(&child(path, number), None, depth - 1);
+                });
+            }),
+            _ => waiting(path, || {
+                let judge = self.judge.clone();
+                let lineage = child(path, 0);
+                let handle = self.pool.submit(move || {
+                    // On a free thread, or in place of the one who waits for it.
+                    let (a, b) = (child(&lineage, 0), child(&lineage, 1));
+                    judge.enter(&lineage);
+                    waiting(&lineage, || {
+                        heist::join(|| judge.enter(&a), || judge.enter(&b))
+                    });
+                });
+                assert!(handle.join().is_ok());
+            }),
+        }
+    }
+
+    /// `join(one, rest)`, so often.
+    fn chain<'scope>(
+        &'scope self,
+        path: &[u32],
+        outer: Option<Outer<'_, 'scope>>,
+        depth: u32,
+        length: u32,
+    ) where
+        'p: 'scope,
+    {
+        let rest = child(path, 1);
+        waiting(path, || {
+            heist::join(
+                || self.grow(&child(path, 0), outer, depth - 1),
+                || {
+                    self.enter(&rest);
+                    if length > 0 {
+                        self.chain(&rest, outer, depth, length - 1);
+                    }
+                },
+            );
+        });
+    }
+}
+
+#[test]
+fn whatever_begins_on_a_waiting_thread_descends_from_what_it_waits_for() {
+    for threads in [1, 2, 8, 32] {
+        for spares in [0, threads] {
+            watched(move || {
+                let pool = pool_with(|b| b.num_threads(threads).spare_threads(spares));
+                let (judge, begun) = (Judge::default(), AtomicUsize::new(0));
+                for round in 0..6 {
+                    let jungle = Jungle {
+                        pool: &pool,
+                        judge: &judge,
+                        begun: &begun,
+                    };
+                    pool.install(|| jungle.grow(&[round], None, 5));
+                    pool.run(|| jungle.grow(&[round, 0], None, 5));
+                }
+                judge.acquit();
+                assert!(begun.into_inner() > 1_000);
+            });
+        }
+    }
+}
+
 /// Two workers and no stand-in: while one waits for the other, nobody else takes what is queued.
 fn pair() -> ThreadPool {
     pool_with(|builder| builder.num_threads(2).spare_threads(0))

@@ -4,14 +4,15 @@
 //! lie in one piece. What items cost is measured: each thread keeps a [`Pace`], the number of items that took
 //! about [`PIECE`] when it last looked at the clock. A new pace peels pieces off the front, the first of one item, until it knows;
 //! the rest can be stolen meanwhile. Then it halves, and looks at the clock at every eighth piece. A thread that
-//! steals begins a pace of its own: items in another place may cost something else.
+//! steals begins a pace of its own: items in another place may cost something else. It halves the part that it has stolen once before it peels,
+//! so that each steal leaves half of what there was to the next thief: parts that are only peeled go from thief to thief as one.
 
 use super::Source;
 use crate::fork::join;
 use crate::pool::context;
 use crate::ring::Ring;
 use crate::sys;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a piece should take, in [`sys::ticks`]: about 1 us, some 300 forks (measured 2026-11 by the bench `map`).
 const PIECE: u64 = sys::TICKS_PER_MICROSECOND;
@@ -99,7 +100,7 @@ fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &
             }
         };
     }
-    let middle = if pace.is_known() {
+    let middle = if pace.is_known() || pace.is_fresh() {
         len / 2
     } else {
         pace.items().clamp(bounds.min, len / 2)
@@ -121,7 +122,7 @@ fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &
             if pace.is_here() {
                 halve(right, bounds, plan, pace)
             } else {
-                halve(right, bounds, plan, &Pace::new())
+                halve(right, bounds, plan, &Pace::of_stolen())
             }
         },
     );
@@ -173,6 +174,8 @@ struct Pace {
     items: AtomicUsize,
     /// Pieces until the next look at the clock; [`LEARNING`]: the next one.
     turns: AtomicUsize,
+    /// A stolen part that has not been halved yet.
+    fresh: AtomicBool,
 }
 
 /// The pace is not known yet.
@@ -184,6 +187,22 @@ impl Pace {
             home: Self::here(),
             items: AtomicUsize::new(1),
             turns: AtomicUsize::new(LEARNING),
+            fresh: AtomicBool::new(false),
+        }
+    }
+
+    fn of_stolen() -> Self {
+        Pace {
+            fresh: AtomicBool::new(true),
+            ..Self::new()
+        }
+    }
+
+    /// Whether this is the first part of a thief, which asks once.
+    fn is_fresh(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed) && {
+            self.fresh.store(false, Ordering::Relaxed);
+            true
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Registry;
 use crate::counters::Counters;
 use crate::job::{Fate, Task};
+use crate::lineage::Origin;
 use crate::pool::lanes::Priority;
 use crate::pool::slot::{Seat, Slot};
 use crate::pool::worker;
@@ -46,7 +47,7 @@ impl Registry {
     /// After pushes into the lanes.
     pub(super) fn injected(&self) {
         // With its fence, which `run_stranded` and the look at `retired` rely on.
-        self.published(Need::Worker);
+        self.published(Need::Worker, Origin::ROOT);
         self.run_stranded();
         if self.retired.load(Ordering::Relaxed) {
             self.cancel_queued();
@@ -93,9 +94,9 @@ impl Registry {
     /// Its own waiter may have looked for it while it was in nobody's queue: then it looks again.
     pub(crate) fn stray(&self, task: Task) {
         // Before the push: afterwards the task, and its group, may be gone.
-        let waiter = task.waiter();
+        let (waiter, origin) = (task.waiter(), task.origin());
         self.strays.push(task);
-        self.published(Need::Worker);
+        self.published(Need::Worker, origin);
         if let Some(waiter) = waiter {
             self.wake_for_task(waiter);
         }

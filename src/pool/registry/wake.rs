@@ -2,26 +2,38 @@
 
 use super::Registry;
 use crate::job::{Fate, Task};
+use crate::lineage::{self, Origin};
 use crate::pool::context;
-use crate::pool::slot::{Seat, Slot};
+use crate::pool::slot::{Helping, Seat, Slot};
 use crate::pool::threads::{self, PoolThread};
 use crate::sleep::{Need, Recruit};
 use crate::sync::{Ordering, fence, lock};
 use crate::{barrier, ring};
 
 impl Registry {
-    /// After work was made visible: gets a thread for it if that is of use.
+    /// After work was made visible that descends from `origin`: gets a thread for it if that is of use.
     #[inline]
-    pub(crate) fn published(&self, need: Need) {
-        self.dispatch(self.sleep.published(need));
+    pub(crate) fn published(&self, need: Need, origin: Origin) {
+        let recruit = self.sleep.published(need);
+        if recruit != Recruit::None {
+            self.dispatch_to(recruit, || self.helper_above(origin));
+        }
     }
 
-    /// A searcher found something: somebody else searches on, if there is more.
+    /// A searcher has looked, and found something, or may not take what it has not found: somebody else searches on, if there is more.
     pub(crate) fn pass_on(&self) {
-        self.dispatch(self.sleep.found(|| {
+        let recruit = self.sleep.found(|| {
             self.request_all();
             self.look()
-        }));
+        });
+        match recruit {
+            // A helper sees less than the searcher that it follows, so that this one looks for it, as whoever parks last does.
+            Recruit::Helper { .. } if self.visible_helper().is_none() => {
+                self.announce();
+                self.dispatch(recruit);
+            }
+            _ => self.dispatch(recruit),
+        }
     }
 
     /// A searcher has something else to do first: somebody else searches, if there is anything.
@@ -32,8 +44,13 @@ impl Registry {
         }
     }
 
-    /// Wakes or starts the recruit.
+    /// Wakes or starts the recruit, after a look at all work that there is.
     pub(crate) fn dispatch(&self, recruit: Recruit) {
+        self.dispatch_to(recruit, || self.visible_helper());
+    }
+
+    /// Wakes or starts the recruit; a helper if `find` says one.
+    fn dispatch_to<'a>(&'a self, recruit: Recruit, find: impl Fn() -> Option<(&'a Slot, Helping)>) {
         match recruit {
             Recruit::None => {}
             Recruit::Unpark(slot) => self.wake(slot),
@@ -44,7 +61,59 @@ impl Registry {
             Recruit::StartSpare => {
                 let _ = self.start(Seat::Spare);
             }
+            Recruit::Helper { or_spare } => match find() {
+                Some((helper, helping)) => self.rouse(helper, helping),
+                None if or_spare => self.dispatch(self.sleep.recruit_spare()),
+                None => {}
+            },
         }
+    }
+
+    // ---- helpers ----
+
+    /// Wakes a helper, if it is still there and wanted.
+    fn rouse(&self, helper: &Slot, helping: Helping) {
+        if !self.sleep.claim_helper(helping.is_guest()) {
+            return;
+        }
+        if helper.claim_help(helping) {
+            self.sleep.unregister_helper();
+            self.wake(helper.id);
+        } else {
+            self.sleep.unclaim_helper(helping.is_guest());
+            self.fill_vacancy();
+        }
+    }
+
+    /// `origin` and all from which it descends.
+    fn ancestors(&self, origin: Origin) -> impl Iterator<Item = Origin> {
+        lineage::ancestors(origin, |id| Some(&*self.slots.get(id)?.lineage))
+    }
+
+    /// Whether `origin` is `ancestor` or descends from it.
+    pub(crate) fn descends(&self, origin: Origin, ancestor: Origin) -> bool {
+        lineage::descends(origin, ancestor, |id| Some(&*self.slots.get(id)?.lineage))
+    }
+
+    /// A parked thread that may run what descends from `origin`.
+    fn helper_above(&self, origin: Origin) -> Option<(&Slot, Helping)> {
+        self.ancestors(origin).find_map(|origin| {
+            let place = origin.place()?;
+            let slot = self.slots.get(place.slot())?;
+            Some((slot, slot.helps(place)?))
+        })
+    }
+
+    /// A parked thread that may run some of what lies in rings and deques.
+    fn visible_helper(&self) -> Option<(&Slot, Helping)> {
+        self.slots().find_map(|slot| {
+            let fork = || self.helper_above(slot.oldest_fork()?);
+            let task = || {
+                let any = slot.tasks.len() > 0;
+                self.helper_above(any.then(|| slot.lineage.innermost())?)
+            };
+            fork().or_else(task)
+        })
     }
 
     /// Wakes the thread of a slot, whatever it sleeps for.
@@ -207,13 +276,19 @@ impl Registry {
     /// This is the middle of the sleep protocol: the word was changed just before. `Err`: the kernel no longer orders
     /// anything; sleep with a time limit only.
     pub(crate) fn last_look(&self) -> Result<Option<Need>, Unordered> {
-        self.request_all();
-        self.count(|counters| &counters.barriers, 1);
-        let ordered = barrier::heavy();
+        let ordered = self.announce();
         match self.look() {
             None if !ordered => Err(Unordered),
             seen => Ok(seen),
         }
+    }
+
+    /// Asks every ring's owner to look for sleepers at its next push; what was pushed before is visible from now on. False: the kernel no
+    /// longer orders anything.
+    pub(crate) fn announce(&self) -> bool {
+        self.request_all();
+        self.count(|counters| &counters.barriers, 1);
+        barrier::heavy()
     }
 
     pub(super) fn request_all(&self) {
@@ -234,14 +309,19 @@ impl Registry {
     pub(crate) fn fill_quiet_vacancy(&self) {
         // ORDERING: pairs with the fence in `published`.
         fence(Ordering::SeqCst);
-        if let Some(need) = self.look() {
-            self.dispatch(self.sleep.recruit(need));
-        }
+        self.fill_seen_vacancy();
     }
 
     /// Whether there is something that only a worker will run.
     pub(super) fn has_detached(&self) -> bool {
         !self.lanes.is_empty() || self.slots().any(|slot| slot.detached.len() > 0)
+    }
+
+    /// Room was made, and what there is to do is visible: finds a thread for it.
+    pub(crate) fn fill_seen_vacancy(&self) {
+        if let Some(need) = self.look() {
+            self.dispatch(self.sleep.recruit(need));
+        }
     }
 
     /// Room was made and nobody searches: finds a thread for what there is to do. Returns whether its heavy fence was in force.

@@ -3,6 +3,7 @@
 use crate::pool::context;
 use crate::pool::registry::Registry;
 use crate::pool::slot::{Seat, Slot};
+use crate::ring::CAPACITY;
 
 /// Runs `f` on this thread as a part of the pool: from the slot that it has there, or from a guest's.
 #[inline]
@@ -21,8 +22,17 @@ pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(&Slot) -> R) -> R 
     f(guest.slot)
 }
 
-/// Runs `f` from another slot of the same pool: for joins deeper than a ring, and for strangers, whose forks must be out of reach
-/// of those who help with what lies below.
+/// Runs `f` from another slot of the same pool, as a part of what runs on this one: for joins deeper than a ring.
+#[cold]
+pub(crate) fn on_deeper_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
+    let origin = slot.origin_of(CAPACITY);
+    on_fresh_ring(slot, |fresh| {
+        let _run = fresh.begin(origin);
+        f(fresh)
+    })
+}
+
+/// Runs `f` from another slot of the same pool: for unrelated work, which descends from nothing that runs on this one.
 #[cold]
 pub(crate) fn on_fresh_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
     let registry = slot.registry();

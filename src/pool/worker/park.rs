@@ -1,7 +1,9 @@
 //! How a thread parks: free, or in the middle of a wait.
 
-use super::wait::find_any;
-use super::{Work, as_guest, on_fresh_ring};
+use super::steal::sees_fork_below;
+use super::wait::{Awaited, find_any, has_mail, take_below};
+use super::{FORCE_ROUND, Work, as_guest, on_fresh_ring};
+use crate::lineage::Origin;
 use crate::pool::context;
 use crate::pool::registry::{Registry, Unordered};
 use crate::pool::slot::{Seat, Slot};
@@ -10,7 +12,7 @@ use crate::sync::MODEL;
 use std::time::{Duration, Instant};
 
 /// How long a thread sleeps at most where fences are refused.
-pub(crate) const UNORDERED_NAP: Duration = Duration::from_millis(1);
+const UNORDERED_NAP: Duration = Duration::from_millis(1);
 
 /// Searches end here: on the idle list until recruited, or out.
 #[must_use]
@@ -135,16 +137,34 @@ pub(super) fn park_open(
     work
 }
 
-/// Sleeps until a token comes, leaving a vacancy.
+/// Sleeps until a token comes, leaving a vacancy. `below`: it may be woken for what descends from that; returns what it then found.
 pub(super) fn park_bound(
     registry: &Registry,
     slot: &Slot,
-    ready: &dyn Fn() -> bool,
+    awaited: &impl Awaited,
+    below: Option<Origin>,
     deadline: Option<Instant>,
-) {
+) -> Option<Work> {
+    let ready = || awaited.is_done() || has_mail();
     let guest = slot.role() == Seat::Guest;
     let elsewhere = forward_mail(slot);
-    let mut ordered = !registry.sleep.park_bound(guest) || registry.fill_vacancy();
+    let vacated = registry.sleep.park_bound(guest);
+    if let Some(below) = below {
+        slot.offer_help(below, guest);
+        registry.sleep.register_helper();
+    }
+    let (mut ordered, mut seen, mut work) = (true, false, None);
+    if vacated || below.is_some() {
+        ordered = registry.announce();
+    }
+    if let Some(below) = below {
+        work = take_below(slot, awaited, below, FORCE_ROUND, true);
+        // Somebody else may be about to take it, or not: then it must be tried again.
+        seen = work.is_none() && sees_fork_below(slot, below);
+    }
+    if vacated && !seen && work.is_none() {
+        registry.fill_seen_vacancy();
+    }
     // A worker that waits in another pool leaves a vacancy in its own.
     let abroad = elsewhere.map(Slot::registry);
     let abroad = abroad.filter(|home| !std::ptr::eq(*home, registry));
@@ -152,7 +172,7 @@ pub(super) fn park_bound(
         ordered &= !home.sleep.park_bound(false) || home.fill_vacancy();
     }
     slot.counters.parks.add(1);
-    if !ready() {
+    if !seen && work.is_none() && !ready() {
         sleep(slot, ordered, deadline);
     }
     if let Some(home) = elsewhere {
@@ -161,5 +181,17 @@ pub(super) fn park_bound(
     if let Some(home) = abroad {
         home.sleep.resume_bound(false);
     }
+    if below.is_some() && !slot.withdraw_help() {
+        // Somebody has counted us awake and searching.
+        if work.is_none() && !ready() {
+            work = below.and_then(|below| take_below(slot, awaited, below, 0, true));
+        }
+        registry.pass_on();
+        return work;
+    }
+    if below.is_some() {
+        registry.sleep.unregister_helper();
+    }
     registry.sleep.resume_bound(guest);
+    work
 }

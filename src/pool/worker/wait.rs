@@ -2,9 +2,11 @@
 
 use super::park::{park_bound, park_open};
 use super::spin::Spin;
-use super::{Work, on_fresh_ring, raid_all, raid_ring, run, run_fork, run_task};
+use super::steal::{find_task, steal_any, steal_below_from, steal_fork_below};
+use super::{Work, on_fresh_ring, run, run_task};
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
+use crate::lineage::Origin;
 use crate::pool::context;
 use crate::pool::registry::Registry;
 use crate::pool::slot::{Seat, Slot};
@@ -19,8 +21,20 @@ pub(crate) trait Awaited {
     /// It has come.
     fn is_done(&self) -> bool;
 
-    /// Runs something that the wait may run: what it waits for and that's descendants.
-    fn help(&self, slot: &Slot, round: u32) -> bool;
+    /// What the wait may run besides, wherever it lies: what descends from here. `None`: nothing.
+    fn below(&self) -> Option<Origin> {
+        None
+    }
+
+    /// Runs something that the wait may run and that is near at hand.
+    fn help(&self, _: &Slot, _: u32) -> bool {
+        false
+    }
+
+    /// Takes a task that the wait may run. `thorough`: if there is one that nobody else may come for, it is found.
+    fn find_task(&self, _: &Slot, _thorough: bool) -> Option<Task> {
+        None
+    }
 
     /// Before parking: from now on, whoever completes it wakes `slot`. False: look again instead.
     fn announce(&self, slot: &Slot) -> bool;
@@ -42,6 +56,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
     let registry = slot.registry();
     // What it ran besides could take longer than the time it has.
     let any = waits_any(registry) && deadline.is_none();
+    let below = awaited.below().filter(|_| help);
     let base = slot.position();
     let mut spin = Spin::new(help);
     let mut has_helped = false;
@@ -51,7 +66,9 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
             (help && awaited.help(slot, spin.round))
                 || run_pending(registry, slot, base, spin.round)
         } else {
-            answer_mail() || (help && awaited.help(slot, spin.round))
+            answer_mail()
+                || (help && awaited.help(slot, spin.round))
+                || below.is_some_and(|below| help_below(slot, awaited, below, spin.round))
         };
         if helped {
             spin.restart();
@@ -69,17 +86,21 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
             continue;
         }
         if awaited.announce(slot) {
-            let ready = || awaited.is_done() || has_mail();
-            let work = if any && slot.role() != Seat::Guest {
+            let open = any && slot.role() != Seat::Guest;
+            let work = if open {
+                let ready = || awaited.is_done() || has_mail();
                 park_open(registry, slot, &ready, deadline)
             } else {
-                park_bound(registry, slot, &ready, deadline);
-                None
+                park_bound(registry, slot, awaited, below, deadline)
             };
             awaited.withdraw(slot);
             spin.restart();
             if let Some(work) = work {
-                run_stranger(slot, work);
+                if open {
+                    run_stranger(slot, work);
+                } else {
+                    run(slot, work);
+                }
                 has_helped = true;
             }
         } else {
@@ -93,8 +114,27 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
     true
 }
 
+/// Runs something that descends from `below`, from anywhere.
+fn help_below(slot: &Slot, awaited: &impl Awaited, below: Origin, round: u32) -> bool {
+    take_below(slot, awaited, below, round, false)
+        .map(|work| run(slot, work))
+        .is_some()
+}
+
+/// Takes something that descends from `below`, from anywhere. `thorough`: see [`Awaited::find_task`].
+pub(super) fn take_below(
+    slot: &Slot,
+    awaited: &impl Awaited,
+    below: Origin,
+    round: u32,
+    thorough: bool,
+) -> Option<Work> {
+    steal_fork_below(slot, below, round)
+        .or_else(|| awaited.find_task(slot, thorough).map(Work::Task))
+}
+
 /// Letters are for the worker, from wherever it acts at the moment.
-fn has_mail() -> bool {
+pub(super) fn has_mail() -> bool {
     context::home().is_some_and(|home| !home.mail().is_empty())
 }
 
@@ -138,7 +178,7 @@ fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
 pub(super) fn find_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
     oldest_task(slot)
         .map(Work::Task)
-        .or_else(|| raid_all(registry, slot, round))
+        .or_else(|| steal_any(registry, slot, round))
 }
 
 /// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
@@ -165,23 +205,42 @@ pub(crate) fn run_strangers_task(slot: &Slot, task: Task) {
 /// A stolen fork, as its owner waits for it.
 struct StolenFork<'a> {
     job: &'a ForkHeader,
+    /// Its place.
+    origin: Origin,
     /// What the thief said when we announced ourselves.
     seen: std::cell::Cell<ForkState>,
 }
+
+/// How many strays a wait for a fork looks at in one of its rounds. Each that it may not run goes back to the end of their queue.
+const STRAYS: usize = 2;
 
 impl Awaited for StolenFork<'_> {
     fn is_done(&self) -> bool {
         self.job.state() == ForkState::Done
     }
 
+    fn below(&self) -> Option<Origin> {
+        Some(self.origin)
+    }
+
+    /// From the thief, which most likely has something.
     fn help(&self, slot: &Slot, round: u32) -> bool {
-        let state = self.job.state();
-        let ForkState::Running { slot: thief, start } = state else {
+        let ForkState::Running { slot: thief } = self.job.state() else {
             return false;
         };
         let thief = slot.registry().slot(thief);
-        let stolen = raid_ring(slot, thief, start, &|| self.job.is(state), round);
-        stolen.map(|job| run_fork(slot, job)).is_some()
+        steal_below_from(slot, thief, self.origin, round)
+            .map(|work| run(slot, work))
+            .is_some()
+    }
+
+    fn find_task(&self, slot: &Slot, thorough: bool) -> Option<Task> {
+        let registry = slot.registry();
+        // Most tasks that lie where no descendant runs are none: to take them away would help nobody. Their scope's owner finds them.
+        let likely = |victim: &Slot| registry.descends(victim.lineage.innermost(), self.origin);
+        let strays = if thorough { usize::MAX } else { STRAYS };
+        let wanted = |task: &Task| registry.descends(task.origin(), self.origin);
+        find_task(slot, wanted, likely, strays)
     }
 
     fn announce(&self, slot: &Slot) -> bool {
@@ -222,10 +281,6 @@ impl Event for Latch {
 impl<E: Event> Awaited for E {
     fn is_done(&self) -> bool {
         self.is_set()
-    }
-
-    fn help(&self, _: &Slot, _: u32) -> bool {
-        false
     }
 
     fn announce(&self, slot: &Slot) -> bool {
@@ -280,8 +335,12 @@ pub(crate) fn own_slot<'a>() -> &'a Slot {
 #[inline(never)]
 pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
     let slot = own_slot();
-    let seen = std::cell::Cell::new(ForkState::Taken);
-    wait(slot, &StolenFork { job, seen }, !unwind::panicking());
+    let fork = StolenFork {
+        job,
+        origin: slot.origin_of(index),
+        seen: std::cell::Cell::new(ForkState::Taken),
+    };
+    wait(slot, &fork, !unwind::panicking());
     slot.ring.reset(index);
 }
 
@@ -329,16 +388,16 @@ fn run_newest(slot: &Slot) -> bool {
 
 /// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
 fn run_own_fork(slot: &Slot) -> bool {
-    let mut stolen = slot.ring.steal(0, || true);
+    let mut stolen = slot.ring.steal(|_| true);
     if matches!(stolen, Steal::Empty) && !slot.ring.is_empty() {
         // Makes some of them public. As after any answered request, somebody may sleep who wants to know.
         slot.attend(Need::Help);
-        stolen = slot.ring.steal(0, || true);
+        stolen = slot.ring.steal(|_| true);
     }
-    let Steal::Item(job) = stolen else {
+    let Steal::Item(job, index) = stolen else {
         return false;
     };
     slot.counters.stolen.add(1);
-    run_stranger(slot, Work::Fork(job));
+    run_stranger(slot, Work::Fork(job, slot.place_at(index)));
     true
 }

@@ -1,5 +1,6 @@
 //! The timed rows, one file a theme. A row's name is what is run, a slash, and the number of threads.
 
+mod busy;
 mod coarse;
 mod entry;
 mod join;
@@ -27,6 +28,7 @@ pub fn run_all(bench: &mut Bench) {
     entry::run(bench);
     submit::run(bench);
     stream::run(bench);
+    busy::run(bench);
 }
 
 /// Times `work`. What it returns is dropped after the clock is read.

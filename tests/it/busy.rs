@@ -1,0 +1,265 @@
+//! Every thread is busy while there is work that it may run, however the work is divided.
+//!
+//! The leaves sleep: each occupies a thread and no core. The margins are coarse; `benches/versus` measures the same with finer ones.
+
+use crate::support::{pool_with, spin_until, watched};
+use heist::ThreadPool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const THREADS: usize = 8;
+const LEAVES: usize = 10 * THREADS;
+const NAP: Duration = Duration::from_millis(10);
+
+/// A leaf. Counts itself.
+fn nap(leaves: &AtomicUsize) {
+    thread::sleep(NAP);
+    leaves.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Fails if fewer than three quarters of the threads are busy on average, in the best of some runs. `run` returns how long its leaves
+/// took.
+#[track_caller]
+fn assert_busy(spares: usize, run: fn(&ThreadPool, &AtomicUsize) -> Duration) {
+    let busy = watched(move || {
+        let pool = pool_with(|b| b.num_threads(THREADS).spare_threads(spares));
+        let work = NAP * LEAVES as u32;
+        let one = || {
+            let leaves = AtomicUsize::new(0);
+            let took = run(&pool, &leaves);
+            assert_eq!(leaves.into_inner(), LEAVES);
+            work.as_secs_f64() / took.as_secs_f64()
+        };
+        let mut best = 0.0_f64;
+        for _ in 0..8 {
+            best = best.max(one());
+            if best > 0.9 * THREADS as f64 {
+                break;
+            }
+        }
+        best
+    });
+    assert!(
+        busy > 0.75 * THREADS as f64,
+        "{busy:.1} of {THREADS} threads were busy"
+    );
+}
+
+fn timed(run: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    run();
+    start.elapsed()
+}
+
+/// The leaves by joins. `left`: how many of so many go to the left.
+fn divide(leaves: &AtomicUsize, count: usize, left: &(impl Fn(usize) -> usize + Sync)) {
+    if count == 1 {
+        return nap(leaves);
+    }
+    let first = left(count);
+    heist::join(
+        || divide(leaves, first, left),
+        || divide(leaves, count - first, left),
+    );
+}
+
+macro_rules! by_joins {
+    ($($name:ident: $left:expr;)*) => { $(
+        #[test]
+        fn $name() {
+            assert_busy(THREADS, |pool, leaves| {
+                timed(|| pool.install(|| divide(leaves, LEAVES, &$left)))
+            });
+        }
+    )* };
+}
+
+by_joins! {
+    a_join_of_one_and_the_rest: |_| 1;
+    a_join_of_the_rest_and_one: |count| count - 1;
+    a_join_of_halves: |count| count / 2;
+    a_join_of_golden_sections: |count| (count * 5 / 8).max(1);
+    a_join_of_parts_cut_anywhere: |count| 1 + (count * 7_919) % (count - 1);
+}
+
+#[test]
+fn a_map() {
+    assert_busy(THREADS, |pool, leaves| {
+        timed(|| drop(pool.map(0..LEAVES, |_| nap(leaves))))
+    });
+}
+
+#[test]
+fn a_map_with_states() {
+    assert_busy(THREADS, |pool, leaves| {
+        timed(|| drop(pool.map_init(0..LEAVES, || (), |(), _| nap(leaves))))
+    });
+}
+
+#[test]
+fn a_map_that_can_fail() {
+    assert_busy(THREADS, |pool, leaves| {
+        timed(|| {
+            let slept = pool.try_map(0..LEAVES, |_| {
+                nap(leaves);
+                Ok::<_, ()>(())
+            });
+            assert!(slept.is_ok());
+        })
+    });
+}
+
+#[test]
+fn a_search_that_finds_nothing() {
+    assert_busy(THREADS, |pool, leaves| {
+        timed(|| {
+            let found = pool.find_any(0..LEAVES, |_| {
+                nap(leaves);
+                false
+            });
+            assert_eq!(found, None);
+        })
+    });
+}
+
+#[test]
+fn maps_in_joins_in_scopes() {
+    assert_busy(THREADS, |pool, leaves| {
+        timed(|| {
+            pool.scope(|s| {
+                for _ in 0..4 {
+                    s.spawn(|_| {
+                        let quarter = LEAVES / 4;
+                        heist::join(
+                            || pool.for_each(0..quarter / 5, |_| nap(leaves)),
+                            || pool.for_each(0..quarter * 4 / 5, |_| nap(leaves)),
+                        );
+                    });
+                }
+            });
+        })
+    });
+}
+
+/// Has so many further threads wait, each for the next, and the last one do `work`. Returns how long that took.
+fn gather(more: usize, work: &(impl Fn() + Sync)) -> Duration {
+    if more == 0 {
+        return timed(work);
+    }
+    let (begin, begun) = mpsc::channel::<()>();
+    let (_, took) = heist::join(
+        move || begun.recv().is_ok(),
+        move || {
+            drop(begin);
+            gather(more - 1, work)
+        },
+    );
+    took
+}
+
+#[test]
+fn the_last_of_waiting_threads_forks() {
+    assert_busy(0, |pool, leaves| {
+        pool.install(|| gather(THREADS - 1, &|| divide(leaves, LEAVES, &|count| count / 2)))
+    });
+}
+
+#[test]
+fn the_last_of_waiting_threads_runs_a_chain() {
+    assert_busy(0, |pool, leaves| {
+        pool.install(|| gather(THREADS - 1, &|| divide(leaves, LEAVES, &|_| 1)))
+    });
+}
+
+#[test]
+fn the_last_of_waiting_threads_opens_a_scope() {
+    assert_busy(0, |pool, leaves| {
+        pool.install(|| {
+            gather(THREADS - 1, &|| {
+                heist::scope(|s| {
+                    for _ in 0..LEAVES {
+                        s.spawn(|_| nap(leaves));
+                    }
+                });
+            })
+        })
+    });
+}
+
+/// Threads that wait for scopes, not for forks.
+#[test]
+fn the_last_of_threads_that_wait_for_scopes_forks() {
+    fn gather(more: usize, work: &(impl Fn() + Sync)) {
+        if more == 0 {
+            return work();
+        }
+        let (begin, begun) = mpsc::channel::<()>();
+        heist::scope(|s| {
+            s.spawn(move |_| {
+                drop(begin);
+                gather(more - 1, work);
+            });
+            // Another thread has taken it.
+            assert!(begun.recv().is_err());
+        });
+    }
+    assert_busy(0, |pool, leaves| {
+        let took = std::sync::Mutex::new(Duration::ZERO);
+        pool.install(|| {
+            gather(THREADS - 1, &|| {
+                *took.lock().unwrap() = timed(|| divide(leaves, LEAVES, &|count| count / 2));
+            })
+        });
+        took.into_inner().unwrap()
+    });
+}
+
+/// A worker answers the request that a waiting thread leaves when it parks, in a task of nobody's. Then it begins a fork of which that thread may
+/// run a part, and stands still: the thread must hear of it.
+#[test]
+fn a_thread_that_has_parked_hears_of_forks_of_later_runs() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(3).spare_threads(0));
+        for _ in 0..20 {
+            let (stolen, is_stolen) = mpsc::channel::<()>();
+            let (last, is_last) = mpsc::channel::<()>();
+            let (also_last, is_also_last) = mpsc::channel::<()>();
+            let answered = Arc::<AtomicBool>::default();
+            let outer = &pool;
+            pool.join(
+                move || is_stolen.recv().is_err(),
+                move || {
+                    drop(stolen);
+                    // The first thread has nothing to run, and parks.
+                    let parked = outer.stats().parks;
+                    let start = Instant::now();
+                    while outer.stats().parks == parked && start.elapsed() < NAP {
+                        thread::yield_now();
+                    }
+                    let (push, done) = mpsc::channel::<()>();
+                    let answer = Arc::clone(&answered);
+                    outer.spawn(move || {
+                        heist::join(|| (), || ());
+                        answer.store(true, Ordering::Release);
+                        let _ = done.recv();
+                    });
+                    spin_until(|| answered.load(Ordering::Acquire));
+                    heist::join(
+                        move || {
+                            drop(push);
+                            is_last.recv().is_err()
+                        },
+                        move || {
+                            heist::join(
+                                move || is_also_last.recv().is_err(),
+                                move || drop((last, also_last)),
+                            );
+                        },
+                    );
+                },
+            );
+        }
+    });
+}
