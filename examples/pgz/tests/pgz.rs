@@ -11,8 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use rand::rngs::StdRng;
-use rand::{Rng, RngCore, SeedableRng};
+use fastrand::Rng;
 use tempfile::TempDir;
 
 /// Smaller than the default, so that little input makes many blocks.
@@ -118,30 +117,24 @@ fn zeros(directory: &TempDir, name: &str, bytes: u64) -> PathBuf {
 
 fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
-    StdRng::seed_from_u64(bytes as u64).fill_bytes(&mut noise);
+    Rng::with_seed(bytes as u64).fill(&mut noise);
     noise
 }
 
 /// Words, some more frequent than others.
 fn text(bytes: usize) -> Vec<u8> {
-    let mut random = StdRng::seed_from_u64(1);
+    let mut random = Rng::with_seed(1);
     let words: Vec<String> = (0..5000)
         .map(|_| {
-            let length = random.random_range(2..10);
-            (0..length)
-                .map(|_| random.random_range('a'..='z'))
-                .collect()
+            let length = random.usize(2..10);
+            (0..length).map(|_| random.lowercase()).collect()
         })
         .collect();
     let mut text = Vec::with_capacity(bytes + 16);
     while text.len() < bytes {
-        let most = random.random_range(1..=words.len());
-        text.extend(words[random.random_range(0..most)].bytes());
-        text.push(if random.random_ratio(1, 12) {
-            b'\n'
-        } else {
-            b' '
-        });
+        let most = random.usize(1..=words.len());
+        text.extend(words[random.usize(0..most)].bytes());
+        text.push(if random.u8(0..12) == 0 { b'\n' } else { b' ' });
     }
     text.truncate(bytes);
     text
