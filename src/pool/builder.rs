@@ -345,7 +345,7 @@ pub(super) fn automatic_size() -> Result<usize, BuildError> {
 
 /// How many processors the affinity and the cgroup's quota leave to this process.
 pub(super) fn processors() -> usize {
-    num_cpus::get().clamp(1, MAX_THREADS)
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
 }
 
 static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
