@@ -278,6 +278,57 @@ fn several_files_are_done_though_some_fail() {
     assert_eq!(fs::read(directory.path().join("n12")).unwrap().len(), 12);
 }
 
+/// What it says on stderr without `-q`.
+#[track_caller]
+fn says(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    let mut command = Command::new(program());
+    let output = command.args(args).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn it_says_how_large_a_file_was_and_is() {
+    let directory = directory();
+    let plain = file(&directory, "plain", vec![b'x'; 100_000]);
+    let packed = directory.path().join("plain.gz");
+    let said = says([OsStr::new("-k"), plain.as_os_str()]);
+    let size = fs::metadata(&packed).unwrap().len();
+    let percent = format!("{:.1} %", size as f64 / 1000.0);
+    let expected = format!("97.66 KiB to {size} B, compressed to {percent}\n");
+    assert_eq!(said, format!("{}: {expected}", plain.display()));
+
+    let back = format!("{size} B to 97.66 KiB, compressed to {percent}\n");
+    for flag in ["-dc", "-t"] {
+        let said = says([OsStr::new(flag), packed.as_os_str()]);
+        assert_eq!(said, format!("{}: {back}", packed.display()));
+    }
+    let said = says([OsStr::new("-c"), plain.as_os_str(), plain.as_os_str()]);
+    assert_eq!(said.lines().count(), 3);
+    assert!(said.contains("\n2 files: 195.31 KiB to "), "{said}");
+}
+
+#[test]
+fn an_empty_file_has_no_ratio() {
+    let directory = directory();
+    let empty = file(&directory, "empty", "");
+    let said = says([OsStr::new("-c"), empty.as_os_str()]);
+    assert!(said.ends_with(": 0 B to 26 B\n"), "{said}");
+}
+
+#[test]
+fn statistics_are_shown_if_asked_for_and_all_went_well() {
+    let directory = directory();
+    let path = file(&directory, "file", "content");
+    let has_counters = |said: &str| said.contains("steals");
+    assert!(!has_counters(&says([OsStr::new("-c"), path.as_os_str()])));
+    let said = says([OsStr::new("-c"), OsStr::new("--stats"), path.as_os_str()]);
+    assert!(has_counters(&said), "{said}");
+    let missing = directory.path().join("missing");
+    let said = fails(pgz(["--stats"]).args([&path, &missing]));
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 #[test]
 fn standard_output_holds_the_files_in_the_order_given() {
     let directory = directory();
