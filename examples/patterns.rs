@@ -1,4 +1,4 @@
-//! The five ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [PATH...]`
+//! The five ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [--search TEXT] [PATH...]`
 //!
 //! 1. map and iterate: the words of each file, in order
 //! 2. submit and forget: a copy of all files' sizes goes to a temporary file, and nobody waits for it
@@ -7,6 +7,7 @@
 //! 5. the first result wins: any file that has what is searched for
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -14,24 +15,53 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clap::Parser;
 use heist::{TaskError, ThreadPool};
 use indicatif::ProgressBar;
 
-/// Counts, searches and compares the lines of text files, each in another way.
-#[derive(Parser)]
-struct Options {
-    /// Files, and directories whose files are taken, with all below
-    #[arg(value_name = "PATH", default_value = "src")]
-    paths: Vec<PathBuf>,
+const USAGE: &str = "\
+Counts, searches and compares the lines of text files, each in another way.
 
-    /// What the last pattern searches for
-    #[arg(long, value_name = "TEXT", default_value = "unsafe")]
+Usage: patterns [--search TEXT] [PATH...]
+
+PATH           a file, or a directory whose files are taken, with all below; src if none is given
+--search TEXT  what the last pattern searches for; unsafe if none is given
+";
+
+/// The command line.
+struct Options {
+    paths: Vec<PathBuf>,
     search: String,
 }
 
+impl Options {
+    /// None: the command line asks for help, or makes no sense.
+    fn read() -> Option<Self> {
+        let mut options = Options {
+            paths: Vec::new(),
+            search: "unsafe".to_owned(),
+        };
+        let mut arguments = env::args_os().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.to_str() {
+                Some("--search") => options.search = arguments.next()?.into_string().ok()?,
+                Some(option) if option.starts_with('-') => return None,
+                _ => options.paths.push(argument.into()),
+            }
+        }
+        if options.paths.is_empty() {
+            options.paths.push("src".into());
+        }
+        Some(options)
+    }
+}
+
 fn main() -> ExitCode {
-    match run(&Options::parse(), &mut io::stdout().lock()) {
+    let Some(options) = Options::read() else {
+        // Nobody is left to tell if this write fails, and `eprint!` would panic.
+        let _ = io::stderr().write_all(USAGE.as_bytes());
+        return ExitCode::from(2);
+    };
+    match run(&options, &mut io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {

@@ -68,6 +68,11 @@ pub(crate) use shuttle::{
     thread, thread_local,
 };
 
+#[cfg(all(loom, not(test)))]
+compile_error!(
+    "with `--cfg loom` heist builds its own tests only: `cargo test --release --lib models`"
+);
+
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,

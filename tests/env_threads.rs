@@ -36,58 +36,74 @@ fn the_builder_wins_over_the_variable() {
     );
 }
 
-/// A pool of automatic size works, or the error names the variable.
-fn works_or_names_the_variable() {
-    match ThreadPool::new() {
-        Ok(pool) => {
-            assert!(pool.num_threads() >= 1);
-            assert_eq!(pool.install(|| fib(10)), serial_fib(10));
-        }
-        Err(error) => assert!(error.to_string().contains(VARIABLE), "{error}"),
-    }
-}
-
-#[test]
-fn a_variable_of_zero_means_automatic() {
-    isolated_with(
-        "a_variable_of_zero_means_automatic",
-        &[(VARIABLE, "0")],
-        || assert!(ThreadPool::new().unwrap().num_threads() >= 1),
+/// A pool of automatic size is refused, with the variable and its value; one that was told its size is not.
+fn is_refused(value: &str) {
+    let error = ThreadPool::new().unwrap_err().to_string();
+    assert!(
+        error.contains(VARIABLE) && error.contains(value) && error.contains("4096"),
+        "{error}"
     );
+    let pool = ThreadPool::builder().num_threads(2).build().unwrap();
+    assert_eq!(pool.install(|| fib(10)), serial_fib(10));
+    // This one exists already.
+    pool.set_num_threads(0);
+    assert!(pool.num_threads() >= 1);
+}
+
+/// As many threads as if the variable were not set.
+fn is_automatic() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let pool = ThreadPool::new().unwrap();
+    assert_eq!(pool.num_threads(), processors);
+    assert_eq!(pool.install(|| fib(10)), serial_fib(10));
+}
+
+macro_rules! values {
+    ($($name:ident: $value:literal $check:expr;)*) => {
+        $(#[test] fn $name() { isolated_with(stringify!($name), &[(VARIABLE, $value)], || $check); })*
+    };
+}
+
+values! {
+    a_variable_of_zero_means_automatic: "0" is_automatic();
+    an_empty_variable_means_automatic: "" is_automatic();
+    a_variable_of_spaces_means_automatic: "  " is_automatic();
+    spaces_around_the_number_do_not_matter: " 3 " assert_eq!(ThreadPool::new().unwrap().num_threads(), 3);
+    the_variable_may_ask_for_as_many_as_the_builder: "4096" assert_eq!(ThreadPool::new().unwrap().num_threads(), ThreadPool::MAX_THREADS);
+    one_more_than_the_builder_takes_is_refused: "4097" is_refused("4097");
+    far_more_than_the_builder_takes_is_refused: "5000" is_refused("5000");
+    a_number_that_overflows_is_refused: "99999999999999999999999999" is_refused("99999999999999999999999999");
+    a_negative_number_is_refused: "-2" is_refused("-2");
+    a_word_is_refused: "many" is_refused("many");
+    a_fraction_is_refused: "2.5" is_refused("2.5");
 }
 
 #[test]
-fn a_variable_that_is_no_number_is_survived() {
+fn the_global_pool_names_the_variable_that_it_cannot_follow() {
     isolated_with(
-        "a_variable_that_is_no_number_is_survived",
+        "the_global_pool_names_the_variable_that_it_cannot_follow",
         &[(VARIABLE, "many")],
-        works_or_names_the_variable,
+        || {
+            for _ in 0..2 {
+                let panic = std::panic::catch_unwind(|| heist::join(|| (), || ())).unwrap_err();
+                let text = panic.downcast_ref::<String>().expect("a text");
+                assert!(text.contains(VARIABLE) && text.contains("many"), "{text}");
+            }
+            // Somebody who knows better can still make it.
+            let builder = ThreadPool::builder().num_threads(2);
+            builder.build_global().unwrap();
+            assert_eq!(heist::join(|| 1, || 2), (1, 2));
+        },
     );
 }
 
+#[cfg(unix)]
 #[test]
-fn an_empty_variable_is_survived() {
-    isolated_with(
-        "an_empty_variable_is_survived",
-        &[(VARIABLE, "")],
-        works_or_names_the_variable,
-    );
-}
-
-#[test]
-fn a_negative_variable_is_survived() {
-    isolated_with(
-        "a_negative_variable_is_survived",
-        &[(VARIABLE, "-2")],
-        works_or_names_the_variable,
-    );
-}
-
-#[test]
-fn a_variable_too_large_is_survived() {
-    isolated_with(
-        "a_variable_too_large_is_survived",
-        &[(VARIABLE, "99999999999999999999999999")],
-        works_or_names_the_variable,
-    );
+fn a_variable_that_is_not_unicode_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    isolated_with("a_variable_that_is_not_unicode_is_refused", &[], || {
+        // SAFETY: no other thread of this process reads the environment past std's lock.
+        unsafe { std::env::set_var(VARIABLE, std::ffi::OsStr::from_bytes(b"2\xff")) };
+        is_refused("2");
+    });
 }

@@ -4,12 +4,14 @@
 //! them on the pool and gives them back in order, and the same thread writes them. The window bounds what is in memory.
 //!
 //! - `pack` is that pipeline;
+//! - `sizes` counts what goes in and what comes out;
 //! - `target` makes output files appear whole or not at all, also when a signal ends the program;
 //! - here, files that are too small to keep the pool busy, or that are to be decompressed, go side by side: one task a file.
 
 mod options;
 mod pack;
 mod progress;
+mod sizes;
 mod target;
 
 use std::ffi::OsStr;
@@ -23,6 +25,7 @@ use heist::ThreadPool;
 
 use options::Options;
 use progress::Progress;
+use sizes::{Counted, Sizes};
 use target::{Origin, Target};
 
 /// A file of at most so many blocks is one task's work, from reading to writing.
@@ -39,16 +42,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let done = run(&pool, &options);
-    if !options.quiet {
+    if !run(&pool, &options) {
+        return ExitCode::FAILURE;
+    }
+    if options.stats {
         // The work is done: a closed stderr is no reason to fail.
         let _ = writeln!(io::stderr(), "{}", pool.stats());
     }
-    if done {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    ExitCode::SUCCESS
 }
 
 /// The whole program; whether every file went well.
@@ -78,8 +79,16 @@ fn run(pool: &ThreadPool, options: &Options) -> bool {
         ));
     }
     let mut done = true;
-    let mut report = |path: &Path, outcome: io::Result<()>| {
-        if let Err(error) = outcome {
+    let mut total = Sizes::default();
+    let mut report = |path: &Path, outcome: io::Result<Sizes>| match outcome {
+        Ok(sizes) => {
+            total = total + sizes;
+            if !options.quiet {
+                job.progress
+                    .say(format_args!("{}: {sizes}", name(path).display()));
+            }
+        }
+        Err(error) => {
             done = false;
             job.progress
                 .note(format_args!("{}: {error}", path.display()));
@@ -98,7 +107,20 @@ fn run(pool: &ThreadPool, options: &Options) -> bool {
         }
     });
     job.progress.finish();
+    if done && !options.quiet && files.len() > 1 {
+        job.progress
+            .say(format_args!("{} files: {total}", files.len()));
+    }
     done
+}
+
+/// What to call an input.
+fn name(path: &Path) -> &Path {
+    if is_stdin(path) {
+        Path::new("standard input")
+    } else {
+        path
+    }
 }
 
 fn is_stdin(path: &Path) -> bool {
@@ -122,7 +144,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Does what was asked for with one file.
-    fn file(&self, path: &Path) -> io::Result<()> {
+    fn file(&self, path: &Path) -> io::Result<Sizes> {
         if is_stdin(path) {
             let mut input = self.progress.of(io::stdin().lock());
             return if self.options.test {
@@ -155,12 +177,12 @@ impl Job<'_> {
             };
         };
         let mut output = Target::new(&target)?;
-        self.convert(&origin, &mut input, output.file())?;
+        let sizes = self.convert(&origin, &mut input, output.file())?;
         output.finish(&data, options.force)?;
         if !options.keep {
             fs::remove_file(path)?;
         }
-        Ok(())
+        Ok(sizes)
     }
 
     /// The name of what `path` becomes, if that may be made.
@@ -193,13 +215,14 @@ impl Job<'_> {
         Ok(target)
     }
 
-    fn to_stdout(&self, origin: &Origin, input: &mut dyn Read) -> io::Result<()> {
+    fn to_stdout(&self, origin: &Origin, input: &mut dyn Read) -> io::Result<Sizes> {
         let mut output = io::stdout().lock();
         if packs(self.options) && !self.options.force && output.is_terminal() {
             return refuse("compressed data are not for a terminal; use -f to see them");
         }
-        self.convert(origin, input, &mut output)?;
-        output.flush()
+        let sizes = self.convert(origin, input, &mut output)?;
+        output.flush()?;
+        Ok(sizes)
     }
 
     fn convert(
@@ -207,12 +230,16 @@ impl Job<'_> {
         origin: &Origin,
         input: &mut dyn Read,
         output: &mut dyn Write,
-    ) -> io::Result<()> {
+    ) -> io::Result<Sizes> {
+        let mut input = Counted::new(input);
+        let mut output = Counted::new(output);
         if packs(self.options) {
-            pack::pack(self.pool, self.options, origin, input, output)
+            pack::pack(self.pool, self.options, origin, &mut input, &mut output)?;
+            Ok(Sizes::packed(input.count(), output.count()))
         } else {
-            let mut decoder = MultiGzDecoder::new(BufReader::with_capacity(READ_BYTES, input));
-            unpack(&mut decoder, output)
+            let buffered = BufReader::with_capacity(READ_BYTES, &mut input);
+            unpack(&mut MultiGzDecoder::new(buffered), &mut output)?;
+            Ok(Sizes::unpacked(input.count(), output.count()))
         }
     }
 }

@@ -33,9 +33,13 @@ pub struct Options {
     #[arg(short, long)]
     pub force: bool,
 
-    /// Show neither progress nor the pool's statistics
+    /// Show neither progress nor sizes
     #[arg(short, long)]
     pub quiet: bool,
+
+    /// Show the pool's statistics at the end, unless a file failed
+    #[arg(long)]
+    pub stats: bool,
 
     /// Worker threads; 0: HEIST_NUM_THREADS if set, else one for each processor
     #[arg(short = 'p', long, value_name = "N", default_value_t = 0)]

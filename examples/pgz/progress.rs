@@ -34,11 +34,15 @@ impl Progress {
         self.bar.wrap_read(input)
     }
 
-    /// Says something above the bar.
+    /// Says above the bar what went wrong.
     pub fn note(&self, line: impl fmt::Display) {
+        self.say(format_args!("pgz: {line}"));
+    }
+
+    /// Says something above the bar.
+    pub fn say(&self, line: impl fmt::Display) {
         // Nobody is left to tell if this write fails.
-        self.bar
-            .suspend(|| drop(writeln!(io::stderr(), "pgz: {line}")));
+        self.bar.suspend(|| drop(writeln!(io::stderr(), "{line}")));
     }
 
     /// Clears the bar away.

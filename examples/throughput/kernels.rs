@@ -8,8 +8,10 @@ use heist::{Scope, ThreadPool};
 
 use super::naive::{NaivePool, NaiveScope};
 
-/// Below this argument the naive pool's `fib` is plain calls.
-const NAIVE_FIB_CUTOFF: u32 = 20;
+/// Below this argument `fib` is plain calls, in both pools: a call takes 2 ns, a fork of the naive pool about 1,000.
+const FIB_CUTOFF: u32 = 20;
+/// Only the boards of the first rows are tasks, in both pools: the rest of a board takes about a microsecond.
+const QUEENS_TASK_ROWS: u32 = 4;
 /// Below this number of nodes the naive pool's tree is plain calls.
 const NAIVE_TREE_CUTOFF: u64 = 1000;
 /// What the naive pool does about `map`.
@@ -29,19 +31,18 @@ pub struct Kernel {
     pub heist: Box<dyn Fn(&ThreadPool) -> u64>,
 }
 
-/// All jobs; `quick` ones take milliseconds.
-pub fn all(quick: bool) -> Vec<Kernel> {
-    let size = |full, small| if quick { small } else { full };
+/// All jobs; one takes 10 to 100 ms of plain code, so that neither the clock nor a wake-up decides.
+pub fn all() -> Vec<Kernel> {
     vec![
-        fib(size(34, 25) as u32),
-        queens(size(12, 8) as u32),
-        uneven_tree(size(4_000_000, 100_000)),
-        cheap_map(size(4_000_000, 200_000)),
-        heavy_tailed_map(size(10_000, 1_000)),
+        fib(37),
+        queens(13),
+        uneven_tree(4_000_000),
+        cheap_map(8_000_000),
+        heavy_tailed_map(10_000),
     ]
 }
 
-/// Forks at every call: nothing but the cost of `join`.
+/// A tree of forks, of which each has much to do.
 fn fib(n: u32) -> Kernel {
     #[inline(never)]
     fn serial(n: u32) -> u64 {
@@ -51,14 +52,14 @@ fn fib(n: u32) -> Kernel {
         serial(n - 1) + serial(n - 2)
     }
     fn forked(n: u32) -> u64 {
-        if n < 2 {
-            return n.into();
+        if n < FIB_CUTOFF {
+            return serial(n);
         }
         let (a, b) = heist::join(move || forked(n - 1), move || forked(n - 2));
         a + b
     }
     fn naive(pool: &NaivePool, n: u32) -> u64 {
-        if n < NAIVE_FIB_CUTOFF {
+        if n < FIB_CUTOFF {
             return serial(n);
         }
         let (a, b) = pool.join(|| naive(pool, n - 1), || naive(pool, n - 2));
@@ -66,11 +67,7 @@ fn fib(n: u32) -> Kernel {
     }
     Kernel {
         name: format!("fib({n}), join"),
-        remark: Some(format!(
-            "forks above fib({NAIVE_FIB_CUTOFF}) only, at 1 call in about 10,000; heist forks at every call.\n\
-             Without this cut-off it takes hundreds of times as long as serial code, or overflows a\n\
-             stack: a thread that waits runs whatever is queued, on top of what it waits for"
-        )),
+        remark: None,
         serial: Box::new(move || serial(black_box(n))),
         naive: Box::new(move |pool| naive(pool, black_box(n))),
         heist: Box::new(move |pool| pool.install(|| forked(black_box(n)))),
@@ -98,6 +95,11 @@ impl Board {
         }
     }
 
+    /// Whether there are queens in the first `rows` rows.
+    fn is_below(self, rows: u32) -> bool {
+        self.all.count_ones() - self.free_rows >= rows
+    }
+
     /// Every board with one more queen.
     fn next(self) -> impl Iterator<Item = Board> {
         let mut free = self.all & !(self.straight | self.left | self.right);
@@ -115,7 +117,7 @@ impl Board {
     }
 }
 
-/// A spawn for each board on the way: tasks that live on the heap, and recursive scopes.
+/// A spawn for each board of the first rows: tasks that live on the heap, and recursive scopes.
 fn queens(size: u32) -> Kernel {
     fn serial(board: Board) -> u64 {
         if board.free_rows == 0 {
@@ -124,16 +126,18 @@ fn queens(size: u32) -> Kernel {
         board.next().map(serial).sum()
     }
     fn spawned<'scope>(scope: &Scope<'scope>, board: Board, found: &'scope AtomicU64) {
-        if board.free_rows == 0 {
-            found.fetch_add(1, Ordering::Relaxed);
+        if board.is_below(QUEENS_TASK_ROWS) {
+            found.fetch_add(serial(board), Ordering::Relaxed);
+            return;
         }
         for board in board.next() {
             scope.spawn(move |scope| spawned(scope, board, found));
         }
     }
     fn naive<'scope>(scope: &NaiveScope<'scope>, board: Board, found: &'scope AtomicU64) {
-        if board.free_rows == 0 {
-            found.fetch_add(1, Ordering::Relaxed);
+        if board.is_below(QUEENS_TASK_ROWS) {
+            found.fetch_add(serial(board), Ordering::Relaxed);
+            return;
         }
         for board in board.next() {
             scope.spawn(move |scope| naive(scope, board, found));
@@ -194,8 +198,9 @@ fn uneven_tree(nodes: u64) -> Kernel {
     Kernel {
         name: format!("uneven tree, {}, join", in_words(nodes)),
         remark: Some(format!(
-            "forks in subtrees of {NAIVE_TREE_CUTOFF} nodes and more only, for the same reason;\n\
-             heist forks at every node"
+            "forks in subtrees of {NAIVE_TREE_CUTOFF} nodes and more only; heist forks at every node.\n\
+             Without this cut-off it takes hundreds of times as long as serial code, or overflows a\n\
+             stack: a thread that waits runs whatever is queued, on top of what it waits for"
         )),
         serial: Box::new(move || serial(1, black_box(nodes))),
         naive: Box::new(move |pool| naive(pool, 1, black_box(nodes))),

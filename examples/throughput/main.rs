@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
 
-    /// Small jobs and few rounds: a few seconds in all, too short for good numbers
+    /// Few rounds: a few seconds in all
     #[arg(long)]
     quick: bool,
 
@@ -63,10 +63,10 @@ fn run(options: &Options) -> Result<(), String> {
     let naive = NaivePool::new(threads)
         .map_err(|error| format!("cannot start {threads} threads: {error}; try fewer --threads"))?;
 
-    let kernels = kernels::all(options.quick);
+    let kernels = kernels::all();
     let plan = if options.quick {
         Plan {
-            rounds: 3,
+            rounds: 5,
             at_most: Duration::from_secs(5),
         }
     } else {

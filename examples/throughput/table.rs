@@ -18,7 +18,8 @@ fn write_table(report: &Report, out: &mut String) -> std::fmt::Result {
     let width = width.unwrap_or(0).max("job".len());
     writeln!(
         out,
-        "{}, {} rounds; x serial is the time as a multiple of the serial one, below 1 is faster.\n",
+        "{}, {} rounds. All figures are times: lower is better.\n\
+         x serial: as a multiple of the serial time; 0.50 is twice as fast.\n",
         threads(report),
         report.rounds
     )?;

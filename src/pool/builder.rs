@@ -94,8 +94,10 @@ impl ThreadPoolBuilder {
         Self::default()
     }
 
-    /// How many workers. 0, the default: the environment variable `HEIST_NUM_THREADS` if it is a positive number, else as
-    /// many as this process may use, by its affinity and its cgroup's quota.
+    /// How many workers. If it is 0, the default, the environment variable `HEIST_NUM_THREADS` says how many.
+    ///
+    /// If the variable is unset, empty or 0, there is one worker for each processor that the affinity and the cgroup's quota leave to this
+    /// process. If it is not a number, or above 4,096, the pool is not built: see [`build`](Self::build).
     pub fn num_threads(mut self, count: usize) -> Self {
         self.num_threads = count;
         self
@@ -201,7 +203,7 @@ impl ThreadPoolBuilder {
     /// Makes the pool.
     ///
     /// # Errors
-    /// More than 4,096 workers and spares together; with [`Start::Eager`], a thread that cannot be started: then those that could
+    /// More than 4,096 workers and spares together; an invalid `HEIST_NUM_THREADS`, if [`num_threads`](Self::num_threads) is not set; with [`Start::Eager`], a thread that cannot be started: then those that could
     /// have ended again when this returns; with [`use_current_thread`](Self::use_current_thread), a thread that takes part in a pool
     /// already.
     pub fn build(self) -> Result<ThreadPool, BuildError> {
@@ -274,7 +276,7 @@ impl ThreadPoolBuilder {
             return Err(BuildError::new(Kind::ThreadInPool));
         }
         let num_threads = match self.num_threads {
-            0 => automatic_size(),
+            0 => automatic_size()?,
             count => count,
         };
         // An explicit sum that does not fit is an error; the default number of spares just makes room.
@@ -322,19 +324,37 @@ impl fmt::Debug for ThreadPoolBuilder {
     }
 }
 
-pub(super) fn automatic_size() -> usize {
-    std::env::var("HEIST_NUM_THREADS")
-        .ok()
-        .and_then(|value| value.trim().parse().ok())
-        .filter(|&count| count > 0)
-        .unwrap_or_else(num_cpus::get)
-        .clamp(1, MAX_THREADS)
+/// How many workers a pool has that was not told.
+const VARIABLE: &str = "HEIST_NUM_THREADS";
+
+/// The number of workers of a pool that was not told one.
+pub(super) fn automatic_size() -> Result<usize, BuildError> {
+    let Some(value) = std::env::var_os(VARIABLE) else {
+        return Ok(processors());
+    };
+    // Text that is not Unicode is not a number either.
+    let text = value.to_string_lossy();
+    match (text.trim(), text.trim().parse()) {
+        ("", _) | (_, Ok(0)) => Ok(processors()),
+        (_, Ok(count @ 1..=MAX_THREADS)) => Ok(count),
+        _ => Err(BuildError::new(Kind::Variable {
+            value: text.into_owned(),
+        })),
+    }
+}
+
+/// How many processors the affinity and the cgroup's quota leave to this process.
+pub(super) fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
 }
 
 static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
 
 /// The pool of the free functions. Made on first use, with the defaults, unless
 /// [`build_global`](ThreadPoolBuilder::build_global) came first; it lasts as long as the process.
+///
+/// # Panics
+/// If `HEIST_NUM_THREADS` is not valid; see [`num_threads`](ThreadPoolBuilder::num_threads).
 ///
 /// ```
 /// assert!(heist::global().num_threads() >= 1);
@@ -343,7 +363,7 @@ pub fn global() -> &'static ThreadPool {
     GLOBAL.get_or_init(|| {
         ThreadPoolBuilder::new()
             .build()
-            .expect("heist: the defaults make a valid pool and start no thread")
+            .unwrap_or_else(|error| panic!("heist: no global pool: {error}"))
     })
 }
 
@@ -376,6 +396,9 @@ pub struct BuildError {
 
 #[derive(Debug)]
 enum Kind {
+    Variable {
+        value: String,
+    },
     TooManyThreads {
         num_threads: usize,
         spare_threads: usize,
@@ -397,6 +420,10 @@ impl BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
+            Kind::Variable { value } => write!(
+                f,
+                "{VARIABLE} is {value:?}: set it to a number from 1 to {MAX_THREADS}, or unset it for one thread for each processor"
+            ),
             Kind::TooManyThreads {
                 num_threads,
                 spare_threads,

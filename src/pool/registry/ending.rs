@@ -2,7 +2,7 @@
 
 use super::Registry;
 use crate::counters::Counters;
-use crate::pool::builder::automatic_size;
+use crate::pool::builder::{automatic_size, processors};
 use crate::pool::{context, threads};
 use crate::sleep::{MAX_THREADS, Parker};
 use crate::sync::{Arc, Ordering, fence, lock, now};
@@ -108,7 +108,8 @@ impl Registry {
     pub(crate) fn set_num_threads(&self, count: usize) -> usize {
         let most = MAX_THREADS - self.config.spare_threads;
         let count = match count {
-            0 => automatic_size(),
+            // The pool exists: an invalid variable is no reason to fail now.
+            0 => automatic_size().unwrap_or_else(|_| processors()),
             count => count,
         };
         let (before, woken) = self.sleep.set_target(count.clamp(1, most));

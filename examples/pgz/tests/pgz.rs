@@ -11,8 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use rand::rngs::StdRng;
-use rand::{Rng, RngCore, SeedableRng};
+use fastrand::Rng;
 use tempfile::TempDir;
 
 /// Smaller than the default, so that little input makes many blocks.
@@ -118,30 +117,24 @@ fn zeros(directory: &TempDir, name: &str, bytes: u64) -> PathBuf {
 
 fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
-    StdRng::seed_from_u64(bytes as u64).fill_bytes(&mut noise);
+    Rng::with_seed(bytes as u64).fill(&mut noise);
     noise
 }
 
 /// Words, some more frequent than others.
 fn text(bytes: usize) -> Vec<u8> {
-    let mut random = StdRng::seed_from_u64(1);
+    let mut random = Rng::with_seed(1);
     let words: Vec<String> = (0..5000)
         .map(|_| {
-            let length = random.random_range(2..10);
-            (0..length)
-                .map(|_| random.random_range('a'..='z'))
-                .collect()
+            let length = random.usize(2..10);
+            (0..length).map(|_| random.lowercase()).collect()
         })
         .collect();
     let mut text = Vec::with_capacity(bytes + 16);
     while text.len() < bytes {
-        let most = random.random_range(1..=words.len());
-        text.extend(words[random.random_range(0..most)].bytes());
-        text.push(if random.random_ratio(1, 12) {
-            b'\n'
-        } else {
-            b' '
-        });
+        let most = random.usize(1..=words.len());
+        text.extend(words[random.usize(0..most)].bytes());
+        text.push(if random.u8(0..12) == 0 { b'\n' } else { b' ' });
     }
     text.truncate(bytes);
     text
@@ -283,6 +276,57 @@ fn several_files_are_done_though_some_fail() {
     assert!(!directory.path().join("n11").exists());
     assert!(fs::read(directory.path().join("n20")).unwrap() == large);
     assert_eq!(fs::read(directory.path().join("n12")).unwrap().len(), 12);
+}
+
+/// What it says on stderr without `-q`.
+#[track_caller]
+fn says(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+    let mut command = Command::new(program());
+    let output = command.args(args).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn it_says_how_large_a_file_was_and_is() {
+    let directory = directory();
+    let plain = file(&directory, "plain", vec![b'x'; 100_000]);
+    let packed = directory.path().join("plain.gz");
+    let said = says([OsStr::new("-k"), plain.as_os_str()]);
+    let size = fs::metadata(&packed).unwrap().len();
+    let percent = format!("{:.1} %", size as f64 / 1000.0);
+    let expected = format!("97.66 KiB to {size} B, compressed to {percent}\n");
+    assert_eq!(said, format!("{}: {expected}", plain.display()));
+
+    let back = format!("{size} B to 97.66 KiB, compressed to {percent}\n");
+    for flag in ["-dc", "-t"] {
+        let said = says([OsStr::new(flag), packed.as_os_str()]);
+        assert_eq!(said, format!("{}: {back}", packed.display()));
+    }
+    let said = says([OsStr::new("-c"), plain.as_os_str(), plain.as_os_str()]);
+    assert_eq!(said.lines().count(), 3);
+    assert!(said.contains("\n2 files: 195.31 KiB to "), "{said}");
+}
+
+#[test]
+fn an_empty_file_has_no_ratio() {
+    let directory = directory();
+    let empty = file(&directory, "empty", "");
+    let said = says([OsStr::new("-c"), empty.as_os_str()]);
+    assert!(said.ends_with(": 0 B to 26 B\n"), "{said}");
+}
+
+#[test]
+fn statistics_are_shown_if_asked_for_and_all_went_well() {
+    let directory = directory();
+    let path = file(&directory, "file", "content");
+    let has_counters = |said: &str| said.contains("steals");
+    assert!(!has_counters(&says([OsStr::new("-c"), path.as_os_str()])));
+    let said = says([OsStr::new("-c"), OsStr::new("--stats"), path.as_os_str()]);
+    assert!(has_counters(&said), "{said}");
+    let missing = directory.path().join("missing");
+    let said = fails(pgz(["--stats"]).args([&path, &missing]));
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

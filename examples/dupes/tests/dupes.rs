@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 #[expect(dead_code, reason = "`main` is for the example, the tests call `run`")]
-#[path = "../examples/dupes/main.rs"]
+#[path = "../main.rs"]
 mod dupes;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,9 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser;
 use dupes::hash::{PREFIX_BYTES, Reader};
 use dupes::{Failure, Findings, Options, Progress};
+use fastrand::Rng;
 use heist::ThreadPool;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 
 const THREADS: [usize; 3] = [1, 2, 8];
 
@@ -167,32 +166,32 @@ fn serial(root: &Path) -> Vec<Vec<PathBuf>> {
 
 /// Many directories and files, some equal, some almost; hard and symbolic links.
 fn random_tree(seed: u64) -> Tree {
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut random = Rng::with_seed(seed);
     let tree = Tree::new();
     let mut directories = vec![PathBuf::new()];
     let mut files: Vec<String> = Vec::new();
     for number in 0..400 {
-        let directory = directories[random.random_range(0..directories.len())].clone();
+        let directory = directories[random.usize(0..directories.len())].clone();
         let name = directory.join(format!("n{number}"));
-        match random.random_range(0..10) {
+        match random.u8(0..10) {
             0..=1 => {
                 fs::create_dir(tree.path(&name)).unwrap();
                 directories.push(name);
             }
             2 if !files.is_empty() => {
-                let original = files[random.random_range(0..files.len())].clone();
+                let original = files[random.usize(0..files.len())].clone();
                 tree.hard_link(&original, name.to_str().unwrap());
             }
             3 => {
-                let target = &directories[random.random_range(0..directories.len())];
+                let target = &directories[random.usize(0..directories.len())];
                 tree.link(tree.root.join(target), name.to_str().unwrap());
             }
             _ => {
                 let sizes = [0, 1, 500, PREFIX_BYTES, PREFIX_BYTES + 1, 300_000];
-                let size = sizes[random.random_range(0..sizes.len())] as usize;
-                let mut content = vec![random.random_range(0..3); size];
+                let size = sizes[random.usize(0..sizes.len())] as usize;
+                let mut content = vec![random.u8(0..3); size];
                 if let Some(last) = content.last_mut() {
-                    *last = random.random_range(0..3);
+                    *last = random.u8(0..3);
                 }
                 tree.file(&name, content);
                 files.push(name.to_str().unwrap().to_owned());

@@ -1,5 +1,9 @@
 //! Whole pools, four to eight threads, in schedules that shuttle chooses: half of them at random, half by PCT (priorities that change a few
-//! times). Built with `--cfg shuttle` only: `.ci/deep shuttle`.
+//! times). A package of its own, which builds heist's sources for shuttle: `.ci/deep shuttle`, or
+//!
+//! ```sh
+//! cargo test --release --manifest-path tests/shuttle/Cargo.toml
+//! ```
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -7,11 +11,9 @@
 //! | `HEIST_SEED` | the first number of the generators; a program's schedules follow from it |
 //! | `HEIST_STRICT` | rings that fence at each step, as for the suite |
 //!
-//! A schedule that fails is written to `target/schedules`, and its path is printed. To keep it, move it to `tests/shuttle_kept`, as the program's
+//! A schedule that fails is written to `target/schedules`, and its path is printed. To keep it, move it to `tests/shuttle/kept`, as the program's
 //! name, a hyphen and whatever tells it from others: from then on it is repeated before all others. It
 //! fits as long as the crate takes the same steps: a find gets a test of its own in any case.
-
-#![cfg(shuttle)]
 
 use heist::{
     CancelToken, IntoSource, JoinHandle, JoinSet, Priority, Start, ThreadPool, ThreadPoolBuilder,
@@ -31,7 +33,7 @@ fn number(variable: &str, default: usize) -> usize {
 }
 
 fn config() -> Config {
-    let failing = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/schedules");
+    let failing = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/schedules");
     std::fs::create_dir_all(&failing).expect("target can be written to");
     let mut config = Config::new();
     config.stack_size = 256 << 10;
@@ -43,7 +45,7 @@ fn config() -> Config {
 
 /// Repeats the schedules that were kept for this program, then tries new ones.
 fn explore(name: &str, program: fn()) {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/shuttle_kept");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("kept");
     let mut kept: Vec<PathBuf> = std::fs::read_dir(kept)
         .expect("the kept schedules can be listed")
         .map(|entry| entry.expect("an entry").path())
