@@ -24,9 +24,10 @@
 //!
 //! # Waiting
 //!
-//! A thread that waits in `join`, `scope` or a map runs what it waits for and what that has forked, nothing else. So a
-//! lock may be held across a wait where it might in the serial program. The exceptions are [`yield_now`], the closures of
-//! [`broadcast`](ThreadPool::broadcast), and pools built with [`Waits::Any`].
+//! A thread that waits in `join`, `scope` or a map runs what it waits for and whatever descends from that: the forks, scopes and maps inside, and
+//! the forks, scopes and maps inside those, on whichever threads they lie. It runs nothing else, so that a lock may be held across a wait where it
+//! might in the serial program; and no thread waits while there is work that it may run. The exceptions are [`yield_now`], the closures of
+//! [`broadcast`](ThreadPool::broadcast), and pools built with [`Waits::Any`]. Waits for handles run only the task that they wait for.
 //!
 //! # Panics
 //!

@@ -52,7 +52,7 @@ fn is_refused(value: &str) {
 
 /// As many threads as if the variable were not set.
 fn is_automatic() {
-    let processors = std::thread::available_parallelism().unwrap().get();
+    let processors = num_cpus::get();
     let pool = ThreadPool::new().unwrap();
     assert_eq!(pool.num_threads(), processors);
     assert_eq!(pool.install(|| fib(10)), serial_fib(10));

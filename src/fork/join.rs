@@ -25,7 +25,9 @@ use std::mem::{self, ManuallyDrop};
 /// `a`'s payload.
 ///
 /// # Blocking
-/// While it waits for a stolen `b`, the thread helps with what `b` has forked, and with nothing else.
+/// While it waits for a stolen `b`, the thread runs what descends from `b`: forks and tasks that `b` has made, or that those have, wherever they
+/// lie. It runs nothing else. So `join(item, rest)` keeps every thread busy: each takes an item from the rest of the rest. The stack that a waiting
+/// thread uses for that is at most what the serial program uses at its deepest, and a frame for each fork that was stolen on the way down.
 ///
 /// ```
 /// fn fib(n: u32) -> u64 {

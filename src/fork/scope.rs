@@ -75,7 +75,7 @@ unsafe impl Send for Scope<'_> {}
 /// With the body's panic, else with the first task's, after all tasks have ended.
 ///
 /// # Blocking
-/// While it waits, the thread runs tasks of this scope and of scopes within it, and nothing else.
+/// While it waits, the thread runs tasks of this scope, and whatever those fork and spawn, wherever it lies; it runs nothing else.
 ///
 /// ```
 /// let mut left = 0;

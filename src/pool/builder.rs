@@ -51,7 +51,7 @@ pub enum Start {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Waits {
-    /// What it waits for and what that has forked or spawned, nothing else. A lock held across the wait is as safe as in a serial
+    /// What it waits for and what descends from that, wherever it lies; nothing else. A lock held across the wait is as safe as in a serial
     /// program.
     #[default]
     Own,
@@ -345,7 +345,7 @@ pub(super) fn automatic_size() -> Result<usize, BuildError> {
 
 /// How many processors the affinity and the cgroup's quota leave to this process.
 pub(super) fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, |count| count.get().min(MAX_THREADS))
+    num_cpus::get().clamp(1, MAX_THREADS)
 }
 
 static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();

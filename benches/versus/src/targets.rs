@@ -164,6 +164,12 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
         let row = results.row(target.0)?;
         judge_row(row, target)
     });
+    let busy = results.rows.iter().flat_map(|row| {
+        let targets = busy_targets(&row.name);
+        targets
+            .into_iter()
+            .filter_map(|(against, limit)| judge_row(row, &("", Min, against, limit)))
+    });
     let facts = FACT_TARGETS.iter().filter_map(|(fact, what, limit)| {
         let measured = results.fact(fact, "heist")?;
         Some(Verdict {
@@ -174,7 +180,25 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
             is_met: measured <= *limit,
         })
     });
-    rows.chain(facts).collect()
+    rows.chain(busy).chain(facts).collect()
+}
+
+/// The targets of a row of `busy`: against the ideal and against rayon. None for other rows.
+fn busy_targets(row: &str) -> Vec<(Against, f64)> {
+    let Some((name, threads)) = row
+        .strip_prefix("busy-")
+        .and_then(|row| row.split_once('/'))
+    else {
+        return Vec::new();
+    };
+    let ideal = match (name, threads) {
+        ("leaf-rest" | "chains", "128") => 1.0 / 0.85,
+        ("last-forks" | "last-scope" | "last-chain", _) => 1.0 / 0.9,
+        // The ideal holds the longest leaf.
+        ("map-long-first" | "map-long-random" | "map-long-last", _) => 1.1,
+        _ => 1.0 / 0.95,
+    };
+    vec![(Ideal, ideal), (One("rayon"), 1.03)]
 }
 
 fn judge_row(row: &RowResult, (_, statistic, against, limit): &Target) -> Option<Verdict> {
