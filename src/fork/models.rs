@@ -400,17 +400,17 @@ mod helpers {
         model(Flavour::Strict, || {
             loom::stop_exploring();
             let pool = Arc::new(pool_that_cannot_start(3, 0));
-            let (stolen, again, last) = (Gate::default(), Gate::default(), Gate::default());
-            let begin = [stolen.clone(), again.clone()];
+            let (again, last) = (Gate::default(), Gate::default());
+            let twice = Gate::default();
+            let begin = [twice.clone(), again.clone()];
             let open = last.clone();
             let helpers: Vec<_> = (0..2).map(|n| guest_that_steals(n, &pool)).collect();
             let second = Gate::default();
             let (both, pass) = (second.clone(), second.clone());
             as_owner(|| {
                 pool.join(
-                    || stolen.pass(),
+                    || twice.pass(),
                     || {
-                        begin[0].open();
                         join(
                             || {
                                 again.pass();
@@ -418,7 +418,9 @@ mod helpers {
                                 pass.pass();
                             },
                             || {
-                                begin[1].open();
+                                for gate in &begin {
+                                    gate.open();
+                                }
                                 loom::explore();
                                 join(
                                     || last.pass(),

@@ -216,50 +216,87 @@ fn the_last_of_threads_that_wait_for_scopes_forks() {
     });
 }
 
+/// A pool of so many threads without spares, of which one waits for something else all the time: there is room for a thread that waits and could
+/// help, and nobody else is free. `run` gets the pool.
+fn beside_a_waiting_thread(threads: usize, run: impl FnOnce(&ThreadPool)) {
+    let pool = pool_with(|b| b.num_threads(threads).spare_threads(0));
+    let elsewhere = pool_with(|b| b.num_threads(1));
+    let (end, ended) = mpsc::channel::<()>();
+    let parks = pool.stats().parks;
+    pool.spawn(move || elsewhere.run(move || assert!(ended.recv().is_err())));
+    spin_until(|| pool.stats().parks > parks);
+    run(&pool);
+    drop(end);
+}
+
+/// Until a thread of the pool, or a guest, has parked once more.
+fn until_parked(pool: &ThreadPool, parks: u64) {
+    spin_until(|| pool.stats().parks > parks);
+}
+
+/// The requests that a thread leaves when it parks reach a worker that has answered earlier ones.
+#[test]
+fn a_thread_that_parks_hears_of_later_forks() {
+    watched(|| {
+        beside_a_waiting_thread(2, |pool| {
+            for _ in 0..20 {
+                let (stolen, is_stolen) = mpsc::channel::<()>();
+                let (last, is_last) = mpsc::channel::<()>();
+                let parks = pool.stats().parks;
+                pool.join(
+                    move || assert!(is_stolen.recv().is_err()),
+                    move || {
+                        heist::join(|| (), || ());
+                        drop(stolen);
+                        until_parked(pool, parks);
+                        heist::join(move || assert!(is_last.recv().is_err()), move || drop(last));
+                    },
+                );
+            }
+        });
+    });
+}
+
 /// A worker answers the request that a waiting thread leaves when it parks, in a task of nobody's. Then it begins a fork of which that thread may
 /// run a part, and stands still: the thread must hear of it.
 #[test]
 fn a_thread_that_has_parked_hears_of_forks_of_later_runs() {
     watched(|| {
-        let pool = pool_with(|b| b.num_threads(3).spare_threads(0));
-        for _ in 0..20 {
-            let (stolen, is_stolen) = mpsc::channel::<()>();
-            let (last, is_last) = mpsc::channel::<()>();
-            let (also_last, is_also_last) = mpsc::channel::<()>();
-            let answered = Arc::<AtomicBool>::default();
-            let outer = &pool;
-            pool.join(
-                move || is_stolen.recv().is_err(),
-                move || {
-                    drop(stolen);
-                    // The first thread has nothing to run, and parks.
-                    let parked = outer.stats().parks;
-                    let start = Instant::now();
-                    while outer.stats().parks == parked && start.elapsed() < NAP {
-                        thread::yield_now();
-                    }
-                    let (push, done) = mpsc::channel::<()>();
-                    let answer = Arc::clone(&answered);
-                    outer.spawn(move || {
-                        heist::join(|| (), || ());
-                        answer.store(true, Ordering::Release);
-                        let _ = done.recv();
-                    });
-                    spin_until(|| answered.load(Ordering::Acquire));
-                    heist::join(
-                        move || {
-                            drop(push);
-                            is_last.recv().is_err()
-                        },
-                        move || {
-                            heist::join(
-                                move || is_also_last.recv().is_err(),
-                                move || drop((last, also_last)),
-                            );
-                        },
-                    );
-                },
-            );
-        }
+        beside_a_waiting_thread(3, |pool| {
+            for _ in 0..20 {
+                let (stolen, is_stolen) = mpsc::channel::<()>();
+                let (push, is_pushed) = mpsc::channel::<()>();
+                let (first, is_first) = mpsc::channel::<()>();
+                let (last, is_last) = mpsc::channel::<()>();
+                let answered = Arc::<AtomicBool>::default();
+                let parks = pool.stats().parks;
+                pool.join(
+                    move || assert!(is_stolen.recv().is_err()),
+                    move || {
+                        drop(stolen);
+                        until_parked(pool, parks);
+                        let answer = Arc::clone(&answered);
+                        pool.spawn(move || {
+                            heist::join(|| (), || ());
+                            answer.store(true, Ordering::Release);
+                            assert!(is_pushed.recv().is_err());
+                        });
+                        spin_until(|| answered.load(Ordering::Acquire));
+                        heist::join(
+                            move || {
+                                drop(push);
+                                assert!(is_first.recv().is_err());
+                            },
+                            move || {
+                                heist::join(
+                                    move || assert!(is_last.recv().is_err()),
+                                    move || drop((first, last)),
+                                );
+                            },
+                        );
+                    },
+                );
+            }
+        });
     });
 }
