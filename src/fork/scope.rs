@@ -21,7 +21,7 @@ use crate::blocks::Blocks;
 use crate::job::{Fate, Group, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
-use crate::pool::worker::{self, Awaited};
+use crate::pool::worker::{self, Awaited, Look};
 use crate::pool::{Injector, Registry, Slot, ThreadPool, context, global};
 use crate::sync::{Arc, AtomicI64, Mutex, OnceLock, Ordering, lock};
 use crate::unwind::{self, Payload};
@@ -481,7 +481,7 @@ impl Awaited for Scope<'_> {
     }
 
     /// What this thread has spawned itself.
-    fn help(&self, slot: &Slot, _: u32) -> bool {
+    fn help(&self, slot: &Slot, _: Look) -> bool {
         let any = worker::waits_any(self.registry());
         let mut helped = false;
         while slot.position() > self.base && (any || slot.mail().is_empty()) {
@@ -506,7 +506,8 @@ impl Awaited for Scope<'_> {
         helped || self.is_done()
     }
 
-    fn find_task(&self, slot: &Slot, _: bool) -> Option<Task> {
+    /// All others may be blocked on what this thread holds: it looks in any case.
+    fn find_task(&self, slot: &Slot, _: Look) -> Option<Task> {
         worker::find_task(slot, |task| self.is_ours(task), |_| true, usize::MAX)
     }
 

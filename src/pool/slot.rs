@@ -323,6 +323,11 @@ impl Slot {
         (word & !GUEST == place.word()).then_some(Helping(word))
     }
 
+    /// Whether the owner is parked in a wait in which it could help. A hint.
+    pub(crate) fn is_helper(&self) -> bool {
+        self.helps_below.load(Ordering::Relaxed) != 0
+    }
+
     /// Claims it. False: it has woken by itself, or somebody else was first.
     pub(crate) fn claim_help(&self, helping: Helping) -> bool {
         let claimed = self.helps_below.compare_exchange(

@@ -27,8 +27,8 @@ use park::sleep_free;
 pub(crate) use steal::find_task;
 use steal::{steal_any, steal_detached};
 pub(crate) use wait::{
-    Awaited, Event, block, own_slot, run_strangers_task, wait, wait_stolen, waits_any, yield_local,
-    yield_now,
+    Awaited, Event, Look, block, own_slot, run_strangers_task, wait, wait_stolen, waits_any,
+    yield_local, yield_now,
 };
 
 /// How long a worker that found nothing keeps looking before it parks. A wake-up costs 7-17 us on the waker's side

@@ -346,6 +346,11 @@ impl Sleep {
         Counts::unpack(word, 0).overcommitted(self.target())
     }
 
+    /// Whether one more thread may be awake.
+    pub(crate) fn has_room(&self, need: Need) -> bool {
+        self.counts().has_room(need, self.target())
+    }
+
     /// Whether the pool has become too small for this worker.
     pub(crate) fn is_surplus(&self, worker: Option<usize>) -> bool {
         worker.is_some_and(|index| index >= self.target())

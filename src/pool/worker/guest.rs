@@ -23,18 +23,19 @@ pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(&Slot) -> R) -> R 
 }
 
 /// Runs `f` from another slot of the same pool, as a part of what runs on this one: for joins deeper than a ring.
-#[cold]
+#[inline(always)]
 pub(crate) fn on_deeper_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
-    let origin = slot.origin_of(CAPACITY);
-    on_fresh_ring(slot, |fresh| {
-        let _run = fresh.begin(origin);
-        f(fresh)
-    })
+    on_another_ring::<R, true>(slot, f)
 }
 
 /// Runs `f` from another slot of the same pool: for unrelated work, which descends from nothing that runs on this one.
-#[cold]
+#[inline(always)]
 pub(crate) fn on_fresh_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
+    on_another_ring::<R, false>(slot, f)
+}
+
+#[cold]
+fn on_another_ring<R, const IS_DEEPER: bool>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
     let registry = slot.registry();
     let fresh = FreshRing {
         slot: registry.acquire_guest(),
@@ -42,6 +43,7 @@ pub(crate) fn on_fresh_ring<R>(slot: &Slot, f: impl FnOnce(&Slot) -> R) -> R {
     };
     fresh.slot.set_role(slot.role());
     let _context = context::enter(fresh.slot);
+    let _run = IS_DEEPER.then(|| fresh.slot.begin(slot.origin_of(CAPACITY)));
     f(fresh.slot)
 }
 

@@ -1,8 +1,7 @@
 //! How a thread parks: free, or in the middle of a wait.
 
-use super::steal::sees_fork_below;
-use super::wait::{Awaited, find_any, has_mail, take_below};
-use super::{FORCE_ROUND, Work, as_guest, on_fresh_ring};
+use super::wait::{Awaited, Look, find_any, has_mail, sees_below, take_below};
+use super::{Work, as_guest, on_fresh_ring};
 use crate::lineage::Origin;
 use crate::pool::context;
 use crate::pool::registry::{Registry, Unordered};
@@ -158,9 +157,9 @@ pub(super) fn park_bound(
         ordered = registry.announce();
     }
     if let Some(below) = below {
-        work = take_below(slot, awaited, below, FORCE_ROUND, true);
+        work = take_below(slot, awaited, below, Look::Parking);
         // Somebody else may be about to take it, or not: then it must be tried again.
-        seen = work.is_none() && sees_fork_below(slot, below);
+        seen = work.is_none() && sees_below(slot, below, Look::Parking);
     }
     if vacated && !seen && work.is_none() {
         registry.fill_seen_vacancy();
@@ -184,7 +183,7 @@ pub(super) fn park_bound(
     if below.is_some() && !slot.withdraw_help() {
         // Somebody has counted us awake and searching.
         if work.is_none() && !ready() {
-            work = below.and_then(|below| take_below(slot, awaited, below, 0, true));
+            work = below.and_then(|below| take_below(slot, awaited, below, Look::Woken));
         }
         registry.pass_on();
         return work;

@@ -23,8 +23,10 @@ fn victims<'a>(registry: &'a Registry, slot: &'a Slot) -> impl Iterator<Item = &
 
 /// One look at everybody else's work: public forks, then tasks, then what is detached.
 pub(super) fn steal_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
-    let fork =
-        || victims(registry, slot).find_map(|victim| steal_fork(slot, victim, &|_| true, round));
+    let fork = || {
+        victims(registry, slot)
+            .find_map(|victim| steal_fork(slot, victim, &|_| true, &|_| true, round))
+    };
     let task = || {
         let task = victims(registry, slot).find_map(|victim| victim.tasks.steal())?;
         slot.counters.stolen.add(1);
@@ -56,11 +58,13 @@ pub(super) fn steal_detached(registry: &Registry, slot: &Slot) -> Option<Work> {
 
 // ---- one victim ----
 
-/// Takes a fork whose place is `allowed` from a victim: what is public, else by asking, else, after some rounds, by force.
+/// Takes a fork whose place is `allowed` from a victim: what is public, else by asking the owner, if `asks` says yes for the place, else, after
+/// some rounds, by force.
 pub(super) fn steal_fork(
     slot: &Slot,
     victim: &Slot,
     allowed: &dyn Fn(usize) -> bool,
+    asks: &dyn Fn(usize) -> bool,
     round: u32,
 ) -> Option<Work> {
     let ring: &Ring<ForkHeader> = &victim.ring;
@@ -68,7 +72,7 @@ pub(super) fn steal_fork(
     if matches!(found, Steal::Empty) {
         if !ring.is_requested() {
             // The owner is at work, and writes the line that would tell whether it has anything.
-            if allowed(ring.top()) {
+            if asks(ring.top()) {
                 ring.request();
             }
         } else if round >= FORCE_ROUND && ring.oldest().is_some_and(allowed) {
@@ -92,21 +96,13 @@ pub(super) fn steal_fork(
 
 // ---- what a wait may run ----
 
-/// As [`steal_fork`], but only what descends from `below`.
-pub(super) fn steal_below_from(
-    slot: &Slot,
-    victim: &Slot,
-    below: Origin,
-    round: u32,
-) -> Option<Work> {
-    let registry = slot.registry();
-    let allowed = |index| registry.descends(victim.origin_at(index), below);
-    steal_fork(slot, victim, &allowed, round)
-}
-
 /// A fork that descends from `below`, from whoever has one. Owners whose forks do not are not disturbed.
 pub(super) fn steal_fork_below(slot: &Slot, below: Origin, round: u32) -> Option<Work> {
-    victims(slot.registry(), slot).find_map(|victim| steal_below_from(slot, victim, below, round))
+    let registry = slot.registry();
+    victims(registry, slot).find_map(|victim| {
+        let allowed = |index| registry.descends(victim.origin_at(index), below);
+        steal_fork(slot, victim, &allowed, &allowed, round)
+    })
 }
 
 /// Whether anybody has a fork that descends from `below`.

@@ -2,8 +2,8 @@
 
 use super::park::{park_bound, park_open};
 use super::spin::Spin;
-use super::steal::{find_task, steal_any, steal_below_from, steal_fork_below};
-use super::{Work, on_fresh_ring, run, run_task};
+use super::steal::{find_task, sees_fork_below, steal_any, steal_fork, steal_fork_below};
+use super::{FORCE_ROUND, Work, on_fresh_ring, run, run_task};
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
@@ -12,9 +12,44 @@ use crate::pool::registry::Registry;
 use crate::pool::slot::{Seat, Slot};
 use crate::ring::Steal;
 use crate::sleep::{Need, Parker};
-use crate::sync::{Arc, now, yield_thread};
+use crate::sync::{Arc, MODEL, now, yield_thread};
 use crate::unwind;
 use std::time::Instant;
+
+/// How a wait looks for work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// So many times since it last found something.
+    Spinning(u32),
+    /// Once more before it parks, not counted as awake.
+    Parking,
+    /// After it was woken for work.
+    Woken,
+}
+
+impl Look {
+    fn round(self) -> u32 {
+        match self {
+            Look::Spinning(round) => round,
+            Look::Parking => FORCE_ROUND,
+            Look::Woken => 0,
+        }
+    }
+
+    /// Whether as many threads are awake without this one as the pool is to have: then it takes only what nobody else may come for. Whoever makes
+    /// room later looks for helpers.
+    fn is_crowded(self, registry: &Registry) -> bool {
+        match self {
+            Look::Spinning(_) => registry.sleep.overcommitted(),
+            Look::Parking => !registry.sleep.has_room(Need::Help),
+            Look::Woken => false,
+        }
+    }
+}
+
+/// From which round on a wait looks at others than its thief, about 0.3 us after its begin: in a fine-grained program what it waits for has come
+/// by then, and each look at others costs as much as a small task.
+const WIDE_ROUND: u32 = if MODEL { 0 } else { 4 };
 
 /// What a wait waits for.
 pub(crate) trait Awaited {
@@ -27,12 +62,17 @@ pub(crate) trait Awaited {
     }
 
     /// Runs something that the wait may run and that is near at hand.
-    fn help(&self, _: &Slot, _: u32) -> bool {
+    fn help(&self, _: &Slot, _: Look) -> bool {
         false
     }
 
-    /// Takes a task that the wait may run. `thorough`: if there is one that nobody else may come for, it is found.
-    fn find_task(&self, _: &Slot, _thorough: bool) -> Option<Task> {
+    /// Whether it cannot come soon: who is to bring it about sleeps. Then the wait does not spin.
+    fn is_far(&self, _: &Slot) -> bool {
+        false
+    }
+
+    /// Takes a task that the wait may run.
+    fn find_task(&self, _: &Slot, _: Look) -> Option<Task> {
         None
     }
 
@@ -62,13 +102,13 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
     let mut has_helped = false;
     while !awaited.is_done() {
         registry.check_fork();
+        let look = Look::Spinning(spin.round);
         let helped = if any {
-            (help && awaited.help(slot, spin.round))
-                || run_pending(registry, slot, base, spin.round)
+            (help && awaited.help(slot, look)) || run_pending(registry, slot, base, spin.round)
         } else {
             answer_mail()
-                || (help && awaited.help(slot, spin.round))
-                || below.is_some_and(|below| help_below(slot, awaited, below, spin.round))
+                || (help && awaited.help(slot, look))
+                || (spin.round >= WIDE_ROUND && help_below(slot, awaited, below, look))
         };
         if helped {
             spin.restart();
@@ -82,7 +122,7 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
         if deadline.is_some_and(|deadline| now() >= deadline) {
             return awaited.is_done();
         }
-        if spin.goes_on() {
+        if spin.goes_on() && !awaited.is_far(slot) {
             continue;
         }
         if awaited.announce(slot) {
@@ -115,22 +155,29 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
 }
 
 /// Runs something that descends from `below`, from anywhere.
-fn help_below(slot: &Slot, awaited: &impl Awaited, below: Origin, round: u32) -> bool {
-    take_below(slot, awaited, below, round, false)
+fn help_below(slot: &Slot, awaited: &impl Awaited, below: Option<Origin>, look: Look) -> bool {
+    below
+        .and_then(|below| take_below(slot, awaited, below, look))
         .map(|work| run(slot, work))
         .is_some()
 }
 
-/// Takes something that descends from `below`, from anywhere. `thorough`: see [`Awaited::find_task`].
+/// Takes something that descends from `below`, from anywhere.
 pub(super) fn take_below(
     slot: &Slot,
     awaited: &impl Awaited,
     below: Origin,
-    round: u32,
-    thorough: bool,
+    look: Look,
 ) -> Option<Work> {
-    steal_fork_below(slot, below, round)
-        .or_else(|| awaited.find_task(slot, thorough).map(Work::Task))
+    let fork = (!look.is_crowded(slot.registry()))
+        .then(|| steal_fork_below(slot, below, look.round()))
+        .flatten();
+    fork.or_else(|| awaited.find_task(slot, look).map(Work::Task))
+}
+
+/// Whether there is a fork that [`take_below`] did not get, and may get if it tries again.
+pub(super) fn sees_below(slot: &Slot, below: Origin, look: Look) -> bool {
+    !look.is_crowded(slot.registry()) && sees_fork_below(slot, below)
 }
 
 /// Letters are for the worker, from wherever it acts at the moment.
@@ -224,21 +271,45 @@ impl Awaited for StolenFork<'_> {
     }
 
     /// From the thief, which most likely has something.
-    fn help(&self, slot: &Slot, round: u32) -> bool {
+    fn help(&self, slot: &Slot, look: Look) -> bool {
         let ForkState::Running { slot: thief } = self.job.state() else {
             return false;
         };
-        let thief = slot.registry().slot(thief);
-        steal_below_from(slot, thief, self.origin, round)
-            .map(|work| run(slot, work))
-            .is_some()
+        let registry = slot.registry();
+        let allowed = |index| {
+            let origin = registry.slot(thief).origin_at(index);
+            registry.descends(origin, self.origin) && !look.is_crowded(registry)
+        };
+        steal_fork(
+            slot,
+            registry.slot(thief),
+            &allowed,
+            &|_| true,
+            look.round(),
+        )
+        .map(|work| run(slot, work))
+        .is_some()
     }
 
-    fn find_task(&self, slot: &Slot, thorough: bool) -> Option<Task> {
+    /// The thief is parked in a wait of its own.
+    fn is_far(&self, slot: &Slot) -> bool {
+        match self.job.state() {
+            ForkState::Running { slot: thief } => slot.registry().slot(thief).is_helper(),
+            ForkState::Taken | ForkState::Done => false,
+        }
+    }
+
+    fn find_task(&self, slot: &Slot, look: Look) -> Option<Task> {
         let registry = slot.registry();
+        if look.is_crowded(registry) {
+            return None;
+        }
         // Most tasks that lie where no descendant runs are none: to take them away would help nobody. Their scope's owner finds them.
         let likely = |victim: &Slot| registry.descends(victim.lineage.innermost(), self.origin);
-        let strays = if thorough { usize::MAX } else { STRAYS };
+        let strays = match look {
+            Look::Spinning(_) => STRAYS,
+            Look::Parking | Look::Woken => usize::MAX,
+        };
         let wanted = |task: &Task| registry.descends(task.origin(), self.origin);
         find_task(slot, wanted, likely, strays)
     }
