@@ -5,14 +5,14 @@ use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
 use super::scoped;
 use crate::job::Task;
-use crate::pool::{self, SWEEP_LEAST, Seat, Slot, context, worker};
+use crate::pool::{self, Registry, SWEEP_LEAST, Seat, Slot, context, worker};
 use crate::sync::{now, thread};
 use crate::unwind;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -86,12 +86,23 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits for at most `timeout`. Returns whether the task has finished; a timeout of zero asks just that. It never cancels.
+    ///
+    /// It does not run the task itself, which could take longer than `timeout`: on the only thread of a pool, without a spare, the time passes
+    /// and the task has not begun. With a timeout beyond what [`Instant`] can hold, as [`Duration::MAX`] is, nothing can be late, and the task
+    /// runs here as in [`join`](Self::join).
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let task = self.task();
-        task.is_finished() || (!timeout.is_zero() && cell::wait(task, after(timeout)))
+        if task.is_finished() || timeout.is_zero() {
+            return task.is_finished();
+        }
+        let deadline = after(timeout);
+        if deadline.is_none() {
+            run_here(task);
+        }
+        cell::wait(task, deadline)
     }
 
-    /// [`join`](Self::join) for at most `timeout`. It does not run the task itself: that could take longer.
+    /// [`join`](Self::join) for at most `timeout`. Like [`wait_timeout`](Self::wait_timeout), it does not run the task itself.
     ///
     /// # Errors
     /// The handle, if the task has not finished by then.
@@ -220,37 +231,40 @@ pub(super) fn run_here(task: &TaskRef) {
     let Some(slot) = context::slot() else {
         return;
     };
+    if slot.registry().id == task.pool() {
+        run_in(slot.registry(), task);
+    } else if task.is_queued()
+        && let Some(registry) = pool::pool(task.pool())
+    {
+        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
+        run_in(&registry, task);
+    }
+}
+
+/// Runs a task of this pool on the current thread if nobody has begun it. A thread that takes no part in the pool becomes its guest for this.
+pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
     if !task.is_queued() {
         return;
     }
-    if slot.registry().id != task.pool() {
-        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
-        if let Some(registry) = pool::pool(task.pool()) {
-            worker::as_guest(&registry, |slot| run_at(slot, task));
+    match context::slot() {
+        Some(slot) if ptr::eq(slot.registry(), registry) => {
+            run_at(slot, task);
+            slot.helped();
         }
-        return;
+        _ => worker::as_guest(registry, |slot| run_at(slot, task)),
     }
-    run_at(slot, task);
-    slot.helped();
 }
 
-/// The same, from a slot of its pool.
+/// [`run_in`] from a slot of that pool.
 fn run_at(slot: &Slot, task: &TaskRef) {
     // If it is the own deque's newest, nothing of it is left there.
     let queued = pop_own(slot, task);
-    // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
+    // A thread that unwinds runs no task itself: code that asks `thread::panicking` would be told of a panic that is none of its own.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
     } else if let Some(queued) = queued {
         worker::run_task(slot, queued);
     } else if task.run_queued(slot) {
-        bury(slot);
-    }
-}
-
-/// Runs the task on a guest's slot if nobody has begun it.
-pub(super) fn run_as_guest(slot: &Slot, task: &TaskRef) {
-    if task.run_queued(slot) {
         bury(slot);
     }
 }

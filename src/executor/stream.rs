@@ -6,14 +6,14 @@
 
 use super::arrivals::Arrivals;
 use super::error::{JoinError, TaskId};
-use super::handle::{JoinHandle, after, run_as_guest, run_here};
+use super::handle::{JoinHandle, after, run_in};
 use super::several::enrol;
 use super::state::Birth;
 use super::submit::submit_uncounted;
 use crate::counters::{Count, Counters};
 use crate::fork::Scope;
 use crate::pool::worker::{self, Event};
-use crate::pool::{self, Registry, ThreadPool, context};
+use crate::pool::{self, Registry, ThreadPool};
 use crate::sync::{Arc, now};
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -151,15 +151,8 @@ impl<'a, R> Source<'a, R> {
 
     /// Runs a task that nobody has begun, unless there is a time limit.
     fn help(&self, handle: &JoinHandle<Chunk<R>>) {
-        if self.deadline.is_some() || !handle.task().is_queued() || unwind::panicking() {
-            return;
-        }
-        let registry = self.pool.registry();
-        match context::slot() {
-            Some(slot) if std::ptr::eq(slot.registry(), registry) => run_here(handle.task()),
-            // A worker of another pool stays one: what it runs here would block it there.
-            Some(_) => {}
-            None => worker::as_guest(registry, |slot| run_as_guest(slot, handle.task())),
+        if self.deadline.is_none() {
+            run_in(self.pool.registry(), handle.task());
         }
     }
 }
