@@ -624,6 +624,8 @@ impl TaskRef {
                 registry.gate.leave();
                 self.left_behind();
             }
+            // Before the end is counted: until the rest is done the pool is not idle.
+            registry.count(|counters| &counters.deferred, 1);
             registry.count(
                 |counters| match why {
                     Why::Timeout => &counters.failed,
@@ -644,17 +646,29 @@ impl TaskRef {
         if !wanted {
             self.discard(registry.as_deref());
         }
-        if closure.is_some() || lock(&extra.list).called_abroad {
-            let task = self.clone();
-            let rest = move || task.rest_abroad(closure, why);
-            match &registry {
-                Some(registry) => super::submit::run_soon(registry, rest),
-                None => rest(),
+        let has_rest = closure.is_some() || lock(&extra.list).called_abroad;
+        match registry {
+            Some(registry) if has_rest => {
+                let task = self.clone();
+                super::submit::run_soon(&registry, move || {
+                    task.rest_abroad(closure, why);
+                    task.rest_done();
+                });
             }
+            Some(_) => self.rest_done(),
+            None if has_rest => self.rest_abroad(closure, why),
+            None => {}
         }
-        if let Some(registry) = registry {
-            registry.look_idle();
-        }
+    }
+
+    /// Nothing is left of what a deadline has deferred.
+    fn rest_done(&self) {
+        pool::with_pool(self.pool(), |registry| {
+            if let Some(registry) = registry {
+                registry.count(|counters| &counters.deferred_done, 1);
+                registry.look_idle();
+            }
+        });
     }
 
     /// What [`end_abroad`](Self::end_abroad) has left to the pool.

@@ -80,6 +80,7 @@ impl ThreadPool {
         let mut tasks = Vec::new();
         for f in closures {
             let (task, handle) = make(registry, context::slot(), Options::default(), f);
+            registry.end_idle_moment(context::slot());
             match registry.gate.enter(false) {
                 Ok(()) => {
                     // At once: if the iterator panics, those that it gave are dropped, and counted so.
@@ -288,6 +289,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, tasks);
     let options = Options {
         uncounted: true,
@@ -397,6 +399,7 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
 #[inline]
 fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
     let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
+    registry.end_idle_moment(slot);
     // Before it is to be found: an end is never counted before its beginning.
     let tasks = TaskRef::tasks_of(&task);
     match slot {
@@ -409,12 +412,14 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
 
 /// Ends a task that was not let in.
 fn refuse(registry: &Registry, task: Task, cause: Cause) {
+    registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::of(task).cancel_here(cause);
 }
 
 /// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
 fn run_unqueued(registry: &Registry, task: Task) {
+    registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::enrol(&task);
     let task = TaskRef::of(task);
