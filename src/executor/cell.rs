@@ -7,14 +7,14 @@
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
 use super::state::{Birth, Detach, End, Overtake, Stake, State};
-use super::token;
+use super::{timer, token};
 use crate::blocks::{self, Blocks};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task, TaskHeader};
-use crate::pool::worker::{self, Event};
+use crate::pool::worker::Event;
 use crate::pool::{self, Registry, Slot, context};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicPtr, Ordering, lock};
+use crate::sync::{Arc, AtomicPtr, Ordering, lock, now};
 use crate::sys;
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
@@ -124,11 +124,15 @@ where
         let head = unsafe { header.as_ref() };
         // SAFETY: running, and not taken: the closure is the runner's.
         let closure = unsafe { Self::take(header) };
+        // The runner's own reference stays the runner's.
+        let own = ManuallyDrop::new(TaskRef(header));
         if head.state.is_timed() && head.state.taken() {
-            // The runner's own reference stays the runner's.
-            ManuallyDrop::new(TaskRef(header)).expire();
+            own.expire();
         }
         let result = unwind::catch(closure);
+        if own.is_overdue() {
+            own.expire();
+        }
         if head.state.is_timed() && !head.state.settle() {
             let lost = match result {
                 Ok(value) => unwind::catch(|| drop(value)).err(),
@@ -312,7 +316,7 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> 
     let task = TaskRef(task.cast());
     let live = match fate {
         Fate::Run => {
-            let live = task.head().state.claim();
+            let live = task.claim();
             if live {
                 let slot = context::slot().expect("heist: a task ran outside its pool");
                 slot.registry().gate.leave();
@@ -392,7 +396,7 @@ impl TaskRef {
 
     /// Takes a queued task of this pool out of the hands of its queue. False: it has begun, or is another pool's.
     pub(super) fn claim_of(&self, registry: &Registry) -> bool {
-        let ours = registry.id == self.head().pool && self.head().state.claim();
+        let ours = registry.id == self.head().pool && self.claim();
         if ours && self.head().state.is_gated() {
             registry.gate.leave();
             registry.count(|counters| &counters.left_behind, 1);
@@ -416,9 +420,24 @@ impl TaskRef {
         u64::from(self.head().state.is_counted())
     }
 
-    /// Claims a task that is in no queue and takes no place.
+    /// Queued becomes running. False: somebody else has the task, or its deadline has passed.
+    #[inline]
     pub(super) fn claim(&self) -> bool {
+        if self.is_overdue() {
+            self.expire();
+        }
         self.head().state.claim()
+    }
+
+    /// Whether the task's deadline has passed. The timer says so too, unless its thread is late or could not be started.
+    #[inline]
+    fn is_overdue(&self) -> bool {
+        let head = self.head();
+        head.state.is_timed()
+            && head
+                .extra()
+                .and_then(|extra| extra.deadline)
+                .is_some_and(|deadline| now() >= deadline)
     }
 
     /// Runs a task that was let in and is in no queue, unless it has been cancelled.
@@ -836,8 +855,8 @@ fn lose(payload: Option<Payload>, registry: Option<&Registry>) {
     }
 }
 
-/// Waits for a task; see [`worker::block`].
+/// Waits for a task; see [`timer::block`].
 pub(super) fn wait(task: &TaskRef, deadline: Option<std::time::Instant>) -> bool {
     task.check_fork();
-    worker::block(task, deadline)
+    timer::block(task, deadline)
 }

@@ -8,6 +8,7 @@
 use super::arrivals::Arrivals;
 use super::cell::TaskRef;
 use super::handle::run_here;
+use super::timer;
 use crate::pool::{self, context, worker};
 use crate::sync::now;
 use std::ops::Range;
@@ -61,21 +62,21 @@ impl Pending {
     ) -> bool {
         if deadline.is_some() {
             // What runs here could take longer than the time that is left.
-            return worker::block(arrivals, deadline);
+            return timer::block(arrivals, deadline);
         }
         let Some(slot) = context::slot() else {
-            return worker::block(arrivals, None);
+            return timer::block(arrivals, None);
         };
         let queued = |index| task(index).filter(|task| task.is_queued());
         let Some(oldest) = self.oldest(&queued) else {
-            return worker::block(arrivals, None);
+            return timer::block(arrivals, None);
         };
         if until == Until::All || worker::waits_any(slot.registry()) || !others_can_begin(oldest) {
             self.indices.start += 1;
             run_here(oldest);
             return true;
         }
-        if worker::block(arrivals, now().checked_add(self.patience)) {
+        if timer::block(arrivals, now().checked_add(self.patience)) {
             self.patience = PATIENCE;
         } else if let Some(newest) = self.newest(&queued) {
             // Other threads take the oldest first.

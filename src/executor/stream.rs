@@ -10,9 +10,10 @@ use super::handle::{JoinHandle, after, run_in};
 use super::several::enrol;
 use super::state::Birth;
 use super::submit::submit_uncounted;
+use super::timer;
 use crate::counters::{Count, Counters};
 use crate::fork::Scope;
-use crate::pool::worker::{self, Event};
+use crate::pool::worker::Event;
 use crate::pool::{self, Registry, ThreadPool};
 use crate::sync::{Arc, now};
 use crate::unwind::{self, Payload};
@@ -460,7 +461,7 @@ impl<R> Iterator for Imap<'_, R> {
             if !first.handle.is_finished() {
                 self.source.pool.registry().check_fork();
                 self.source.help(&first.handle);
-                if !worker::block(first.handle.task(), self.source.deadline) {
+                if !timer::block(first.handle.task(), self.source.deadline) {
                     self.source.timed_out = true;
                     let error = JoinError::timed_out(first.handle.id(), None);
                     self.cancel();
@@ -570,7 +571,7 @@ impl<R> Iterator for ImapUnordered<'_, R> {
             }
             self.source.pool.registry().check_fork();
             self.help();
-            if !worker::block(&*self.arrivals, self.source.deadline) {
+            if !timer::block(&*self.arrivals, self.source.deadline) {
                 self.source.timed_out = true;
                 let oldest = self.flights.values().min_by_key(|flight| flight.first)?;
                 let error = JoinError::timed_out(oldest.handle.id(), None);

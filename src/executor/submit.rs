@@ -5,6 +5,7 @@ use super::error::{Cause, TrySubmitError};
 use super::extra::Extra;
 use super::handle::{JoinHandle, after};
 use super::state::Birth;
+use super::timer;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
@@ -194,6 +195,9 @@ impl TaskBuilder<'_> {
     /// The handle resolves to an error that [is a time-out](crate::JoinError::is_timeout) if the task has not ended this long after its
     /// submission: if it has not begun, it never will; if it runs, it sees [`current_token`](crate::current_token) cancelled, and
     /// what it returns is dropped.
+    ///
+    /// A thread of the crate's own keeps the deadlines. If the system refuses to start it, those who wait for a task keep them instead, and
+    /// the worker that begins or ends the task; a waker is then called when one of them comes by.
     pub fn deadline(mut self, timeout: Duration) -> Self {
         self.options.deadline = Some(timeout);
         self
@@ -385,7 +389,7 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
             }
             (Refusal::Full, WhenFull::Reject) => return refuse(registry, task, Cause::Full),
             (Refusal::Full, WhenFull::Block) => {
-                worker::block(&registry.gate, None);
+                timer::block(&registry.gate, None);
             }
         }
         match registry.gate.enter(beyond) {
