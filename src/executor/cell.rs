@@ -12,7 +12,7 @@ use crate::blocks::{self, Blocks};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task, TaskHeader};
 use crate::pool::worker::Event;
-use crate::pool::{self, Registry, Slot, context};
+use crate::pool::{self, Registry, SWEEP_LEAST, Seat, Slot, context};
 use crate::sleep::Parker;
 use crate::sync::{Arc, AtomicPtr, Ordering, lock, now};
 use crate::sys;
@@ -569,27 +569,50 @@ impl TaskRef {
         true
     }
 
-    /// Somebody has ended the task, or begun it, and its block is still in a queue.
+    /// Somebody has ended the task, and its block is still in a queue.
     fn left_behind(&self) {
-        self.note_block(
-            |counters| &counters.left_behind,
-            |registry| registry.bury(1, Self::is_dead),
-        );
+        self.note_block(|counters| &counters.left_behind);
+        self.bury();
     }
 
     /// Such a block has come out of its queue.
     fn swept_up(&self) {
-        self.note_block(|counters| &counters.swept_up, |_| ());
+        self.note_block(|counters| &counters.swept_up);
     }
 
-    fn note_block(&self, which: impl Fn(&Counters) -> &Count, then: impl FnOnce(&Registry)) {
+    fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
         if self.head().state.is_gated() {
             pool::with_pool(self.pool(), |registry| {
                 if let Some(registry) = registry {
                     registry.count(which, 1);
-                    then(registry);
                 }
             });
+        }
+    }
+
+    /// Somebody has begun or ended the task, and its block is still in a queue: now and then such blocks are swept out, so that a loop does not
+    /// leave one for each task. The own deques hold what this thread has queued there, the lanes the rest.
+    pub(super) fn bury(&self) {
+        let head = self.head();
+        let Some(slot) = context::slot().filter(|slot| slot.registry().id == head.pool) else {
+            // Of a scope's tasks none lies in a lane.
+            if head.state.is_gated()
+                && let Some(registry) = pool::pool(head.pool)
+            {
+                registry.bury(1, Self::is_dead);
+            }
+            return;
+        };
+        let registry = slot.registry();
+        let guest = slot.role() == Seat::Guest;
+        if head.state.is_in_lane() && !guest {
+            registry.bury(1, Self::is_dead);
+        } else if slot.bury() {
+            slot.sweep(|task| Self::is_dead(task) || super::scoped::is_dead(task));
+            if guest {
+                // A guest has nothing but its scopes' tasks in its deques.
+                registry.bury(SWEEP_LEAST as u64, Self::is_dead);
+            }
         }
     }
 

@@ -3,9 +3,8 @@
 use super::cell::{self, TaskRef};
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
-use super::scoped;
 use crate::job::Task;
-use crate::pool::{self, Registry, SWEEP_LEAST, Seat, Slot, context, worker};
+use crate::pool::{self, Registry, Seat, Slot, context, worker};
 use crate::sync::{now, thread};
 use crate::unwind;
 use std::fmt;
@@ -265,18 +264,7 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     } else if let Some(queued) = queued {
         worker::run_task(slot, queued);
     } else if task.run_queued(slot) {
-        bury(slot);
-    }
-}
-
-/// A task was run here, and its block is still in a queue: the own deques are swept now and then, and where a guest does what nobody else
-/// comes by to do, the lanes.
-fn bury(slot: &Slot) {
-    if slot.bury() {
-        slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
-        if slot.role() == Seat::Guest {
-            slot.registry().bury(SWEEP_LEAST as u64, TaskRef::is_dead);
-        }
+        task.bury();
     }
 }
 

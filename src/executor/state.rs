@@ -33,6 +33,8 @@ const TAKEN: usize = 1 << 7;
 const UNCOUNTED: usize = 1 << 8;
 /// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
 const EXPIRED: usize = 1 << 9;
+/// It was queued in one of the pool's lanes, not in a thread's deque.
+const IN_LANE: usize = 1 << 10;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
 const ONE_REF: usize = 1 << 16;
 
@@ -50,6 +52,8 @@ pub(super) struct Birth {
     pub(super) ungated: bool,
     /// The closure itself adds to the pool's counts: it stands for several tasks.
     pub(super) uncounted: bool,
+    /// It will be queued in one of the pool's lanes.
+    pub(super) in_lane: bool,
 }
 
 /// What the runner has to do, its outcome being in the cell.
@@ -105,7 +109,8 @@ impl State {
                 | bit(birth.extra, EXTRA)
                 | bit(birth.deadline, DEADLINE)
                 | bit(birth.ungated, UNGATED)
-                | bit(birth.uncounted, UNCOUNTED),
+                | bit(birth.uncounted, UNCOUNTED)
+                | bit(birth.in_lane, IN_LANE),
         ))
     }
 
@@ -149,6 +154,12 @@ impl State {
     pub(super) fn is_gated(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
         self.0.load(Ordering::Relaxed) & UNGATED == 0
+    }
+
+    /// Whether the task was queued in one of the pool's lanes.
+    pub(super) fn is_in_lane(&self) -> bool {
+        // ORDERING: Relaxed: the flag is as old as the cell.
+        self.0.load(Ordering::Relaxed) & IN_LANE != 0
     }
 
     /// Whether the task is one in the pool's counts.

@@ -9,7 +9,7 @@ use super::timer;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
-    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, worker,
+    Priority, Refusal, Registry, Seat, Slot, ThreadPool, WhenFull, context, global, worker,
 };
 use std::ptr;
 use std::time::Duration;
@@ -80,7 +80,11 @@ impl ThreadPool {
         let mut handles = Vec::new();
         let mut tasks = Vec::new();
         for f in closures {
-            let (task, handle) = make(registry, context::slot(), Options::default(), f);
+            let options = Options {
+                in_lane: true,
+                ..Options::default()
+            };
+            let (task, handle) = make(registry, context::slot(), options, f);
             registry.end_idle_moment(context::slot());
             match registry.gate.enter(false) {
                 Ok(()) => {
@@ -138,7 +142,11 @@ impl ThreadPool {
 
 fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
-    let (extra, birth) = Options::default().lower(false);
+    let options = Options {
+        in_lane: !goes_to_deque(registry, slot, Priority::Normal),
+        ..Options::default()
+    };
+    let (extra, birth) = options.lower(false);
     // SAFETY: `f` borrows nothing.
     let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
     enter(registry, slot, task, Priority::Normal);
@@ -177,6 +185,8 @@ struct Options {
     token: Option<CancelToken>,
     /// See [`Birth::uncounted`].
     uncounted: bool,
+    /// See [`Birth::in_lane`].
+    in_lane: bool,
 }
 
 impl TaskBuilder<'_> {
@@ -250,6 +260,7 @@ impl Options {
             let birth = Birth {
                 handle,
                 uncounted: self.uncounted,
+                in_lane: self.in_lane,
                 ..Birth::default()
             };
             return (None, birth);
@@ -275,6 +286,7 @@ impl Options {
             extra: true,
             deadline: timed,
             uncounted: self.uncounted,
+            in_lane: self.in_lane,
             ..Birth::default()
         };
         let extra = Extra {
@@ -302,6 +314,13 @@ where
     submit(registry, options, f)
 }
 
+/// Whether the current thread's slot takes the task into a deque of its own: see [`Registry::enqueue`].
+#[inline]
+fn goes_to_deque(registry: &Registry, slot: Option<&Slot>, priority: Priority) -> bool {
+    priority == Priority::Normal
+        && slot.is_some_and(|slot| ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest)
+}
+
 #[inline]
 fn make<F, T>(
     registry: &Registry,
@@ -324,13 +343,14 @@ where
 }
 
 #[inline]
-fn submit<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
+fn submit<F, T>(registry: &Registry, mut options: Options, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     registry.check_fork();
     let slot = context::slot();
+    options.in_lane = !goes_to_deque(registry, slot, options.priority);
     let priority = options.priority;
     let (task, handle) = make(registry, slot, options, f);
     enter(registry, slot, task, priority);
@@ -339,7 +359,7 @@ where
 
 fn try_submit<F, T>(
     registry: &Registry,
-    options: Options,
+    mut options: Options,
     f: F,
 ) -> Result<JoinHandle<T>, TrySubmitError<F>>
 where
@@ -354,6 +374,7 @@ where
     }
     let slot = context::slot();
     let priority = options.priority;
+    options.in_lane = !goes_to_deque(registry, slot, priority);
     let (task, handle) = make(registry, slot, options, f);
     queue(registry, slot, task, priority);
     Ok(handle)
