@@ -9,12 +9,12 @@ use super::error::{JoinError, TaskId};
 use super::handle::{JoinHandle, after, run_in};
 use super::several::enrol;
 use super::state::Birth;
-use super::submit::submit_uncounted;
+use super::submit::{goes_beyond, submit_item};
 use super::timer;
 use crate::counters::{Count, Counters};
 use crate::fork::Scope;
 use crate::pool::worker::Event;
-use crate::pool::{self, Registry, ThreadPool};
+use crate::pool::{self, Registry, ThreadPool, WhenFull};
 use crate::sync::{Arc, now};
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -117,7 +117,7 @@ impl<'a, R> Source<'a, R> {
         let threads = self.pool.registry().sleep.target();
         let window = self.window.unwrap_or(4 * threads).max(1);
         let chunk = self.chunk.clamp(1, window);
-        if self.exhausted || self.alive + chunk > window || self.is_late() {
+        if self.exhausted || self.alive + chunk > window || self.is_late() || self.has_no_place() {
             return None;
         }
         // So it stays if the input panics.
@@ -130,6 +130,18 @@ impl<'a, R> Source<'a, R> {
         self.alive += len;
         self.pulled += len;
         Some(Flight { handle, first, len })
+    }
+
+    /// Whether the pool's queue is full, and there is something to wait for until it is not.
+    fn has_no_place(&self) -> bool {
+        let Pool::Own(pool) = &self.pool else {
+            return false;
+        };
+        let registry = pool.registry();
+        self.alive > 0
+            && registry.gate.when_full != WhenFull::CallerRuns
+            && !registry.gate.is_set()
+            && !goes_beyond(registry)
     }
 
     /// Whether no more is to be pulled: once something was, the time may be over.
@@ -256,6 +268,13 @@ impl ThreadPool {
     /// waits for, it runs `f` too. A panic of `f` is that item's error, and the next item follows. Dropping the stream
     /// cancels what has not begun.
     ///
+    /// So `f` runs on the consumer's thread as well as on workers. There are no thread-locals that
+    /// [`on_thread_start`](crate::ThreadPoolBuilder::on_thread_start) has set, unless the consumer is a task of this pool itself. To have `f` on
+    /// workers only, consume the stream inside [`run`](Self::run) or give it a [`timeout`](Imap::timeout): then the consumer runs nothing.
+    ///
+    /// Where the pool has a [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity), a full queue counts as a full window, also with
+    /// [`WhenFull::Reject`]: no item is refused.
+    ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
     /// let mut squares = pool.imap(0_u64.., |n| n * n);
@@ -274,6 +293,9 @@ impl ThreadPool {
     }
 
     /// [`imap`](Self::imap) in the order in which items finish, each with its index in the input.
+    ///
+    /// If no result is there and an item has not begun, `next` runs it, and returns when that item has finished, even if others finish earlier. An
+    /// item that must not hold back the consumer belongs on a worker: see [`imap`](Self::imap).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -300,10 +322,7 @@ impl ThreadPool {
         let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
         let submit = move |n| {
             pull(&mut input, n, &f, pool.registry(), |task| {
-                match task.counted() {
-                    None => pool.submit(move || task.run()),
-                    Some(items) => submit_uncounted(pool.registry(), items, move || task.run()),
-                }
+                submit_item(pool.registry(), task.counted(), move || task.run())
             })
         };
         Source::new(Box::new(submit), Pool::Own(self.clone()))

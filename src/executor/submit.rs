@@ -149,7 +149,7 @@ fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 
     let (extra, birth) = options.lower(false);
     // SAFETY: `f` borrows nothing.
     let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
-    enter(registry, slot, task, Priority::Normal);
+    enter(registry, slot, task, Priority::Normal, false);
 }
 
 /// [`ThreadPool::spawn`] on the pool of the current thread, or on the [`global`] one.
@@ -185,6 +185,8 @@ struct Options {
     token: Option<CancelToken>,
     /// See [`Birth::uncounted`].
     uncounted: bool,
+    /// A full queue is waited for, also where the pool rejects.
+    waits_for_room: bool,
     /// See [`Birth::in_lane`].
     in_lane: bool,
 }
@@ -299,16 +301,20 @@ impl Options {
     }
 }
 
-/// Submits a closure that stands for so many tasks, and counts their ends itself.
-pub(super) fn submit_uncounted<F, T>(registry: &Registry, tasks: u64, f: F) -> JoinHandle<T>
+/// Submits a piece of a stream, whose consumer waits for room whatever others do. `tasks`: it stands for so many tasks, and counts their
+/// ends itself.
+pub(super) fn submit_item<F, T>(registry: &Registry, tasks: Option<u64>, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    registry.end_idle_moment(context::slot());
-    registry.count(|counters| &counters.submitted, tasks);
+    if let Some(tasks) = tasks {
+        registry.end_idle_moment(context::slot());
+        registry.count(|counters| &counters.submitted, tasks);
+    }
     let options = Options {
-        uncounted: true,
+        uncounted: tasks.is_some(),
+        waits_for_room: true,
         ..Options::default()
     };
     submit(registry, options, f)
@@ -351,9 +357,9 @@ where
     registry.check_fork();
     let slot = context::slot();
     options.in_lane = !goes_to_deque(registry, slot, options.priority);
-    let priority = options.priority;
+    let (priority, waits) = (options.priority, options.waits_for_room);
     let (task, handle) = make(registry, slot, options, f);
-    enter(registry, slot, task, priority);
+    enter(registry, slot, task, priority, waits);
     handle
 }
 
@@ -382,19 +388,29 @@ where
 
 /// Lets a task into the pool, or does with it what the pool does when it is full.
 #[inline]
-fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
+fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority, waits: bool) {
     match registry.gate.enter(false) {
         Ok(()) => queue(registry, slot, task, priority),
-        Err(refusal) => enter_slow(registry, task, priority, refusal),
+        Err(refusal) => enter_slow(registry, task, priority, refusal, waits),
     }
 }
 
-#[cold]
-fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: Refusal) {
-    // A worker never waits for its own pool, nor does whoever runs one of its tasks: a worker may wait for that.
+/// Whether the current thread's tasks are let in though the queue is full. A worker never waits for its own pool, nor does whoever runs one
+/// of its tasks: a worker may wait for that.
+pub(super) fn goes_beyond(registry: &Registry) -> bool {
     let here = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
-    let beyond =
-        worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some());
+    worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some())
+}
+
+#[cold]
+fn enter_slow(
+    registry: &Registry,
+    task: Task,
+    priority: Priority,
+    mut refusal: Refusal,
+    waits: bool,
+) {
+    let beyond = goes_beyond(registry);
     loop {
         match (refusal, registry.gate.when_full) {
             (Refusal::Closed, _) => return refuse(registry, task, Cause::Refused),
@@ -408,8 +424,10 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
             (Refusal::Full, _) if beyond => {
                 registry.count(|counters| &counters.beyond_capacity, 1);
             }
-            (Refusal::Full, WhenFull::Reject) => return refuse(registry, task, Cause::Full),
-            (Refusal::Full, WhenFull::Block) => {
+            (Refusal::Full, WhenFull::Reject) if !waits => {
+                return refuse(registry, task, Cause::Full);
+            }
+            (Refusal::Full, WhenFull::Block | WhenFull::Reject) => {
                 timer::block(&registry.gate, None);
             }
         }
