@@ -298,20 +298,20 @@ fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
         return;
     }
     let (claimed, stack) = (task.clone(), registry.stack_size());
-    let thread = thread::Builder::new()
-        .name("heist-deep".to_owned())
-        .stack_size(stack)
-        .spawn(move || {
-            context::set_floor(stack / 2);
-            worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
-        });
-    match thread {
-        Ok(thread) => {
+    let builder = thread::Builder::new().name("heist-deep".to_owned());
+    let run = move || {
+        context::set_floor(stack / 2);
+        worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
+    };
+    // Std panics over a size beyond what the system can be asked for.
+    match unwind::catch(|| builder.stack_size(stack).spawn(run)) {
+        Ok(Ok(thread)) => {
             cell::wait(task, None);
             // It has nothing more to do, and no panic of its own.
             let _ = thread.join();
         }
-        Err(_) => {
+        not_started => {
+            unwind::drop_quietly(not_started);
             registry.start_failures.add_shared(1);
             task.clone().run_claimed(slot);
         }

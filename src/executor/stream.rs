@@ -117,7 +117,8 @@ impl<'a, R> Source<'a, R> {
         let threads = self.pool.registry().sleep.target();
         let window = self.window.unwrap_or(4 * threads).max(1);
         let chunk = self.chunk.clamp(1, window);
-        if self.exhausted || self.alive + chunk > window || self.is_late() || self.has_no_place() {
+        let room = window.saturating_sub(self.alive);
+        if self.exhausted || room < chunk || self.is_late() || self.has_no_place() {
             return None;
         }
         // So it stays if the input panics.
@@ -183,9 +184,14 @@ fn pull<I, R, F>(
     if n == 1 {
         return Some((submit(Task::One(first, f)), 1));
     }
-    let mut items = Vec::with_capacity(n);
+    // Grows with what is there: `n` is the user's, and so is the input's size hint.
+    let mut items = Vec::new();
     items.push(first);
-    items.extend(input.by_ref().take(n - 1));
+    while items.len() < n
+        && let Some(item) = input.next()
+    {
+        items.push(item);
+    }
     let len = items.len();
     let batch = Batch {
         items: items.into_iter(),
@@ -387,13 +393,14 @@ impl<'scope> Scope<'scope> {
 macro_rules! settings {
     ($stream:ident) => {
         impl<R> $stream<'_, R> {
-            /// How many items may be pulled and not given out, at least 1; by default four times the pool's threads.
+            /// How many items may be pulled and not given out, at least 1; by default four times the pool's threads. [`usize::MAX`] is no limit.
             pub fn window(mut self, items: usize) -> Self {
                 self.source.window = Some(items.max(1));
                 self
             }
 
-            /// How many items one task takes, at least 1, at most the window. For items that take less than a microsecond.
+            /// How many items one task takes, at least 1, at most the window. For items that take less than a microsecond. A chunk is pulled as a
+            /// whole: one of [`usize::MAX`] items in a window without a limit is all of the input.
             pub fn chunk(mut self, items: usize) -> Self {
                 self.source.chunk = items.max(1);
                 self
