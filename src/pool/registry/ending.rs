@@ -214,8 +214,10 @@ impl Registry {
     /// first: no worker may have noticed.
     #[inline]
     pub(crate) fn end_idle_moment(&self, slot: Option<&Slot>) {
+        // In a task the pool is not idle. Asked first: the word is shared by all threads.
+        let in_task = slot.is_some_and(|slot| slot.running.is_some());
         // ORDERING: Relaxed: who begins to wait after this look has missed nothing.
-        if self.sleep.is_awaited() && !slot.is_some_and(|slot| slot.running.is_some()) {
+        if !in_task && self.sleep.is_awaited() {
             self.release_idle_waiters();
         }
     }
