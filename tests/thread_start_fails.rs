@@ -9,6 +9,7 @@
 mod support;
 
 use heist::{Start, ThreadPool, ThreadPoolBuilder, WaitFor, as_completed, first_finished, wait};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -417,6 +418,15 @@ fn who_waits_for_a_task_keeps_its_deadline_if_the_timer_cannot_be_started() {
                     .all(|(_, outcome)| outcome.unwrap_err().is_timeout())
             );
             assert!(first_finished([late(), late()]).unwrap().1.is_err());
+            // A poll keeps it too.
+            let mut polled = late();
+            let waker = std::task::Waker::noop();
+            spin_until(|| {
+                let mut context = std::task::Context::from_waker(waker);
+                std::pin::Pin::new(&mut polled)
+                    .poll(&mut context)
+                    .is_ready()
+            });
             // One that waits for something else serves them all.
             let (told, tells) = mpsc::channel();
             let mut other = late();

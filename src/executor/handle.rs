@@ -3,6 +3,7 @@
 use super::cell::{self, TaskRef};
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
+use super::timer;
 use crate::job::Task;
 use crate::pool::{self, Registry, Seat, Slot, context, worker};
 use crate::sync::{now, thread};
@@ -338,6 +339,7 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let task = self.task();
+        timer::look();
         if !task.is_finished() {
             task.check_fork();
             let mut old = Vec::new();

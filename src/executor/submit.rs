@@ -209,7 +209,7 @@ impl TaskBuilder<'_> {
     /// what it returns is dropped.
     ///
     /// A thread of the crate's own keeps the deadlines. If the system refuses to start it, those who wait for a task keep them instead, and
-    /// the worker that begins or ends the task; a waker is then called when one of them comes by.
+    /// the worker that begins or ends the task. A future is then woken when one of them comes by, or finds out when it is polled.
     pub fn deadline(mut self, timeout: Duration) -> Self {
         self.options.deadline = Some(timeout);
         self

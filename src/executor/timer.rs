@@ -103,6 +103,13 @@ fn unattended() -> Option<Instant> {
     (!queue.running).then_some(first)
 }
 
+/// Keeps the deadlines that have passed, if the timer has no thread.
+pub(super) fn look() {
+    if unattended().is_some() {
+        while expire_next(queue()).is_ok() {}
+    }
+}
+
 /// [`worker::block`], which keeps the deadlines of tasks meanwhile if the timer has no thread.
 pub(super) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
     while let Some(first) = unattended() {
@@ -115,7 +122,7 @@ pub(super) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
         if deadline.is_some_and(|deadline| now() >= deadline) {
             return event.is_set();
         }
-        while expire_next(queue()).is_ok() {}
+        look();
     }
     worker::block(event, deadline)
 }
