@@ -91,10 +91,10 @@ impl<T> JoinHandle<T> {
     /// and the task has not begun. With a timeout beyond what [`Instant`] can hold, as [`Duration::MAX`] is, nothing can be late, and the task
     /// runs here as in [`join`](Self::join).
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
-        let task = self.task();
-        if task.is_finished() || timeout.is_zero() {
-            return task.is_finished();
+        if self.is_finished() || timeout.is_zero() {
+            return self.is_finished();
         }
+        let task = self.task();
         let deadline = after(timeout);
         if deadline.is_none() {
             run_here(task);
@@ -127,6 +127,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task has come to its end, of whatever kind.
     pub fn is_finished(&self) -> bool {
+        timer::look();
         self.task().is_finished()
     }
 

@@ -1,8 +1,8 @@
 //! One thread for the deadlines of all pools, started when the first is set.
 //!
-//! If that thread cannot be started, three others keep the deadlines. Whoever waits for a task ([`block`]) wakes at the next deadline and
-//! does the thread's work. A runner compares the time when it begins and ends a task ([`TaskRef::is_overdue`]). And each new
-//! deadline, and each wait, tries to start the thread again.
+//! If that thread cannot be started, others keep the deadlines. Whoever waits for a task ([`block`]) wakes at the next deadline and
+//! does the thread's work; so does whoever asks whether a task has finished ([`look`]). The runner of a task asks the clock when it
+//! begins and when it has ended it. Each new deadline, and each wait or question, tries to start the thread again.
 //!
 //! Not of the seam under loom: the models call what the timer calls, [`TaskRef::expire`], at any moment.
 
@@ -103,7 +103,7 @@ fn unattended() -> Option<Instant> {
     (!queue.running).then_some(first)
 }
 
-/// Keeps the deadlines that have passed, if the timer has no thread.
+/// Keeps the deadlines that have passed, if the timer has no thread: for those who ask about a task and do not wait.
 pub(super) fn look() {
     if unattended().is_some() {
         while expire_next(queue()).is_ok() {}
