@@ -4,7 +4,7 @@ use crate::support::{
     Gate, Held, Ledger, hold_all, isolated, on_pool, on_pool_of, pool_with, serial_fib, watched,
 };
 use heist::{
-    JoinHandle, JoinSet, ThreadPool, WaitFor, as_completed, first_finished, first_ok, wait,
+    JoinHandle, JoinSet, ThreadPool, WaitFor, Waits, as_completed, first_finished, first_ok, wait,
 };
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
@@ -26,6 +26,11 @@ fn single() -> [ThreadPool; 2] {
         pool_with(|b| b.num_threads(1)),
         pool_with(|b| b.num_threads(1).spare_threads(0)),
     ]
+}
+
+/// A pool of one thread that helps with anything, without stand-ins.
+fn helpful() -> ThreadPool {
+    pool_with(|b| b.num_threads(1).spare_threads(0).waits(Waits::Any))
 }
 
 #[test]
@@ -495,7 +500,7 @@ impl Drop for WaitsOnDrop {
 fn every_wait_in_a_destructor_of_an_unwinding_task_ends() {
     watched(|| {
         for (name, waits_for, way) in WAYS {
-            for pool in single().into_iter().chain([pool_with(|b| b)]) {
+            for pool in single().into_iter().chain([pool_with(|b| b), helpful()]) {
                 let (send, receive) = mpsc::channel();
                 let guard = WaitsOnDrop(pool.clone(), way, send);
                 let handle = pool.submit(move || {
@@ -513,7 +518,7 @@ fn every_wait_in_a_destructor_of_an_unwinding_task_ends() {
 fn every_wait_in_a_destructor_of_an_unwinding_guest_ends() {
     watched(|| {
         for (name, waits_for, way) in WAYS {
-            for pool in single() {
+            for pool in single().into_iter().chain([helpful()]) {
                 let (send, receive) = mpsc::channel();
                 let unwound = crate::support::outcome(|| {
                     pool.install(|| {
@@ -532,7 +537,7 @@ fn every_wait_in_a_destructor_of_an_unwinding_guest_ends() {
 fn every_wait_in_a_panic_hook_ends() {
     isolated("deadlocks::every_wait_in_a_panic_hook_ends", || {
         for (name, waits_for, way) in WAYS {
-            for pool in single() {
+            for pool in single().into_iter().chain([helpful()]) {
                 let (own, (send, receive)) = (pool.clone(), mpsc::channel());
                 std::panic::set_hook(Box::new(move |_| {
                     send.send(way(&own, Arc::new(|| 1))).unwrap();
@@ -567,8 +572,12 @@ fn nested(depth: usize, ways: &[usize]) -> usize {
 }
 
 fn across(count: usize, ways: &'static [usize], depth: usize) {
-    for spares in [0, 1] {
-        let pool = || pool_with(|b| b.num_threads(1).spare_threads(spares));
+    let pools: [fn() -> ThreadPool; 3] = [
+        || pool_with(|b| b.num_threads(1)),
+        || pool_with(|b| b.num_threads(1).spare_threads(0)),
+        helpful,
+    ];
+    for pool in pools {
         let pools: Arc<[ThreadPool]> = (0..count).map(|_| pool()).collect();
         // On a worker of the first pool, then from outside.
         let own = Arc::clone(&pools);
