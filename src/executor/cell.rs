@@ -130,10 +130,7 @@ where
             own.expire();
         }
         let result = unwind::catch(closure);
-        if own.is_overdue() {
-            own.expire();
-        }
-        if head.state.is_timed() && !head.state.settle() {
+        if head.state.is_timed() && !own.settle_in_time() {
             let lost = match result {
                 Ok(value) => unwind::catch(|| drop(value)).err(),
                 panic => panic.err(),
@@ -383,6 +380,15 @@ impl TaskRef {
         ManuallyDrop::new(TaskRef(task.header().cast())).tasks()
     }
 
+    /// A task that was just made is about to be queued in one of the pool's lanes.
+    pub(super) fn set_in_lane(task: &Task) {
+        // The task's own reference stays the task's.
+        ManuallyDrop::new(TaskRef(task.header().cast()))
+            .head()
+            .state
+            .set_in_lane();
+    }
+
     /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
     pub(super) fn enrol(task: &Task) {
         // The task's own reference stays the task's.
@@ -423,21 +429,27 @@ impl TaskRef {
     /// Queued becomes running. False: somebody else has the task, or its deadline has passed.
     #[inline]
     pub(super) fn claim(&self) -> bool {
-        if self.is_overdue() {
-            self.expire();
+        let state = &self.head().state;
+        if state.is_timed() {
+            self.expire_if_overdue();
         }
-        self.head().state.claim()
+        state.claim()
     }
 
-    /// Whether the task's deadline has passed. The timer says so too, unless its thread is late or could not be started.
-    #[inline]
-    fn is_overdue(&self) -> bool {
-        let head = self.head();
-        head.state.is_timed()
-            && head
-                .extra()
-                .and_then(|extra| extra.deadline)
-                .is_some_and(|deadline| now() >= deadline)
+    /// Running becomes settling. False: the deadline has passed.
+    #[cold]
+    fn settle_in_time(&self) -> bool {
+        self.expire_if_overdue();
+        self.head().state.settle()
+    }
+
+    /// Does what the timer does, whose thread may be late, or could not be started.
+    #[cold]
+    fn expire_if_overdue(&self) {
+        let deadline = self.head().extra().and_then(|extra| extra.deadline);
+        if deadline.is_some_and(|deadline| now() >= deadline) {
+            self.expire();
+        }
     }
 
     /// Runs a task that was let in and is in no queue, unless it has been cancelled.
@@ -592,27 +604,36 @@ impl TaskRef {
 
     /// Somebody has begun or ended the task, and its block is still in a queue: now and then such blocks are swept out, so that a loop does not
     /// leave one for each task. The own deques hold what this thread has queued there, the lanes the rest.
-    pub(super) fn bury(&self) {
+    fn bury(&self) {
         let head = self.head();
-        let Some(slot) = context::slot().filter(|slot| slot.registry().id == head.pool) else {
+        match context::slot().filter(|slot| slot.registry().id == head.pool) {
+            Some(slot) => self.bury_from(slot),
             // Of a scope's tasks none lies in a lane.
-            if head.state.is_gated()
-                && let Some(registry) = pool::pool(head.pool)
-            {
-                registry.bury(1, Self::is_dead);
-            }
-            return;
-        };
-        let registry = slot.registry();
-        let guest = slot.role() == Seat::Guest;
-        if head.state.is_in_lane() && !guest {
-            registry.bury(1, Self::is_dead);
+            None if !head.state.is_gated() => {}
+            None => pool::with_pool(head.pool, |registry| {
+                if let Some(registry) = registry {
+                    registry.bury(1, Self::is_dead);
+                }
+            }),
+        }
+    }
+
+    /// [`bury`](Self::bury) on a thread that acts from this slot of the task's pool.
+    #[inline]
+    pub(super) fn bury_from(&self, slot: &Slot) {
+        if self.head().state.is_in_lane() && slot.role() != Seat::Guest {
+            slot.registry().bury(1, Self::is_dead);
         } else if slot.bury() {
-            slot.sweep(|task| Self::is_dead(task) || super::scoped::is_dead(task));
-            if guest {
-                // A guest has nothing but its scopes' tasks in its deques.
-                registry.bury(SWEEP_LEAST as u64, Self::is_dead);
-            }
+            Self::sweep(slot);
+        }
+    }
+
+    #[cold]
+    fn sweep(slot: &Slot) {
+        slot.sweep(|task| Self::is_dead(task) || super::scoped::is_dead(task));
+        if slot.role() == Seat::Guest {
+            // A guest has nothing but its scopes' tasks in its deques.
+            slot.registry().bury(SWEEP_LEAST as u64, Self::is_dead);
         }
     }
 

@@ -266,7 +266,7 @@ fn run_at(slot: &Slot, task: &TaskRef) {
     } else if let Some(queued) = queued {
         worker::run_task(slot, queued);
     } else if task.run_queued(slot) {
-        task.bury();
+        task.bury_from(slot);
     }
 }
 

@@ -52,8 +52,6 @@ pub(super) struct Birth {
     pub(super) ungated: bool,
     /// The closure itself adds to the pool's counts: it stands for several tasks.
     pub(super) uncounted: bool,
-    /// It will be queued in one of the pool's lanes.
-    pub(super) in_lane: bool,
 }
 
 /// What the runner has to do, its outcome being in the cell.
@@ -109,8 +107,7 @@ impl State {
                 | bit(birth.extra, EXTRA)
                 | bit(birth.deadline, DEADLINE)
                 | bit(birth.ungated, UNGATED)
-                | bit(birth.uncounted, UNCOUNTED)
-                | bit(birth.in_lane, IN_LANE),
+                | bit(birth.uncounted, UNCOUNTED),
         ))
     }
 
@@ -156,9 +153,16 @@ impl State {
         self.0.load(Ordering::Relaxed) & UNGATED == 0
     }
 
+    /// The task is about to be queued in one of the pool's lanes. Nobody but the caller knows it yet.
+    pub(super) fn set_in_lane(&self) {
+        // ORDERING: Relaxed: the queue hands it over.
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word | IN_LANE, Ordering::Relaxed);
+    }
+
     /// Whether the task was queued in one of the pool's lanes.
     pub(super) fn is_in_lane(&self) -> bool {
-        // ORDERING: Relaxed: the flag is as old as the cell.
+        // ORDERING: Relaxed: the flag was set before anybody else knew the task.
         self.0.load(Ordering::Relaxed) & IN_LANE != 0
     }
 
@@ -176,8 +180,8 @@ impl State {
         // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell, and the store below hides that from `end`.
         let seen = self.0.load(Ordering::Acquire);
         // Nobody else can touch the word of a task without handle and extras.
-        if seen == ONE_REF | QUEUED {
-            self.0.store(ONE_REF | RUNNING, Ordering::Relaxed);
+        if seen & !IN_LANE == ONE_REF | QUEUED {
+            self.0.store(seen | RUNNING, Ordering::Relaxed);
             return true;
         }
         self.step(QUEUED, RUNNING, 0)
@@ -222,7 +226,7 @@ impl State {
     pub(super) fn end(&self, stake: Stake) -> End {
         let given = match stake {
             // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
-            Stake::Given if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING => {
+            Stake::Given if self.0.load(Ordering::Acquire) & !IN_LANE == ONE_REF | RUNNING => {
                 return End::Alone;
             }
             Stake::Given => ONE_REF,

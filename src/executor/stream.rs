@@ -139,7 +139,8 @@ impl<'a, R> Source<'a, R> {
             return false;
         };
         let registry = pool.registry();
-        self.alive > 0
+        registry.gate.is_bounded()
+            && self.alive > 0
             && registry.gate.when_full != WhenFull::CallerRuns
             && !registry.gate.is_set()
             && !goes_beyond(registry)
@@ -458,7 +459,7 @@ impl<'a, R> Imap<'a, R> {
     fn fill(&mut self) {
         while let Some(flight) = self.source.next() {
             self.flights.push_back(flight);
-            if self.flights[0].handle.is_finished() {
+            if self.flights[0].handle.task().is_finished() {
                 return;
             }
         }
@@ -484,7 +485,7 @@ impl<R> Iterator for Imap<'_, R> {
             let Some(first) = self.flights.front() else {
                 return self.source.cut_short().map(Err);
             };
-            if !first.handle.is_finished() {
+            if !first.handle.task().is_finished() {
                 self.source.pool.registry().check_fork();
                 self.source.help(&first.handle);
                 if !timer::block(first.handle.task(), self.source.deadline) {

@@ -80,11 +80,8 @@ impl ThreadPool {
         let mut handles = Vec::new();
         let mut tasks = Vec::new();
         for f in closures {
-            let options = Options {
-                in_lane: true,
-                ..Options::default()
-            };
-            let (task, handle) = make(registry, context::slot(), options, f);
+            let (task, handle) = make(registry, context::slot(), Options::default(), f);
+            TaskRef::set_in_lane(&task);
             registry.end_idle_moment(context::slot());
             match registry.gate.enter(false) {
                 Ok(()) => {
@@ -142,11 +139,7 @@ impl ThreadPool {
 
 fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
-    let options = Options {
-        in_lane: !goes_to_deque(registry, slot, Priority::Normal),
-        ..Options::default()
-    };
-    let (extra, birth) = options.lower(false);
+    let (extra, birth) = Options::default().lower(false);
     // SAFETY: `f` borrows nothing.
     let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
     enter(registry, slot, task, Priority::Normal, false);
@@ -187,8 +180,6 @@ struct Options {
     uncounted: bool,
     /// A full queue is waited for, also where the pool rejects.
     waits_for_room: bool,
-    /// See [`Birth::in_lane`].
-    in_lane: bool,
 }
 
 impl TaskBuilder<'_> {
@@ -262,7 +253,6 @@ impl Options {
             let birth = Birth {
                 handle,
                 uncounted: self.uncounted,
-                in_lane: self.in_lane,
                 ..Birth::default()
             };
             return (None, birth);
@@ -288,7 +278,6 @@ impl Options {
             extra: true,
             deadline: timed,
             uncounted: self.uncounted,
-            in_lane: self.in_lane,
             ..Birth::default()
         };
         let extra = Extra {
@@ -320,13 +309,6 @@ where
     submit(registry, options, f)
 }
 
-/// Whether the current thread's slot takes the task into a deque of its own: see [`Registry::enqueue`].
-#[inline]
-fn goes_to_deque(registry: &Registry, slot: Option<&Slot>, priority: Priority) -> bool {
-    priority == Priority::Normal
-        && slot.is_some_and(|slot| ptr::eq(slot.registry(), registry) && slot.role() != Seat::Guest)
-}
-
 #[inline]
 fn make<F, T>(
     registry: &Registry,
@@ -349,14 +331,13 @@ where
 }
 
 #[inline]
-fn submit<F, T>(registry: &Registry, mut options: Options, f: F) -> JoinHandle<T>
+fn submit<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     registry.check_fork();
     let slot = context::slot();
-    options.in_lane = !goes_to_deque(registry, slot, options.priority);
     let (priority, waits) = (options.priority, options.waits_for_room);
     let (task, handle) = make(registry, slot, options, f);
     enter(registry, slot, task, priority, waits);
@@ -365,7 +346,7 @@ where
 
 fn try_submit<F, T>(
     registry: &Registry,
-    mut options: Options,
+    options: Options,
     f: F,
 ) -> Result<JoinHandle<T>, TrySubmitError<F>>
 where
@@ -380,7 +361,6 @@ where
     }
     let slot = context::slot();
     let priority = options.priority;
-    options.in_lane = !goes_to_deque(registry, slot, priority);
     let (task, handle) = make(registry, slot, options, f);
     queue(registry, slot, task, priority);
     Ok(handle)
@@ -448,6 +428,11 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
     match slot {
         Some(slot) => slot.counters.submitted.add(tasks),
         None => registry.outside.submitted.add_shared(tasks),
+    }
+    // As `enqueue` decides.
+    let deque = slot.filter(|slot| priority == Priority::Normal && slot.role() != Seat::Guest);
+    if deque.is_none() {
+        TaskRef::set_in_lane(&task);
     }
     TaskRef::enrol(&task);
     registry.enqueue(slot, task, priority);
