@@ -61,6 +61,10 @@ counters! {
     failed,
     /// Tasks dropped before they ran.
     cancelled,
+    /// Tasks that were ended by their deadline and have left something to the pool: a closure to be dropped, callbacks.
+    deferred,
+    /// Those of which that has been done.
+    deferred_done,
     /// Tasks that were begun or ended while their blocks stayed in a queue.
     left_behind,
     /// Such blocks that came out of their queues.

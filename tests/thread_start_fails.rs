@@ -8,12 +8,14 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
-use heist::{Start, ThreadPool, ThreadPoolBuilder};
+use heist::{Start, ThreadPool, ThreadPoolBuilder, WaitFor, as_completed, first_finished, wait};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 use support::{
-    Ledger, fib, isolated, isolated_with, live_threads, outcome, serial_fib, spin_until, threads,
-    watched,
+    Gate, Held, Ledger, fib, hold_all, isolated, isolated_with, live_threads, outcome, serial_fib,
+    spin_until, threads, threads_named, watched,
 };
 
 /// No machine has room for such a stack.
@@ -364,4 +366,130 @@ fn idleness_is_seen_after_letters_that_their_sender_runs() {
             }
         });
     }
+}
+
+/// What std gives a thread whose size nobody says: the timer's.
+const LARGE_BY_DEFAULT: &[(&str, &str)] =
+    &[("MALLOC_ARENA_MAX", "1"), ("RUST_MIN_STACK", "536870912")];
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// A pool of one worker, which is there, in a process that can start no timer.
+fn without_timer(name: &str, body: fn(&ThreadPool)) {
+    isolated_with(name, LARGE_BY_DEFAULT, move || {
+        let pool = ThreadPool::builder()
+            .num_threads(1)
+            .spare_threads(0)
+            .stack_size(1 << 20)
+            .build()
+            .unwrap();
+        assert_eq!(pool.run(|| 1), 1);
+        let old = limit_address_space(LARGE / 2);
+        body(&pool);
+        assert_eq!(threads_named("heist-timer"), 0);
+        set_limit(&old);
+        // Now it starts, and keeps the next deadline.
+        let held = hold_all(&pool);
+        let late = pool.task().deadline(SHORT).submit(|| ());
+        spin_until(|| threads_named("heist-timer") == 1);
+        spin_until(|| late.is_finished());
+        assert!(late.join().unwrap_err().is_timeout());
+        drop(held);
+    });
+}
+
+#[test]
+fn who_waits_for_a_task_keeps_its_deadline_if_the_timer_cannot_be_started() {
+    without_timer(
+        "who_waits_for_a_task_keeps_its_deadline_if_the_timer_cannot_be_started",
+        |pool| {
+            let held = hold_all(pool);
+            let late = || pool.task().deadline(SHORT).submit(|| 1);
+            assert!(late().join().unwrap_err().is_timeout());
+            assert!(late().wait_timeout(Duration::from_secs(40)));
+            assert!(!late().wait_timeout(Duration::from_millis(1)));
+            for what in [WaitFor::First, WaitFor::FirstError, WaitFor::All] {
+                let waited = wait(&[late(), late()], what, None);
+                assert!(!waited.done.is_empty());
+            }
+            let all = as_completed([late(), late()]);
+            assert!(
+                all.into_iter()
+                    .all(|(_, outcome)| outcome.unwrap_err().is_timeout())
+            );
+            assert!(first_finished([late(), late()]).unwrap().1.is_err());
+            // A question or a poll keeps it too.
+            let asked = late();
+            spin_until(|| asked.is_finished());
+            assert!(asked.join().unwrap_err().is_timeout());
+            let mut polled = late();
+            let waker = std::task::Waker::noop();
+            spin_until(|| {
+                let mut context = std::task::Context::from_waker(waker);
+                std::pin::Pin::new(&mut polled)
+                    .poll(&mut context)
+                    .is_ready()
+            });
+            // One that waits for something else serves them all.
+            let (told, tells) = mpsc::channel();
+            let mut other = late();
+            other.on_finish(move |outcome| told.send(outcome.is_err()).unwrap());
+            let unrelated = pool.submit(|| 1);
+            assert!(!unrelated.wait_timeout(3 * SHORT));
+            assert!(other.is_finished());
+            held.open();
+            assert_eq!(tells.recv(), Ok(true));
+            pool.wait_idle();
+            let stats = pool.stats();
+            assert_eq!(
+                stats.submitted,
+                stats.completed + stats.failed + stats.cancelled
+            );
+        },
+    );
+}
+
+#[test]
+fn the_deadline_of_a_running_task_is_kept_if_the_timer_cannot_be_started() {
+    without_timer(
+        "the_deadline_of_a_running_task_is_kept_if_the_timer_cannot_be_started",
+        |pool| {
+            let gate = Held(Gate::default());
+            let stands = gate.0.clone();
+            let late = pool.task().deadline(SHORT).submit(move || stands.pass());
+            spin_until(|| late.is_running() || late.is_finished());
+            assert!(late.join().unwrap_err().is_timeout());
+            gate.open();
+            pool.wait_idle();
+        },
+    );
+}
+
+#[test]
+fn a_deadline_that_nobody_watches_is_kept_when_the_task_begins_or_ends() {
+    without_timer(
+        "a_deadline_that_nobody_watches_is_kept_when_the_task_begins_or_ends",
+        |pool| {
+            let ran = Arc::new(AtomicBool::new(false));
+            let held = hold_all(pool);
+            let runs = Arc::clone(&ran);
+            let task = pool.task().deadline(SHORT);
+            let queued = task.submit(move || runs.store(true, Ordering::Release));
+            let passed = Instant::now() + SHORT;
+            spin_until(|| Instant::now() > passed);
+            held.open();
+            spin_until(|| pool.stats().failed == 1);
+            assert!(queued.join().unwrap_err().is_timeout());
+            assert!(!ran.load(Ordering::Acquire));
+            let runs = pool.task().deadline(SHORT).submit(|| {
+                let passed = Instant::now() + SHORT;
+                spin_until(|| Instant::now() > passed);
+            });
+            spin_until(|| pool.stats().failed == 2);
+            assert!(runs.join().unwrap_err().is_timeout());
+            pool.wait_idle();
+            let stats = pool.stats();
+            assert_eq!((stats.failed, stats.completed), (2, 1));
+        },
+    );
 }

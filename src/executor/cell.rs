@@ -7,14 +7,14 @@
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
 use super::state::{Birth, Detach, End, Overtake, Stake, State};
-use super::token;
+use super::{timer, token};
 use crate::blocks::{self, Blocks};
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, Task, TaskHeader};
-use crate::pool::worker::{self, Event};
-use crate::pool::{self, Registry, Slot, context};
+use crate::pool::worker::Event;
+use crate::pool::{self, Registry, SWEEP_LEAST, Seat, Slot, context};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicPtr, Ordering, lock};
+use crate::sync::{Arc, AtomicPtr, Ordering, lock, now};
 use crate::sys;
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
@@ -124,12 +124,13 @@ where
         let head = unsafe { header.as_ref() };
         // SAFETY: running, and not taken: the closure is the runner's.
         let closure = unsafe { Self::take(header) };
+        // The runner's own reference stays the runner's.
+        let own = ManuallyDrop::new(TaskRef(header));
         if head.state.is_timed() && head.state.taken() {
-            // The runner's own reference stays the runner's.
-            ManuallyDrop::new(TaskRef(header)).expire();
+            own.expire();
         }
         let result = unwind::catch(closure);
-        if head.state.is_timed() && !head.state.settle() {
+        if head.state.is_timed() && !own.settle_in_time() {
             let lost = match result {
                 Ok(value) => unwind::catch(|| drop(value)).err(),
                 panic => panic.err(),
@@ -312,7 +313,7 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> 
     let task = TaskRef(task.cast());
     let live = match fate {
         Fate::Run => {
-            let live = task.head().state.claim();
+            let live = task.claim();
             if live {
                 let slot = context::slot().expect("heist: a task ran outside its pool");
                 slot.registry().gate.leave();
@@ -379,6 +380,15 @@ impl TaskRef {
         ManuallyDrop::new(TaskRef(task.header().cast())).tasks()
     }
 
+    /// A task that was just made is about to be queued in one of the pool's lanes.
+    pub(super) fn set_in_lane(task: &Task) {
+        // The task's own reference stays the task's.
+        ManuallyDrop::new(TaskRef(task.header().cast()))
+            .head()
+            .state
+            .set_in_lane();
+    }
+
     /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
     pub(super) fn enrol(task: &Task) {
         // The task's own reference stays the task's.
@@ -392,7 +402,7 @@ impl TaskRef {
 
     /// Takes a queued task of this pool out of the hands of its queue. False: it has begun, or is another pool's.
     pub(super) fn claim_of(&self, registry: &Registry) -> bool {
-        let ours = registry.id == self.head().pool && self.head().state.claim();
+        let ours = registry.id == self.head().pool && self.claim();
         if ours && self.head().state.is_gated() {
             registry.gate.leave();
             registry.count(|counters| &counters.left_behind, 1);
@@ -415,9 +425,30 @@ impl TaskRef {
         u64::from(self.head().state.is_counted())
     }
 
-    /// Claims a task that is in no queue and takes no place.
+    /// Queued becomes running. False: somebody else has the task, or its deadline has passed.
+    #[inline]
     pub(super) fn claim(&self) -> bool {
-        self.head().state.claim()
+        let state = &self.head().state;
+        if state.is_timed() {
+            self.expire_if_overdue();
+        }
+        state.claim()
+    }
+
+    /// Running becomes settling. False: the deadline has passed.
+    #[cold]
+    fn settle_in_time(&self) -> bool {
+        self.expire_if_overdue();
+        self.head().state.settle()
+    }
+
+    /// Does what the timer does, whose thread may be late, or could not be started.
+    #[cold]
+    fn expire_if_overdue(&self) {
+        let deadline = self.head().extra().and_then(|extra| extra.deadline);
+        if deadline.is_some_and(|deadline| now() >= deadline) {
+            self.expire();
+        }
     }
 
     /// Runs a task that was let in and is in no queue, unless it has been cancelled.
@@ -549,27 +580,59 @@ impl TaskRef {
         true
     }
 
-    /// Somebody has ended the task, or begun it, and its block is still in a queue.
+    /// Somebody has ended the task, and its block is still in a queue.
     fn left_behind(&self) {
-        self.note_block(
-            |counters| &counters.left_behind,
-            |registry| registry.bury(1, Self::is_dead),
-        );
+        self.note_block(|counters| &counters.left_behind);
+        self.bury();
     }
 
     /// Such a block has come out of its queue.
     fn swept_up(&self) {
-        self.note_block(|counters| &counters.swept_up, |_| ());
+        self.note_block(|counters| &counters.swept_up);
     }
 
-    fn note_block(&self, which: impl Fn(&Counters) -> &Count, then: impl FnOnce(&Registry)) {
+    fn note_block(&self, which: impl Fn(&Counters) -> &Count) {
         if self.head().state.is_gated() {
             pool::with_pool(self.pool(), |registry| {
                 if let Some(registry) = registry {
                     registry.count(which, 1);
-                    then(registry);
                 }
             });
+        }
+    }
+
+    /// Somebody has begun or ended the task, and its block is still in a queue: now and then such blocks are swept out, so that a loop does not
+    /// leave one for each task. The own deques hold what this thread has queued there, the lanes the rest.
+    fn bury(&self) {
+        let head = self.head();
+        match context::slot().filter(|slot| slot.registry().id == head.pool) {
+            Some(slot) => self.bury_from(slot),
+            // Of a scope's tasks none lies in a lane.
+            None if !head.state.is_gated() => {}
+            None => pool::with_pool(head.pool, |registry| {
+                if let Some(registry) = registry {
+                    registry.bury(1, Self::is_dead);
+                }
+            }),
+        }
+    }
+
+    /// [`bury`](Self::bury) on a thread that acts from this slot of the task's pool.
+    #[inline]
+    pub(super) fn bury_from(&self, slot: &Slot) {
+        if self.head().state.is_in_lane() && slot.role() != Seat::Guest {
+            slot.registry().bury(1, Self::is_dead);
+        } else if slot.bury() {
+            Self::sweep(slot);
+        }
+    }
+
+    #[cold]
+    fn sweep(slot: &Slot) {
+        slot.sweep(|task| Self::is_dead(task) || super::scoped::is_dead(task));
+        if slot.role() == Seat::Guest {
+            // A guest has nothing but its scopes' tasks in its deques.
+            slot.registry().bury(SWEEP_LEAST as u64, Self::is_dead);
         }
     }
 
@@ -623,6 +686,8 @@ impl TaskRef {
                 registry.gate.leave();
                 self.left_behind();
             }
+            // Before the end is counted: until the rest is done the pool is not idle.
+            registry.count(|counters| &counters.deferred, 1);
             registry.count(
                 |counters| match why {
                     Why::Timeout => &counters.failed,
@@ -643,17 +708,29 @@ impl TaskRef {
         if !wanted {
             self.discard(registry.as_deref());
         }
-        if closure.is_some() || lock(&extra.list).called_abroad {
-            let task = self.clone();
-            let rest = move || task.rest_abroad(closure, why);
-            match &registry {
-                Some(registry) => super::submit::run_soon(registry, rest),
-                None => rest(),
+        let has_rest = closure.is_some() || lock(&extra.list).called_abroad;
+        match registry {
+            Some(registry) if has_rest => {
+                let task = self.clone();
+                super::submit::run_soon(&registry, move || {
+                    task.rest_abroad(closure, why);
+                    task.rest_done();
+                });
             }
+            Some(_) => self.rest_done(),
+            None if has_rest => self.rest_abroad(closure, why),
+            None => {}
         }
-        if let Some(registry) = registry {
-            registry.look_idle();
-        }
+    }
+
+    /// Nothing is left of what a deadline has deferred.
+    fn rest_done(&self) {
+        pool::with_pool(self.pool(), |registry| {
+            if let Some(registry) = registry {
+                registry.count(|counters| &counters.deferred_done, 1);
+                registry.look_idle();
+            }
+        });
     }
 
     /// What [`end_abroad`](Self::end_abroad) has left to the pool.
@@ -821,8 +898,8 @@ fn lose(payload: Option<Payload>, registry: Option<&Registry>) {
     }
 }
 
-/// Waits for a task; see [`worker::block`].
+/// Waits for a task; see [`timer::block`].
 pub(super) fn wait(task: &TaskRef, deadline: Option<std::time::Instant>) -> bool {
     task.check_fork();
-    worker::block(task, deadline)
+    timer::block(task, deadline)
 }

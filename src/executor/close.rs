@@ -96,7 +96,9 @@ impl ThreadPool {
         })
     }
 
-    /// Waits until no task is queued or runs. Others may submit meanwhile.
+    /// Waits until no task is queued or runs, and the callbacks of all tasks that have ended have returned, those of late tasks too.
+    ///
+    /// Others may submit meanwhile. One moment in which the pool is idle releases everybody who waits for it, whatever is submitted next.
     ///
     /// # Panics
     /// On a thread of this pool, or in a task of it, which would wait for itself.

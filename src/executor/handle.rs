@@ -3,16 +3,16 @@
 use super::cell::{self, TaskRef};
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Waiter};
-use super::scoped;
+use super::timer;
 use crate::job::Task;
-use crate::pool::{self, SWEEP_LEAST, Seat, Slot, context, worker};
+use crate::pool::{self, Registry, Seat, Slot, context, worker};
 use crate::sync::{now, thread};
 use crate::unwind;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -86,12 +86,23 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits for at most `timeout`. Returns whether the task has finished; a timeout of zero asks just that. It never cancels.
+    ///
+    /// It does not run the task itself, which could take longer than `timeout`: on the only thread of a pool, without a spare, the time passes
+    /// and the task has not begun. With a timeout beyond what [`Instant`] can hold, as [`Duration::MAX`] is, nothing can be late, and the task
+    /// runs here as in [`join`](Self::join).
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        if self.is_finished() || timeout.is_zero() {
+            return self.is_finished();
+        }
         let task = self.task();
-        task.is_finished() || (!timeout.is_zero() && cell::wait(task, after(timeout)))
+        let deadline = after(timeout);
+        if deadline.is_none() {
+            run_here(task);
+        }
+        cell::wait(task, deadline)
     }
 
-    /// [`join`](Self::join) for at most `timeout`. It does not run the task itself: that could take longer.
+    /// [`join`](Self::join) for at most `timeout`. Like [`wait_timeout`](Self::wait_timeout), it does not run the task itself.
     ///
     /// # Errors
     /// The handle, if the task has not finished by then.
@@ -116,6 +127,7 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task has come to its end, of whatever kind.
     pub fn is_finished(&self) -> bool {
+        timer::look();
         self.task().is_finished()
     }
 
@@ -220,49 +232,41 @@ pub(super) fn run_here(task: &TaskRef) {
     let Some(slot) = context::slot() else {
         return;
     };
+    if slot.registry().id == task.pool() {
+        run_in(slot.registry(), task);
+    } else if task.is_queued()
+        && let Some(registry) = pool::pool(task.pool())
+    {
+        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
+        run_in(&registry, task);
+    }
+}
+
+/// Runs a task of this pool on the current thread if nobody has begun it. A thread that takes no part in the pool becomes its guest for this.
+pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
     if !task.is_queued() {
         return;
     }
-    if slot.registry().id != task.pool() {
-        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
-        if let Some(registry) = pool::pool(task.pool()) {
-            worker::as_guest(&registry, |slot| run_at(slot, task));
+    match context::slot() {
+        Some(slot) if ptr::eq(slot.registry(), registry) => {
+            run_at(slot, task);
+            slot.helped();
         }
-        return;
+        _ => worker::as_guest(registry, |slot| run_at(slot, task)),
     }
-    run_at(slot, task);
-    slot.helped();
 }
 
-/// The same, from a slot of its pool.
+/// [`run_in`] from a slot of that pool.
 fn run_at(slot: &Slot, task: &TaskRef) {
     // If it is the own deque's newest, nothing of it is left there.
     let queued = pop_own(slot, task);
-    // A thread that unwinds runs nothing else itself; see `worker::wait_until`.
+    // A thread that unwinds runs no task itself: code that asks `thread::panicking` would be told of a panic that is none of its own.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(slot, task);
     } else if let Some(queued) = queued {
         worker::run_in_place(slot, queued);
     } else if task.run_queued(slot) {
-        bury(slot);
-    }
-}
-
-/// Runs the task on a guest's slot if nobody has begun it.
-pub(super) fn run_as_guest(slot: &Slot, task: &TaskRef) {
-    if task.run_queued(slot) {
-        bury(slot);
-    }
-}
-
-/// A task was run here, and its block is still in a queue: the own deques are swept now and then, and where a guest does what nobody else
-/// comes by to do, the lanes.
-fn bury(slot: &Slot) {
-    if slot.bury() {
-        slot.sweep(|task| TaskRef::is_dead(task) || scoped::is_dead(task));
-        if slot.role() == Seat::Guest {
-            slot.registry().bury(SWEEP_LEAST as u64, TaskRef::is_dead);
-        }
+        task.bury_from(slot);
     }
 }
 
@@ -296,20 +300,20 @@ fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
         return;
     }
     let (claimed, stack) = (task.clone(), registry.stack_size());
-    let thread = thread::Builder::new()
-        .name("heist-deep".to_owned())
-        .stack_size(stack)
-        .spawn(move || {
-            context::set_floor(stack / 2);
-            worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
-        });
-    match thread {
-        Ok(thread) => {
+    let builder = thread::Builder::new().name("heist-deep".to_owned());
+    let run = move || {
+        context::set_floor(stack / 2);
+        worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
+    };
+    // Std panics over a size beyond what the system can be asked for.
+    match unwind::catch(|| builder.stack_size(stack).spawn(run)) {
+        Ok(Ok(thread)) => {
             cell::wait(task, None);
             // It has nothing more to do, and no panic of its own.
             let _ = thread.join();
         }
-        Err(_) => {
+        not_started => {
+            unwind::drop_quietly(not_started);
             registry.start_failures.add_shared(1);
             task.clone().run_claimed(slot);
         }
@@ -336,6 +340,7 @@ impl<T> Future for JoinHandle<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let task = self.task();
+        timer::look();
         if !task.is_finished() {
             task.check_fork();
             let mut old = Vec::new();

@@ -10,7 +10,8 @@
 //! # Waiting
 //!
 //! A handle's waiter first runs the task itself where it may, then waits as every wait does ([`worker::block`](crate::pool::worker::block)):
-//! the task's last step wakes it. Waiting for any of several tasks is waiting for the next entry in a list ([`arrivals`]).
+//! the task's last step wakes it. Waiting for any of several tasks is waiting for the next entry in a list ([`arrivals`]); the waiter begins
+//! a task of the set only where no other thread can ([`pending`]).
 //!
 //! **Invariant.** A cell does not keep its pool alive: a task that is queued or runs is in its pool's hands, and a pool
 //! that goes ends what is queued. Whoever else needs the pool finds it by number.
@@ -21,6 +22,7 @@ mod close;
 mod error;
 mod extra;
 mod handle;
+mod pending;
 mod scoped;
 mod several;
 mod state;

@@ -50,6 +50,7 @@ impl<'scope> Scope<'scope> {
         T: Send + 'scope,
     {
         self.registry().check_fork();
+        self.registry().end_idle_moment(context::slot());
         let scope = self.handle();
         // SAFETY: the closure runs while the entry below has not ended, for which the scope waits.
         let run = move || f(unsafe { scope.get() });

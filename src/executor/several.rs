@@ -3,11 +3,12 @@
 use super::arrivals::Arrivals;
 use super::error::{JoinError, TaskId};
 use super::extra::Waiter;
-use super::handle::{JoinHandle, after, run_here};
-use crate::pool::{ThreadPool, worker};
+use super::handle::{JoinHandle, after};
+use super::pending::{Pending, Until};
+use crate::pool::ThreadPool;
 use crate::sync::Arc;
 use crate::sys;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -53,9 +54,9 @@ pub fn as_completed<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> AsCo
     }
     AsCompleted {
         left: handles.len(),
+        pending: Pending::new(handles.len()),
         handles,
         arrivals,
-        unstarted: 0,
         deadline: None,
         timed_out: false,
     }
@@ -64,15 +65,15 @@ pub fn as_completed<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> AsCo
 /// See [`as_completed`].
 ///
 /// # Blocking
-/// `next` waits for the next task that finishes. On a thread of the tasks' pool it runs one that nobody has begun, unless there is
-/// a time limit.
+/// `next` waits for the next task that finishes; a worker leaves its place to a spare thread meanwhile. On a thread that takes part in a pool it
+/// runs a task itself where no other thread can, and the last one, unless there is a time limit: nobody else is there, or all others have been
+/// busy for some time and nothing has finished.
 #[must_use = "iterators are lazy: nothing is waited for until `next`"]
 pub struct AsCompleted<T> {
     handles: Vec<Option<JoinHandle<T>>>,
     arrivals: Arc<Arrivals>,
     left: usize,
-    /// Handles before this one have been begun.
-    unstarted: usize,
+    pending: Pending,
     deadline: Option<Instant>,
     timed_out: bool,
 }
@@ -97,24 +98,6 @@ impl<T> AsCompleted<T> {
         }
         handles
     }
-
-    /// Runs a task that nobody has begun, if this is a thread that may.
-    fn help(&mut self) {
-        while self.deadline.is_none()
-            && let Some(handle) = self.handles.get(self.unstarted)
-        {
-            self.unstarted += 1;
-            if let Some(handle) = handle
-                && handle.task().is_queued()
-            {
-                run_here(handle.task());
-                // Otherwise it is not ours to run, but the next one may be.
-                if !handle.task().is_queued() {
-                    return;
-                }
-            }
-        }
-    }
 }
 
 impl<T> Iterator for AsCompleted<T> {
@@ -127,9 +110,18 @@ impl<T> Iterator for AsCompleted<T> {
                 let mut handle = self.handles[index].take()?;
                 return Some((index, handle.take()));
             }
-            check_fork(self.handles.iter().flatten());
-            self.help();
-            self.timed_out = !worker::block(&*self.arrivals, self.deadline);
+            let handles = &self.handles;
+            check_fork(handles.iter().flatten());
+            let until = if self.left == 1 {
+                Until::All
+            } else {
+                Until::Any
+            };
+            self.timed_out = !self
+                .pending
+                .wait(&self.arrivals, until, self.deadline, |index| {
+                    handles[index].as_ref().map(JoinHandle::task)
+                });
         }
         None
     }
@@ -178,6 +170,10 @@ pub struct Waited {
 ///
 /// With no handles it returns at once. That the time is over is no error.
 ///
+/// # Blocking
+/// On a thread that takes part in a pool, a wait for [`All`](WaitFor::All) without a time limit runs tasks that nobody has begun. The other waits do
+/// as [`AsCompleted`].
+///
 /// ```
 /// use heist::WaitFor;
 /// let pool = heist::ThreadPool::new()?;
@@ -193,7 +189,7 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
         enrol(handle, &arrivals, index);
     }
     let mut missing = handles.len();
-    let mut unstarted = handles.iter();
+    let mut pending = Pending::new(missing);
     let mut enough = false;
     while !enough && missing > 0 {
         if let Some(index) = arrivals.next() {
@@ -206,16 +202,14 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
             continue;
         }
         check_fork(handles);
-        while timeout.is_none()
-            && let Some(handle) = unstarted.find(|handle| handle.task().is_queued())
-        {
-            run_here(handle.task());
-            // Otherwise it is not ours to run, but the next one may be.
-            if !handle.task().is_queued() {
-                break;
-            }
-        }
-        if !worker::block(&*arrivals, deadline) {
+        let until = if missing == 1 || what == WaitFor::All {
+            Until::All
+        } else {
+            Until::Any
+        };
+        if !pending.wait(&arrivals, until, deadline, |index| {
+            Some(handles[index].task())
+        }) {
             break;
         }
     }
@@ -327,8 +321,7 @@ pub struct JoinSet<T> {
     pool: ThreadPool,
     arrivals: Arc<Arrivals>,
     handles: HashMap<usize, JoinHandle<T>>,
-    /// In the order of submission, those that may not have begun.
-    unstarted: VecDeque<usize>,
+    pending: Pending,
     next: usize,
 }
 
@@ -339,7 +332,7 @@ impl<T: Send + 'static> JoinSet<T> {
             pool: pool.clone(),
             arrivals: Arc::default(),
             handles: HashMap::new(),
-            unstarted: VecDeque::new(),
+            pending: Pending::new(0),
             next: 0,
         }
     }
@@ -353,13 +346,8 @@ impl<T: Send + 'static> JoinSet<T> {
         let (id, index) = (handle.id(), self.next);
         self.next += 1;
         enrol(&handle, &self.arrivals, index);
-        if self.unstarted.len() > 2 * self.handles.len() + 16 {
-            // Behind one that is slow, most have been joined.
-            let handles = &self.handles;
-            self.unstarted.retain(|index| handles.contains_key(index));
-        }
         self.handles.insert(index, handle);
-        self.unstarted.push_back(index);
+        self.pending.push(index);
         id
     }
 }
@@ -372,35 +360,20 @@ impl<T> JoinSet<T> {
     pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
         while !self.handles.is_empty() {
             if let Some(index) = self.arrivals.next() {
-                let joined = self.handles.remove(&index).map(|mut handle| handle.take());
-                while let Some(first) = self.unstarted.front()
-                    && !self.handles.contains_key(first)
-                {
-                    self.unstarted.pop_front();
-                }
-                return joined;
+                return self.handles.remove(&index).map(|mut handle| handle.take());
             }
             self.pool.registry().check_fork();
-            self.help();
-            worker::block(&*self.arrivals, None);
+            let handles = &self.handles;
+            let until = if handles.len() == 1 {
+                Until::All
+            } else {
+                Until::Any
+            };
+            self.pending.wait(&self.arrivals, until, None, |index| {
+                handles.get(&index).map(JoinHandle::task)
+            });
         }
-        self.unstarted.clear();
         None
-    }
-
-    fn help(&mut self) {
-        while let Some(index) = self.unstarted.pop_front() {
-            if let Some(handle) = self.handles.get(&index)
-                && handle.task().is_queued()
-            {
-                run_here(handle.task());
-                if handle.task().is_queued() {
-                    // Not ours to run.
-                    self.unstarted.push_front(index);
-                }
-                return;
-            }
-        }
     }
 
     /// How many tasks have not been joined.

@@ -33,6 +33,8 @@ const TAKEN: usize = 1 << 7;
 const UNCOUNTED: usize = 1 << 8;
 /// The deadline has come while the runner was about to take the closure out. Told of tasks with a deadline only.
 const EXPIRED: usize = 1 << 9;
+/// It was queued in one of the pool's lanes, not in a thread's deque.
+const IN_LANE: usize = 1 << 10;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
 const ONE_REF: usize = 1 << 16;
 
@@ -151,6 +153,19 @@ impl State {
         self.0.load(Ordering::Relaxed) & UNGATED == 0
     }
 
+    /// The task is about to be queued in one of the pool's lanes. Nobody but the caller knows it yet.
+    pub(super) fn set_in_lane(&self) {
+        // ORDERING: Relaxed: the queue hands it over.
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word | IN_LANE, Ordering::Relaxed);
+    }
+
+    /// Whether the task was queued in one of the pool's lanes.
+    pub(super) fn is_in_lane(&self) -> bool {
+        // ORDERING: Relaxed: the flag was set before anybody else knew the task.
+        self.0.load(Ordering::Relaxed) & IN_LANE != 0
+    }
+
     /// Whether the task is one in the pool's counts.
     pub(super) fn is_counted(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
@@ -165,8 +180,8 @@ impl State {
         // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell, and the store below hides that from `end`.
         let seen = self.0.load(Ordering::Acquire);
         // Nobody else can touch the word of a task without handle and extras.
-        if seen == ONE_REF | QUEUED {
-            self.0.store(ONE_REF | RUNNING, Ordering::Relaxed);
+        if seen & !IN_LANE == ONE_REF | QUEUED {
+            self.0.store(seen | RUNNING, Ordering::Relaxed);
             return true;
         }
         self.step(QUEUED, RUNNING, 0)
@@ -211,7 +226,7 @@ impl State {
     pub(super) fn end(&self, stake: Stake) -> End {
         let given = match stake {
             // ORDERING: Acquire pairs with the AcqRel of `detach`: the handle is done with the cell.
-            Stake::Given if self.0.load(Ordering::Acquire) == ONE_REF | RUNNING => {
+            Stake::Given if self.0.load(Ordering::Acquire) & !IN_LANE == ONE_REF | RUNNING => {
                 return End::Alone;
             }
             Stake::Given => ONE_REF,

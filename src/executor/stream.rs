@@ -6,14 +6,15 @@
 
 use super::arrivals::Arrivals;
 use super::error::{JoinError, TaskId};
-use super::handle::{JoinHandle, after, run_as_guest, run_here};
+use super::handle::{JoinHandle, after, run_in};
 use super::several::enrol;
 use super::state::Birth;
-use super::submit::submit_uncounted;
+use super::submit::{goes_beyond, submit_item};
+use super::timer;
 use crate::counters::{Count, Counters};
 use crate::fork::Scope;
-use crate::pool::worker::{self, Event};
-use crate::pool::{self, Registry, ThreadPool, context};
+use crate::pool::worker::Event;
+use crate::pool::{self, Registry, ThreadPool, WhenFull};
 use crate::sync::{Arc, now};
 use crate::unwind::{self, Payload};
 use std::collections::{HashMap, VecDeque};
@@ -116,7 +117,8 @@ impl<'a, R> Source<'a, R> {
         let threads = self.pool.registry().sleep.target();
         let window = self.window.unwrap_or(4 * threads).max(1);
         let chunk = self.chunk.clamp(1, window);
-        if self.exhausted || self.alive + chunk > window || self.is_late() {
+        let room = window.saturating_sub(self.alive);
+        if self.exhausted || room < chunk || self.is_late() || self.has_no_place() {
             return None;
         }
         // So it stays if the input panics.
@@ -129,6 +131,19 @@ impl<'a, R> Source<'a, R> {
         self.alive += len;
         self.pulled += len;
         Some(Flight { handle, first, len })
+    }
+
+    /// Whether the pool's queue is full, and there is something to wait for until it is not.
+    fn has_no_place(&self) -> bool {
+        let Pool::Own(pool) = &self.pool else {
+            return false;
+        };
+        let registry = pool.registry();
+        registry.gate.is_bounded()
+            && self.alive > 0
+            && registry.gate.when_full != WhenFull::CallerRuns
+            && !registry.gate.is_set()
+            && !goes_beyond(registry)
     }
 
     /// Whether no more is to be pulled: once something was, the time may be over.
@@ -151,15 +166,8 @@ impl<'a, R> Source<'a, R> {
 
     /// Runs a task that nobody has begun, unless there is a time limit.
     fn help(&self, handle: &JoinHandle<Chunk<R>>) {
-        if self.deadline.is_some() || !handle.task().is_queued() || unwind::panicking() {
-            return;
-        }
-        let registry = self.pool.registry();
-        match context::slot() {
-            Some(slot) if std::ptr::eq(slot.registry(), registry) => run_here(handle.task()),
-            // A worker of another pool stays one: what it runs here would block it there.
-            Some(_) => {}
-            None => worker::as_guest(registry, |slot| run_as_guest(slot, handle.task())),
+        if self.deadline.is_none() {
+            run_in(self.pool.registry(), handle.task());
         }
     }
 }
@@ -177,9 +185,14 @@ fn pull<I, R, F>(
     if n == 1 {
         return Some((submit(Task::One(first, f)), 1));
     }
-    let mut items = Vec::with_capacity(n);
+    // Grows with what is there: `n` is the user's, and so is the input's size hint.
+    let mut items = Vec::new();
     items.push(first);
-    items.extend(input.by_ref().take(n - 1));
+    while items.len() < n
+        && let Some(item) = input.next()
+    {
+        items.push(item);
+    }
     let len = items.len();
     let batch = Batch {
         items: items.into_iter(),
@@ -262,6 +275,13 @@ impl ThreadPool {
     /// waits for, it runs `f` too. A panic of `f` is that item's error, and the next item follows. Dropping the stream
     /// cancels what has not begun.
     ///
+    /// So `f` runs on the consumer's thread as well as on workers. There are no thread-locals that
+    /// [`on_thread_start`](crate::ThreadPoolBuilder::on_thread_start) has set, unless the consumer is a task of this pool itself. To have `f` on
+    /// workers only, consume the stream inside [`run`](Self::run) or give it a [`timeout`](Imap::timeout): then the consumer runs nothing.
+    ///
+    /// Where the pool has a [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity), a full queue counts as a full window, also with
+    /// [`WhenFull::Reject`]: no item is refused.
+    ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
     /// let mut squares = pool.imap(0_u64.., |n| n * n);
@@ -280,6 +300,9 @@ impl ThreadPool {
     }
 
     /// [`imap`](Self::imap) in the order in which items finish, each with its index in the input.
+    ///
+    /// If no result is there and an item has not begun, `next` runs it, and returns when that item has finished, even if others finish earlier. An
+    /// item that must not hold back the consumer belongs on a worker: see [`imap`](Self::imap).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -306,10 +329,7 @@ impl ThreadPool {
         let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
         let submit = move |n| {
             pull(&mut input, n, &f, pool.registry(), |task| {
-                match task.counted() {
-                    None => pool.submit(move || task.run()),
-                    Some(items) => submit_uncounted(pool.registry(), items, move || task.run()),
-                }
+                submit_item(pool.registry(), task.counted(), move || task.run())
             })
         };
         Source::new(Box::new(submit), Pool::Own(self.clone()))
@@ -374,13 +394,14 @@ impl<'scope> Scope<'scope> {
 macro_rules! settings {
     ($stream:ident) => {
         impl<R> $stream<'_, R> {
-            /// How many items may be pulled and not given out, at least 1; by default four times the pool's threads.
+            /// How many items may be pulled and not given out, at least 1; by default four times the pool's threads. [`usize::MAX`] is no limit.
             pub fn window(mut self, items: usize) -> Self {
                 self.source.window = Some(items.max(1));
                 self
             }
 
-            /// How many items one task takes, at least 1, at most the window. For items that take less than a microsecond.
+            /// How many items one task takes, at least 1, at most the window. For items that take less than a microsecond. A chunk is pulled as a
+            /// whole: one of [`usize::MAX`] items in a window without a limit is all of the input.
             pub fn chunk(mut self, items: usize) -> Self {
                 self.source.chunk = items.max(1);
                 self
@@ -438,7 +459,7 @@ impl<'a, R> Imap<'a, R> {
     fn fill(&mut self) {
         while let Some(flight) = self.source.next() {
             self.flights.push_back(flight);
-            if self.flights[0].handle.is_finished() {
+            if self.flights[0].handle.task().is_finished() {
                 return;
             }
         }
@@ -464,10 +485,10 @@ impl<R> Iterator for Imap<'_, R> {
             let Some(first) = self.flights.front() else {
                 return self.source.cut_short().map(Err);
             };
-            if !first.handle.is_finished() {
+            if !first.handle.task().is_finished() {
                 self.source.pool.registry().check_fork();
                 self.source.help(&first.handle);
-                if !worker::block(first.handle.task(), self.source.deadline) {
+                if !timer::block(first.handle.task(), self.source.deadline) {
                     self.source.timed_out = true;
                     let error = JoinError::timed_out(first.handle.id(), None);
                     self.cancel();
@@ -577,7 +598,7 @@ impl<R> Iterator for ImapUnordered<'_, R> {
             }
             self.source.pool.registry().check_fork();
             self.help();
-            if !worker::block(&*self.arrivals, self.source.deadline) {
+            if !timer::block(&*self.arrivals, self.source.deadline) {
                 self.source.timed_out = true;
                 let oldest = self.flights.values().min_by_key(|flight| flight.first)?;
                 let error = JoinError::timed_out(oldest.handle.id(), None);

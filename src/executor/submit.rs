@@ -5,10 +5,11 @@ use super::error::{Cause, TrySubmitError};
 use super::extra::Extra;
 use super::handle::{JoinHandle, after};
 use super::state::Birth;
+use super::timer;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
-    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, worker,
+    Priority, Refusal, Registry, Seat, Slot, ThreadPool, WhenFull, context, global, worker,
 };
 use std::ptr;
 use std::time::Duration;
@@ -80,6 +81,8 @@ impl ThreadPool {
         let mut tasks = Vec::new();
         for f in closures {
             let (task, handle) = make(registry, context::slot(), Options::default(), f);
+            TaskRef::set_in_lane(&task);
+            registry.end_idle_moment(context::slot());
             match registry.gate.enter(false) {
                 Ok(()) => {
                     // At once: if the iterator panics, those that it gave are dropped, and counted so.
@@ -139,7 +142,7 @@ fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 
     let (extra, birth) = Options::default().lower(false);
     // SAFETY: `f` borrows nothing.
     let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
-    enter(registry, slot, task, Priority::Normal);
+    enter(registry, slot, task, Priority::Normal, false);
 }
 
 /// [`ThreadPool::spawn`] on the pool of the current thread, or on the [`global`] one.
@@ -175,6 +178,8 @@ struct Options {
     token: Option<CancelToken>,
     /// See [`Birth::uncounted`].
     uncounted: bool,
+    /// A full queue is waited for, also where the pool rejects.
+    waits_for_room: bool,
 }
 
 impl TaskBuilder<'_> {
@@ -193,6 +198,9 @@ impl TaskBuilder<'_> {
     /// The handle resolves to an error that [is a time-out](crate::JoinError::is_timeout) if the task has not ended this long after its
     /// submission: if it has not begun, it never will; if it runs, it sees [`current_token`](crate::current_token) cancelled, and
     /// what it returns is dropped.
+    ///
+    /// A thread of the crate's own keeps the deadlines. If the system refuses to start it, those who wait for a task keep them instead, and
+    /// the worker that begins or ends the task. A future is then woken when one of them comes by, or finds out when it is polled.
     pub fn deadline(mut self, timeout: Duration) -> Self {
         self.options.deadline = Some(timeout);
         self
@@ -282,15 +290,20 @@ impl Options {
     }
 }
 
-/// Submits a closure that stands for so many tasks, and counts their ends itself.
-pub(super) fn submit_uncounted<F, T>(registry: &Registry, tasks: u64, f: F) -> JoinHandle<T>
+/// Submits a piece of a stream, whose consumer waits for room whatever others do. `tasks`: it stands for so many tasks, and counts their
+/// ends itself.
+pub(super) fn submit_item<F, T>(registry: &Registry, tasks: Option<u64>, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    registry.count(|counters| &counters.submitted, tasks);
+    if let Some(tasks) = tasks {
+        registry.end_idle_moment(context::slot());
+        registry.count(|counters| &counters.submitted, tasks);
+    }
     let options = Options {
-        uncounted: true,
+        uncounted: tasks.is_some(),
+        waits_for_room: true,
         ..Options::default()
     };
     submit(registry, options, f)
@@ -325,9 +338,9 @@ where
 {
     registry.check_fork();
     let slot = context::slot();
-    let priority = options.priority;
+    let (priority, waits) = (options.priority, options.waits_for_room);
     let (task, handle) = make(registry, slot, options, f);
-    enter(registry, slot, task, priority);
+    enter(registry, slot, task, priority, waits);
     handle
 }
 
@@ -355,19 +368,29 @@ where
 
 /// Lets a task into the pool, or does with it what the pool does when it is full.
 #[inline]
-fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
+fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority, waits: bool) {
     match registry.gate.enter(false) {
         Ok(()) => queue(registry, slot, task, priority),
-        Err(refusal) => enter_slow(registry, task, priority, refusal),
+        Err(refusal) => enter_slow(registry, task, priority, refusal, waits),
     }
 }
 
-#[cold]
-fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: Refusal) {
-    // A worker never waits for its own pool, nor does whoever runs one of its tasks: a worker may wait for that.
+/// Whether the current thread's tasks are let in though the queue is full. A worker never waits for its own pool, nor does whoever runs one
+/// of its tasks: a worker may wait for that.
+pub(super) fn goes_beyond(registry: &Registry) -> bool {
     let here = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
-    let beyond =
-        worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some());
+    worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some())
+}
+
+#[cold]
+fn enter_slow(
+    registry: &Registry,
+    task: Task,
+    priority: Priority,
+    mut refusal: Refusal,
+    waits: bool,
+) {
+    let beyond = goes_beyond(registry);
     loop {
         match (refusal, registry.gate.when_full) {
             (Refusal::Closed, _) => return refuse(registry, task, Cause::Refused),
@@ -381,9 +404,11 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
             (Refusal::Full, _) if beyond => {
                 registry.count(|counters| &counters.beyond_capacity, 1);
             }
-            (Refusal::Full, WhenFull::Reject) => return refuse(registry, task, Cause::Full),
-            (Refusal::Full, WhenFull::Block) => {
-                worker::block(&registry.gate, None);
+            (Refusal::Full, WhenFull::Reject) if !waits => {
+                return refuse(registry, task, Cause::Full);
+            }
+            (Refusal::Full, WhenFull::Block | WhenFull::Reject) => {
+                timer::block(&registry.gate, None);
             }
         }
         match registry.gate.enter(beyond) {
@@ -397,11 +422,17 @@ fn enter_slow(registry: &Registry, task: Task, priority: Priority, mut refusal: 
 #[inline]
 fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
     let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
+    registry.end_idle_moment(slot);
     // Before it is to be found: an end is never counted before its beginning.
     let tasks = TaskRef::tasks_of(&task);
     match slot {
         Some(slot) => slot.counters.submitted.add(tasks),
         None => registry.outside.submitted.add_shared(tasks),
+    }
+    // As `enqueue` decides.
+    let deque = slot.filter(|slot| priority == Priority::Normal && slot.role() != Seat::Guest);
+    if deque.is_none() {
+        TaskRef::set_in_lane(&task);
     }
     TaskRef::enrol(&task);
     registry.enqueue(slot, task, priority);
@@ -409,12 +440,14 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
 
 /// Ends a task that was not let in.
 fn refuse(registry: &Registry, task: Task, cause: Cause) {
+    registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::of(task).cancel_here(cause);
 }
 
 /// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
 fn run_unqueued(registry: &Registry, task: Task) {
+    registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
     TaskRef::enrol(&task);
     let task = TaskRef::of(task);

@@ -1,10 +1,10 @@
 //! The end of a pool, its size, and whether its books balance.
 
 use crate::support::{
-    Gate, Held, Ledger, hold_all, on_pool, on_pool_of, panic_of, pool_with, spin_until, threads,
-    watched, work,
+    Gate, Held, Ledger, hold_all, live_threads, on_pool, on_pool_of, panic_of, pool_with,
+    sleeping_named, spin_until, threads, watched, work,
 };
-use heist::{JoinHandle, ThreadPool};
+use heist::{JoinError, JoinHandle, ThreadPool};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -499,6 +499,93 @@ fn wait_idle_from_many_threads() {
         held.open();
         for waiter in waiters {
             waiter.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn wait_idle_waits_for_the_callbacks_of_late_tasks() {
+    on_pool_of(1, |pool| {
+        for _ in 0..50 {
+            let held = hold_all(pool);
+            let called = Arc::new(AtomicUsize::new(0));
+            let handles: Vec<_> = (0..20)
+                .map(|_| {
+                    let task = pool.task().deadline(Duration::from_micros(100));
+                    let mut handle = task.submit(|| ());
+                    let count = Arc::clone(&called);
+                    handle.on_finish(move |outcome| {
+                        assert!(outcome.as_ref().is_err_and(JoinError::is_timeout));
+                        count.fetch_add(1, Ordering::Relaxed);
+                    });
+                    handle
+                })
+                .collect();
+            for handle in handles {
+                assert!(handle.join().unwrap_err().is_timeout());
+            }
+            held.open();
+            pool.wait_idle();
+            assert_eq!(called.load(Ordering::Relaxed), 20);
+            assert_eq!(pool.stats().queued, 0);
+            assert_balanced(pool);
+        }
+    });
+}
+
+#[test]
+fn wait_idle_waits_for_the_callbacks_of_running_late_tasks() {
+    on_pool_of(1, |pool| {
+        for _ in 0..50 {
+            let (called, gate) = (Arc::new(AtomicUsize::new(0)), Held(Gate::default()));
+            let (count, stands) = (Arc::clone(&called), gate.0.clone());
+            let task = pool.task().deadline(Duration::from_millis(1));
+            let mut handle = task.submit(move || stands.pass());
+            handle.on_finish(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(handle.join().unwrap_err().is_timeout());
+            gate.open();
+            pool.wait_idle();
+            assert_eq!(called.load(Ordering::Relaxed), 1);
+        }
+    });
+}
+
+/// Whoever returns first submits a task that does not end before all have returned.
+#[test]
+fn everybody_who_waits_for_an_idle_moment_returns_after_it() {
+    const WAITERS: usize = 4;
+    on_pool(|pool| {
+        for round in 0..20 {
+            let first = hold_all(pool);
+            let returned = Arc::new(AtomicUsize::new(0));
+            let name = format!("idle{round}.");
+            let waiters: Vec<_> = (0..WAITERS)
+                .map(|n| {
+                    let (own, returned) = (pool.clone(), Arc::clone(&returned));
+                    let waiter = thread::Builder::new().name(format!("{name}{n}"));
+                    let wait = move || {
+                        own.wait_idle();
+                        returned.fetch_add(1, Ordering::AcqRel);
+                        own.spawn(move || {
+                            spin_until(|| returned.load(Ordering::Acquire) >= WAITERS);
+                        });
+                    };
+                    waiter.spawn(wait).unwrap()
+                })
+                .collect();
+            // Without /proc nobody knows who waits already.
+            if live_threads() > 0 {
+                spin_until(|| (0..10).all(|_| sleeping_named(&name) == WAITERS));
+            } else {
+                returned.store(WAITERS, Ordering::Release);
+            }
+            first.open();
+            for waiter in waiters {
+                waiter.join().unwrap();
+            }
+            pool.wait_idle();
         }
     });
 }

@@ -4,7 +4,10 @@ use crate::support::{
     Ledger, isolated, live_threads, on_pool, pool_with, pool_with_thieves, spin_until, threads,
     watched, work,
 };
-use heist::{JoinHandle, JoinSet, ThreadPool};
+use heist::{
+    CancelToken, JoinHandle, JoinSet, Priority, ThreadPool, WaitFor, as_completed, first_finished,
+    wait,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -231,6 +234,188 @@ fn many_threads_submit_and_join_with_exact_totals() {
         let stats = pool.stats();
         let all = (threads * each) as u64;
         assert_eq!((stats.submitted, stats.completed), (all, all));
+    });
+}
+
+/// How much memory this process has in use, in kB. 0: unknown.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
+}
+
+/// Submits some tasks.
+type Submits = fn(&ThreadPool) -> Vec<JoinHandle<usize>>;
+/// Does with their handles what it may.
+type Takes = fn(&ThreadPool, Vec<JoinHandle<usize>>);
+
+const SUBMITS: [(&str, Submits); 9] = [
+    ("submit", |pool| vec![pool.submit(|| 1)]),
+    ("try_submit", |pool| vec![pool.try_submit(|| 1).unwrap()]),
+    ("high", |pool| {
+        vec![pool.task().priority(Priority::High).submit(|| 1)]
+    }),
+    ("low", |pool| {
+        vec![pool.task().priority(Priority::Low).submit(|| 1)]
+    }),
+    ("named", |pool| vec![pool.task().name("task").submit(|| 1)]),
+    ("with a deadline", |pool| {
+        vec![pool.task().deadline(LONG).submit(|| 1)]
+    }),
+    ("with a token", |pool| {
+        vec![pool.task().token(&CancelToken::new()).submit(|| 1)]
+    }),
+    ("submit_many", |pool| pool.submit_many([|| 1, || 1, || 1])),
+    ("all kinds", |pool| {
+        vec![
+            pool.submit(|| 1),
+            pool.task().priority(Priority::Low).submit(|| 1),
+            pool.task().priority(Priority::High).submit(|| 1),
+        ]
+    }),
+];
+
+const TAKES: [(&str, Takes); 11] = [
+    ("join", |_, handles| {
+        for handle in handles {
+            assert_eq!(handle.join().unwrap(), 1);
+        }
+    }),
+    ("join, the last first", |_, handles| {
+        for handle in handles.into_iter().rev() {
+            assert_eq!(handle.join().unwrap(), 1);
+        }
+    }),
+    ("wait_timeout", |_, handles| {
+        for handle in handles {
+            assert!(handle.wait_timeout(Duration::MAX));
+        }
+    }),
+    ("wait for all", |_, handles| {
+        let waited = wait(&handles, WaitFor::All, None);
+        assert!(waited.pending.is_empty());
+    }),
+    ("wait for the first", |_, handles| {
+        let waited = wait(&handles, WaitFor::First, None);
+        assert!(!waited.done.is_empty());
+        // Nobody else may come by to run the rest.
+        wait(&handles, WaitFor::All, None);
+    }),
+    ("as_completed", |_, handles| {
+        for (_, outcome) in as_completed(handles) {
+            assert_eq!(outcome.unwrap(), 1);
+        }
+    }),
+    ("first_finished", |_, handles| {
+        assert_eq!(first_finished(handles).unwrap().1.unwrap(), 1);
+    }),
+    ("cancel", |_, handles| {
+        for handle in handles {
+            handle.cancel();
+        }
+    }),
+    ("cancel and join", |_, handles| {
+        for handle in handles {
+            handle.cancel();
+            let _ = handle.join();
+        }
+    }),
+    ("on_finish", |_, handles| {
+        for mut handle in handles {
+            handle.on_finish(|_| ());
+            assert_eq!(handle.join().unwrap(), 1);
+        }
+    }),
+    ("a JoinSet of the pool", |pool, handles| {
+        drop(
+            handles
+                .into_iter()
+                .map(JoinHandle::join)
+                .collect::<Vec<_>>(),
+        );
+        let mut set = JoinSet::new(pool);
+        set.spawn(|| 1);
+        set.spawn(|| 1);
+        while set.join_next().is_some() {}
+    }),
+];
+
+/// Submits one to a scope, and does with its handle what it may.
+type SubmitsToScope = fn(&heist::Scope<'_>);
+
+/// Those that leave the tasks to other threads for some time, where there are any.
+const FIRSTS: [&str; 4] = [
+    "wait for the first",
+    "as_completed",
+    "first_finished",
+    "a JoinSet of the pool",
+];
+
+/// More than what the allocator keeps, less than a word for each task.
+const NOISE: usize = 1024;
+
+fn flat(pool: &ThreadPool, tasks: usize, firsts: bool) {
+    for (submit, submits) in SUBMITS {
+        for (take, takes) in TAKES {
+            if !firsts && FIRSTS.contains(&take) {
+                continue;
+            }
+            let mut after_warm_up = 0;
+            for n in 0..tasks {
+                if n == tasks / 5 {
+                    after_warm_up = resident();
+                }
+                takes(pool, submits(pool));
+            }
+            let grown = resident().saturating_sub(after_warm_up);
+            assert!(grown < NOISE, "{submit}, {take}: {grown} kB more");
+        }
+    }
+    let scopes: [(&str, SubmitsToScope); 3] = [
+        ("join", |s| assert_eq!(s.submit(|_| 1).join().unwrap(), 1)),
+        ("cancel", |s| assert!(s.submit(|_| 1).cancel())),
+        ("cancel and join", |s| {
+            let handle = s.submit(|_| 1);
+            handle.cancel();
+            let _ = handle.join();
+        }),
+    ];
+    for (take, takes) in scopes {
+        pool.scope(|s| {
+            let mut after_warm_up = 0;
+            for n in 0..tasks {
+                if n == tasks / 5 {
+                    after_warm_up = resident();
+                }
+                takes(s);
+            }
+            let grown = resident().saturating_sub(after_warm_up);
+            assert!(grown < NOISE, "a scope, {take}: {grown} kB more");
+        });
+    }
+}
+
+#[test]
+fn every_loop_on_the_one_worker_takes_constant_memory() {
+    let name = "endurance::every_loop_on_the_one_worker_takes_constant_memory";
+    isolated(name, || {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        pool.submit(move || flat(&own, much(30_000), true))
+            .join()
+            .unwrap();
+    });
+}
+
+#[test]
+fn every_loop_of_a_guest_beside_a_blocked_worker_takes_constant_memory() {
+    let name = "endurance::every_loop_of_a_guest_beside_a_blocked_worker_takes_constant_memory";
+    isolated(name, || {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let held = crate::support::hold_all(&pool);
+        pool.install(|| flat(&pool, much(30_000), false));
+        drop(held);
     });
 }
 

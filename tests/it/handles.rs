@@ -201,6 +201,36 @@ fn a_join_timeout_gives_the_handle_back_or_the_outcome() {
 }
 
 #[test]
+fn a_wait_without_an_end_runs_the_task_on_the_only_worker() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let inside = pool.submit(move || {
+            let handle = own.submit(|| 1);
+            assert!(handle.wait_timeout(Duration::MAX));
+            let other = own.submit(|| 2).join_timeout(Duration::MAX);
+            handle.join().unwrap() + other.unwrap().unwrap()
+        });
+        assert_eq!(inside.join().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_wait_with_an_end_leaves_the_task_to_others() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let inside = pool.submit(move || {
+            let handle = own.submit(|| 1);
+            assert!(!handle.wait_timeout(Duration::from_millis(5)));
+            assert!(!handle.is_running());
+            handle.join().unwrap()
+        });
+        assert_eq!(inside.join().unwrap(), 1);
+    });
+}
+
+#[test]
 fn a_cancel_is_true_if_it_will_not_run_or_was_cancelled() {
     on_pool(|pool| {
         for state in ALL {

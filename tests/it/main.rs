@@ -9,6 +9,7 @@ mod deadlocks;
 mod depth;
 mod ending;
 mod endurance;
+mod extremes;
 mod faults;
 mod guests;
 mod handles;

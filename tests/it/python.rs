@@ -16,20 +16,29 @@
 //!   `map_buffersize_on_infinite_iterable`, `map_buffersize_when_buffer_is_full`.
 //! - `test_thread_pool.py`: `saturation`, `idle_thread_reuse`, `executor_map_current_future_cancel`.
 //! - `test_shutdown.py`: `run_after_shutdown`, `hang_issue12364`, `cancel_futures`, `hang_gh94440`, `threads_terminate`,
-//!   `context_manager_shutdown`, `thread_names_assigned`, `thread_names_default`.
+//!   `context_manager_shutdown`, `del_shutdown`, `shutdown_no_wait`, `thread_names_assigned`, `thread_names_default`.
+//! - `test_init.py`: `initializer`.
 //!
 //! # Differ
 //! - `wait`'s `CANCELLED_FUTURE` cases: there a future that was cancelled and not yet seen by a worker counts as pending; here it has finished.
-//! - `first_exception*`: there a cancelled future is no exception and does not end the wait; here it has no result, so it does.
+//! - `first_exception*`: there a cancelled future is no exception and does not end the wait; here it has no result, so it does. The case with a
+//!   cancelled one is tested without it as well, and then waits for the exception as there.
 //! - `future_times_out`, `correct_timeout_exception_msg`: there an exception; here the iterator ends, and `unfinished` has the handles.
 //! - `map_exception`: there the iterator is over after the exception; here the items after it follow.
 //! - `map_timeout`: there an exception; here one last item that is an error.
-//! - `map_submits_without_iteration`, `del_shutdown`, `shutdown_no_wait`: there `map` submits all input at once; here nothing is
-//!   pulled before the first `next`, so nothing is left to run (`submit_many` is the eager one).
+//! - `map_submits_without_iteration`: there `map` submits all input at once; here nothing is pulled before the first `next`, so nothing is
+//!   left to run (`submit_many` is the eager one).
+//! - `map_buffersize_when_buffer_is_full`: there the buffer is filled by the call of `map`; here by the first `next`. Then it holds as many.
+//! - `del_shutdown`: there the last reference goes without waiting for the work; here the drop waits, as `shutdown` does.
+//! - `shutdown_no_wait`: there `shutdown(wait=False)`; here `shutdown_timeout` with no time. A `shutdown_now` that does not wait does not exist:
+//!   cancel a token of the tasks first.
 //! - `run_after_shutdown`: there `submit` raises; here the handle resolves to an error, and `try_submit` gives the closure back.
 //! - `max_workers_negative`: there 0 is an error; here 0 is the automatic size, and less does not compile.
 //! - `default_workers`: there the processors and four; here the processors.
-//! - `idle_thread_reuse`: there one thread exactly; here it may be two, for the first may be about to fall asleep.
+//! - `idle_thread_reuse`: there a worker counts as idle before its task's result is seen; here only when it sleeps, so the test waits for that.
+//! - `thread_names_default`: there each pool's threads have a number of the pool in their names; here all are `heist-{index}`, as documented.
+//! - `FailingInitializerMixin`: there a failing initializer breaks the pool, and its futures fail; here the panic of a start hook goes to the
+//!   panic handler, and the thread works.
 //! - `map_buffersize_value_validation`: there 0 is an error; here it is 1.
 //! - `repr`: there it says the state and type; here whether it has finished, its id and its name.
 //! - `interpreter_shutdown`, `hang_gh83386`, `cancel_futures_wait_false`: there the exit waits for running tasks; here `main`'s end is the
@@ -41,7 +50,7 @@
 //! - `submit_keyword`, `class_str`, `map_buffersize_type_validation`: no keyword arguments, no classes, the compiler checks types.
 //! - `submit_after_interpreter_shutdown`, `hang_global_shutdown_lock`, `process_fork_from_a_threadpool`: no interpreter; for fork see `tests/fork.rs`.
 //! - `map_buffersize_on_multiple_iterables` and its kin: one input, zipped by the caller.
-//! - Everything of `ProcessPool*`, `test_deadlock.py` and `test_init.py`: threads only, and hooks that fail are tested elsewhere.
+//! - Everything of `ProcessPool*` and `test_deadlock.py`: threads only.
 
 use crate::support::{
     Gate, Held, hold_all, named_pool, on_pool, on_pool_of, payload_text, pool_with, spin_until,
@@ -260,8 +269,14 @@ fn exception_with_success() {
 #[test]
 fn first_completed() {
     on_pool_of(threads().max(2), |pool| {
-        let (waits, _gate) = running(pool);
+        let (waits, gate) = running(pool);
         let handles = [pool.submit(|| 42), waits];
+        let waited = wait(&handles, WaitFor::First, None);
+        assert_eq!((waited.done, waited.pending), (vec![0], vec![1]));
+        drop(gate);
+        // A cancelled one has finished: the wait is over before the other one begins.
+        let (waits, _open) = pending(pool);
+        let handles = [cancelled(pool), waits];
         let waited = wait(&handles, WaitFor::First, None);
         assert_eq!((waited.done, waited.pending), (vec![0], vec![1]));
     });
@@ -304,13 +319,19 @@ fn first_exception() {
 #[test]
 fn first_exception_some_already_complete() {
     on_pool_of(threads().max(2), |pool| {
-        let (waits, _gate) = running(pool);
+        let (waits, gate) = running(pool);
         let ended = [successful(pool), cancelled(pool)];
         let raises = pool.submit(|| resume_unwind(Box::new("ZeroDivisionError")));
         let handles: Vec<_> = ended.into_iter().chain([raises, waits]).collect();
         let waited = wait(&handles, WaitFor::FirstError, None);
-        // The cancelled one is an error too.
+        // The cancelled one is an error too: whether the other one has been raised by then is open.
         assert!(waited.done.starts_with(&[0, 1]) && waited.pending.ends_with(&[3]));
+        drop(gate);
+        let (waits, _gate) = running(pool);
+        let raises = pool.submit(|| resume_unwind(Box::new("ZeroDivisionError")));
+        let handles = [successful(pool), raises, waits];
+        let waited = wait(&handles, WaitFor::FirstError, None);
+        assert_eq!((waited.done, waited.pending), (vec![0, 1], vec![2]));
     });
 }
 
@@ -524,28 +545,45 @@ fn map_buffersize_when_buffer_is_full() {
     on_pool(|pool| {
         let taken = Cell::new(0);
         let input = (0..8).inspect(|_| taken.set(taken.get() + 1));
-        let mut results = pool.imap(input, |n| n).window(4);
-        for given in 0..8 {
-            results.next().unwrap().unwrap();
-            assert!(taken.get() <= given + 4);
+        let held = hold_all(pool);
+        let gate = Held(Gate::default());
+        let stands = gate.0.clone();
+        let f = move |n| {
+            if n > 0 {
+                stands.pass();
+            }
+            n
+        };
+        let mut results = pool.imap(input, f).window(4);
+        assert_eq!(taken.get(), 0);
+        // No item has finished before the buffer is full, and one more is taken for each that is given out.
+        assert_eq!(results.next().unwrap().unwrap(), 0);
+        assert_eq!(taken.get(), 4);
+        held.open();
+        gate.open();
+        for given in 1..8 {
+            assert_eq!(results.next().unwrap().unwrap(), given);
+            assert!(taken.get() <= (given + 4).min(8));
         }
         assert!(results.next().is_none());
+        assert_eq!(taken.get(), 8);
     });
 }
 
 #[test]
 fn saturation() {
     watched(|| {
-        let (pool, name) = named_pool(|b| b.spare_threads(0));
+        let (pool, name) = named_pool(|b| b.num_threads(4).spare_threads(0));
         let held = Held(Gate::default());
-        for _ in 0..15 * threads() {
+        for _ in 0..15 * 4 {
             let gate = held.0.clone();
             pool.spawn(move || gate.pass());
         }
-        assert!(threads_named(&name) <= threads());
+        // Each that starts has the next one started.
+        spin_until(|| threads_named(&name) == 4);
         held.open();
         pool.shutdown();
-        assert_eq!(pool.stats().completed as usize, 15 * threads());
+        assert_eq!(pool.stats().completed, 15 * 4);
     });
 }
 
@@ -555,8 +593,9 @@ fn idle_thread_reuse() {
         let (pool, name) = named_pool(|b| b.num_threads(8));
         for (a, b) in [(21, 2), (6, 7), (3, 14)] {
             assert_eq!(pool.submit(move || a * b).join().unwrap(), 42);
+            spin_until(|| pool.stats().active == 0);
         }
-        assert!(threads_named(&name) <= 3, "as many as tasks");
+        assert_eq!(threads_named(&name), 1);
     });
 }
 
@@ -594,12 +633,69 @@ fn run_after_shutdown() {
 #[test]
 fn hang_issue12364() {
     on_pool(|pool| {
+        let held = hold_all(pool);
         let handles: Vec<_> = (0..50).map(|n| pool.submit(move || n)).collect();
-        pool.shutdown();
+        // The shutdown comes while all of them are queued.
+        let own = pool.clone();
+        let ending = thread::spawn(move || own.shutdown());
+        spin_until(|| pool.try_submit(|| ()).is_err());
+        assert!(handles.iter().all(|handle| !handle.is_finished()));
+        held.open();
+        ending.join().unwrap();
         for (n, handle) in handles.into_iter().enumerate() {
             assert!(handle.is_finished());
             assert_eq!(handle.join().unwrap(), n);
         }
+    });
+}
+
+#[test]
+fn del_shutdown() {
+    watched(|| {
+        let (pool, name) = named_pool(|b| b.num_threads(5));
+        let handles = pool.submit_many((-5..5_i32).map(|n| move || n.abs()));
+        drop(pool);
+        assert_eq!(threads_named(&name), 0);
+        let results = handles.into_iter().map(|handle| handle.join().unwrap());
+        assert!(results.eq([5, 4, 3, 2, 1, 0, 1, 2, 3, 4]));
+    });
+}
+
+#[test]
+fn shutdown_no_wait() {
+    watched(|| {
+        let (pool, name) = named_pool(|b| b.num_threads(5));
+        let held = hold_all(&pool);
+        let handles = pool.submit_many((-5..5_i32).map(|n| move || n.abs()));
+        let error = pool.shutdown_timeout(Duration::ZERO).unwrap_err();
+        assert_eq!((error.running().len(), error.queued()), (5, 10));
+        assert!(pool.try_submit(|| ()).is_err());
+        held.open();
+        let results = handles.into_iter().map(|handle| handle.join().unwrap());
+        assert!(results.eq([5, 4, 3, 2, 1, 0, 1, 2, 3, 4]));
+        spin_until(|| threads_named(&name) == 0);
+    });
+}
+
+#[test]
+fn initializer() {
+    watched(|| {
+        thread_local! {
+            static STATUS: Cell<&'static str> = const { Cell::new("uninitialized") };
+        }
+        let initialized = || STATUS.with(Cell::get);
+        let pool = pool_with(|b| b.on_thread_start(|_| STATUS.set("initialized")));
+        let handles: Vec<_> = (0..10).map(|_| pool.submit(initialized)).collect();
+        for handle in handles {
+            assert_eq!(handle.join().unwrap(), "initialized");
+        }
+        // One that fails costs neither the thread nor a task.
+        let pool = pool_with(|b| b.on_thread_start(|_| resume_unwind(Box::new("error in init"))));
+        assert_eq!(pool.submit(|| 1).join().unwrap(), 1);
+        pool.shutdown();
+        let stats = pool.stats();
+        assert_eq!(stats.completed, 1);
+        assert!(stats.lost_panics >= 1);
     });
 }
 

@@ -219,6 +219,164 @@ fn everything_works_on_the_worker_of_a_single_thread() {
     });
 }
 
+/// Waits for the first of tasks that are made of these closures.
+type First = fn(&heist::ThreadPool, Vec<Body>) -> usize;
+type Body = Box<dyn FnOnce() -> usize + Send>;
+
+/// The ways to wait for the first of several.
+const FIRSTS: [(&str, First); 6] = [
+    ("wait", |pool, bodies| {
+        let mut handles = pool.submit_many(bodies);
+        let waited = wait(&handles, WaitFor::First, None);
+        handles.swap_remove(waited.done[0]).join().unwrap()
+    }),
+    ("wait for an error", |pool, bodies| {
+        let failing = bodies
+            .into_iter()
+            .map(|body| move || -> usize { std::panic::resume_unwind(Box::new(body())) });
+        let mut handles: Vec<_> = failing.map(|body| pool.submit(body)).collect();
+        let waited = wait(&handles, WaitFor::FirstError, None);
+        let error = handles.swap_remove(waited.done[0]).join().unwrap_err();
+        *error.into_panic().downcast().unwrap()
+    }),
+    ("as_completed", |pool, bodies| {
+        let handles: Vec<_> = bodies.into_iter().map(|body| pool.submit(body)).collect();
+        as_completed(handles).next().unwrap().1.unwrap()
+    }),
+    ("first_finished", |pool, bodies| {
+        let handles: Vec<_> = bodies.into_iter().map(|body| pool.submit(body)).collect();
+        first_finished(handles).unwrap().1.unwrap()
+    }),
+    ("first_ok", |pool, bodies| {
+        let bodies = bodies.into_iter().map(|body| move || Ok::<_, ()>(body()));
+        let handles: Vec<_> = bodies.map(|body| pool.submit(body)).collect();
+        first_ok(handles).unwrap().1
+    }),
+    ("JoinSet", |pool, bodies| {
+        let mut set = JoinSet::new(pool);
+        for body in bodies {
+            set.spawn(body);
+        }
+        set.join_next().unwrap().unwrap()
+    }),
+];
+
+/// One body returns at once; the others stand at a gate that opens when the wait has returned.
+fn first_returns(pool: &heist::ThreadPool, ways: First, quick: usize, count: usize) {
+    let own = pool.clone();
+    let inside = pool.submit(move || {
+        let held = Held(Gate::default());
+        let body = |n: usize| -> Body {
+            let gate = held.0.clone();
+            Box::new(move || {
+                if n != quick {
+                    gate.pass();
+                }
+                n
+            })
+        };
+        assert_eq!(ways(&own, (0..count).map(body).collect()), quick);
+        held.open();
+    });
+    inside.join().unwrap();
+}
+
+#[test]
+fn a_wait_for_the_first_inside_a_task_returns_with_the_first() {
+    watched(|| {
+        for (_, way) in FIRSTS {
+            for quick in 0..2 {
+                // A spare, another worker, or both take what the waiter leaves.
+                for pool in [
+                    pool_with(|b| b.num_threads(1)),
+                    pool_with(|b| b.num_threads(2).spare_threads(0)),
+                    pool_with(|b| b.num_threads(2)),
+                ] {
+                    first_returns(&pool, way, quick, 2);
+                }
+            }
+            let pool = pool_with(|b| b.num_threads(4));
+            for quick in 0..4 {
+                first_returns(&pool, way, quick, 4);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_the_first_on_the_only_thread_runs_one_itself() {
+    watched(|| {
+        for (name, way) in FIRSTS {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+            let own = pool.clone();
+            let inside = pool.submit(move || {
+                let bodies = (0..5).map(|n| -> Body { Box::new(move || n) });
+                way(&own, bodies.collect())
+            });
+            assert!(inside.join().unwrap() < 5, "{name}");
+        }
+    });
+}
+
+/// Whoever else could run them stands at a lock that the waiter holds.
+#[test]
+fn a_wait_for_the_first_ends_though_all_other_threads_want_its_lock() {
+    watched(|| {
+        for (_, way) in FIRSTS {
+            for spares in [0, 2] {
+                let pool = pool_with(|b| b.num_threads(2).spare_threads(spares));
+                let (lock, wanted) = (Arc::new(std::sync::Mutex::new(())), Arc::default());
+                let (own, mutex) = (pool.clone(), Arc::clone(&lock));
+                let wants = Arc::clone(&wanted);
+                let inside = pool.submit(move || {
+                    let guard = mutex.lock().unwrap();
+                    for _ in 0..10 {
+                        let (mutex, wants): (_, Arc<AtomicUsize>) =
+                            (Arc::clone(&mutex), Arc::clone(&wants));
+                        own.spawn(move || {
+                            wants.fetch_add(1, Ordering::Relaxed);
+                            drop(mutex.lock().unwrap());
+                        });
+                    }
+                    let bodies = (0..3).map(|n| -> Body { Box::new(move || n) });
+                    let first = way(&own, bodies.collect());
+                    drop(guard);
+                    first
+                });
+                assert!(inside.join().unwrap() < 3);
+                pool.wait_idle();
+                assert_eq!(wanted.load(Ordering::Relaxed), 10);
+            }
+        }
+    });
+}
+
+/// The only other thread joins the task that waits.
+#[test]
+fn a_wait_for_the_first_ends_though_its_stand_in_waits_for_it() {
+    watched(|| {
+        for (_, way) in FIRSTS {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(1));
+            let held = hold_all(&pool);
+            let place: Arc<std::sync::Mutex<Option<JoinHandle<usize>>>> = Arc::default();
+            let (own, target) = (pool.clone(), Arc::clone(&place));
+            let waiter = pool.submit(move || {
+                let joiner = own.submit(move || {
+                    let handle = target.lock().unwrap().take().unwrap();
+                    handle.join().unwrap()
+                });
+                let bodies = (0..3).map(|n| -> Body { Box::new(move || n) });
+                let first = way(&own, bodies.collect());
+                joiner.detach();
+                first
+            });
+            *place.lock().unwrap() = Some(waiter);
+            held.open();
+            pool.wait_idle();
+        }
+    });
+}
+
 #[test]
 fn a_handle_of_another_pool_does_not_keep_a_waiter_from_its_own() {
     foreign(true, |handles| {

@@ -1088,7 +1088,7 @@ fn a_queue_smaller_than_the_window_is_no_obstacle() {
                 let pool = pool_with(|b| b.queue_capacity(capacity).when_full(when_full));
                 for kind in KINDS {
                     let own = pool.clone();
-                    let all = move |from| {
+                    let all = move || {
                         let results = stream(
                             &own,
                             kind,
@@ -1097,25 +1097,64 @@ fn a_queue_smaller_than_the_window_is_no_obstacle() {
                             |n| n,
                             |s| collected(kind, s),
                         );
-                        assert_eq!(results.len(), 100);
-                        let mut rejected = 0;
-                        for (n, result) in results.into_iter().enumerate() {
-                            match result {
-                                Ok(value) => assert_eq!(value, n),
-                                Err(error) => {
-                                    assert!(error.is_cancelled());
-                                    rejected += 1;
-                                }
-                            }
-                        }
-                        // A worker goes beyond the capacity, and a scope's tasks are not bound by it.
-                        let may =
-                            when_full == WhenFull::Reject && from == "outside" && !kind.is_scoped();
-                        assert!(rejected == 0 || may, "{when_full:?} {kind:?} {from}");
+                        assert!(results.into_iter().map(Result::unwrap).eq(0..100));
                     };
-                    all("outside");
-                    pool.submit(move || all("a worker")).join().unwrap();
+                    all();
+                    pool.submit(all).join().unwrap();
                 }
+            }
+        }
+    });
+}
+
+/// The pool rejects what others submit, and the stream waits for their tasks.
+#[test]
+fn a_stream_waits_for_room_where_others_are_rejected() {
+    on_pool_of(1, |_| {
+        for kind in KINDS {
+            let pool = pool_with(|b| {
+                let b = b.num_threads(1).queue_capacity(2);
+                b.when_full(WhenFull::Reject)
+            });
+            let held = hold_all(&pool);
+            let others = [0, 1].map(|n| pool.submit(move || n));
+            assert!(pool.submit(|| 2).join().is_err());
+            let opener = thread::spawn(move || held.open());
+            let results = stream(
+                &pool,
+                kind,
+                window(8, 1),
+                0..500,
+                |n| n,
+                |s| collected(kind, s),
+            );
+            assert!(results.into_iter().map(Result::unwrap).eq(0..500));
+            for (n, other) in others.into_iter().enumerate() {
+                assert_eq!(other.join().unwrap(), n);
+            }
+            opener.join().unwrap();
+        }
+    });
+}
+
+/// Its items need no worker while there is something under way.
+#[test]
+fn a_stream_beside_blocked_workers_needs_no_more_room_than_one_place() {
+    watched(|| {
+        for when_full in [WhenFull::Block, WhenFull::CallerRuns, WhenFull::Reject] {
+            for kind in KINDS {
+                let pool = pool_with(|b| b.queue_capacity(1).when_full(when_full));
+                let held = hold_all(&pool);
+                let results = stream(
+                    &pool,
+                    kind,
+                    window(8, 1),
+                    0..100,
+                    |n| n,
+                    |s| collected(kind, s),
+                );
+                assert!(results.into_iter().map(Result::unwrap).eq(0..100));
+                held.open();
             }
         }
     });

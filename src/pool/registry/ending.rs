@@ -1,8 +1,8 @@
 //! Idleness, a change of size, the end.
 
 use super::Registry;
-use crate::counters::Counters;
 use crate::pool::builder::{automatic_size, processors};
+use crate::pool::slot::Slot;
 use crate::pool::{context, threads};
 use crate::sleep::{MAX_THREADS, Parker};
 use crate::sync::{Arc, Ordering, fence, lock, now};
@@ -88,8 +88,9 @@ impl Registry {
     /// After `close`: waits until the threads have ended, at most until `deadline`. Returns whether they have.
     pub(crate) fn wait_threads(&self, deadline: Option<Instant>) -> bool {
         let parker = Arc::new(Parker::default());
-        self.add_idle_waiter(&parker);
         let over = loop {
+            // An idle moment takes it off the list.
+            self.add_idle_waiter(&parker);
             // Dekker: {awaited; fence; alive} here, {alive; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
             if self.alive() == 0 {
@@ -132,26 +133,30 @@ impl Registry {
         self.join_threads();
     }
 
-    /// Whether nothing is queued or runs that is counted.
+    /// Whether nothing is queued or runs that is counted, and nothing is left that a deadline has deferred.
     pub(super) fn is_idle(&self) -> bool {
         // Ends before beginnings: then the sums are equal only if nothing was under way.
-        let ended: u64 = self.counters().map(Counters::ended).sum();
+        let ended: u64 = self
+            .counters()
+            .map(|counters| counters.ended() + counters.deferred_done.get())
+            .sum();
         let begun: u64 = self
             .counters()
-            .map(|counters| counters.submitted.get())
+            .map(|counters| counters.submitted.get() + counters.deferred.get())
             .sum();
         // An end is counted before the last step of its task.
         ended == begun && !self.slots().any(|slot| slot.running.is_some())
     }
 
-    /// Waits until nothing is queued or runs.
+    /// Waits until nothing is queued or runs. A moment in which that is so is enough, even if something else is submitted before the
+    /// caller runs again.
     pub(crate) fn wait_idle(&self) {
         let parker = Arc::new(Parker::default());
         self.add_idle_waiter(&parker);
         loop {
             // Dekker: {awaited; fence; counts} here, {counts; fence; awaited} in `look_idle`.
             fence(Ordering::SeqCst);
-            if self.is_idle() {
+            if self.is_idle() || self.is_released(&parker) {
                 break;
             }
             parker.park();
@@ -159,15 +164,28 @@ impl Registry {
         self.forget_idle_waiter(&parker);
     }
 
-    pub(super) fn add_idle_waiter(&self, parker: &Arc<Parker>) {
+    /// Whether an idle moment has taken this waiter off the list.
+    fn is_released(&self, parker: &Arc<Parker>) -> bool {
+        let parkers = lock(&self.idle_parkers);
+        !parkers.iter().any(|other| Arc::ptr_eq(other, parker))
+    }
+
+    fn add_idle_waiter(&self, parker: &Arc<Parker>) {
         let mut parkers = lock(&self.idle_parkers);
-        parkers.push(Arc::clone(parker));
+        if !parkers.iter().any(|other| Arc::ptr_eq(other, parker)) {
+            parkers.push(Arc::clone(parker));
+        }
         self.sleep.set_awaited(true);
     }
 
-    pub(super) fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
+    fn forget_idle_waiter(&self, parker: &Arc<Parker>) {
         let mut parkers = lock(&self.idle_parkers);
         parkers.retain(|other| !Arc::ptr_eq(other, parker));
+        self.awaited_by(&parkers);
+    }
+
+    /// After a change of the list, which is locked.
+    fn awaited_by(&self, parkers: &[Arc<Parker>]) {
         let leaving = self.leaving.load(Ordering::Relaxed);
         self.sleep.set_awaited(leaving || !parkers.is_empty());
     }
@@ -184,9 +202,43 @@ impl Registry {
     pub(crate) fn tell_idle_waiters(&self) {
         self.leave_if_idle();
         // The lock is free again before they run, who take it.
-        let parkers = lock(&self.idle_parkers).clone();
+        let parkers = match self.released() {
+            released if released.is_empty() => lock(&self.idle_parkers).clone(),
+            released => released,
+        };
         for parker in parkers {
             parker.unpark();
         }
+    }
+
+    /// Something is about to be submitted by the thread of this slot, or from outside. If the pool is idle, those who wait for that are released
+    /// first: no worker may have noticed.
+    #[inline]
+    pub(crate) fn end_idle_moment(&self, slot: Option<&Slot>) {
+        // In a task the pool is not idle. Asked first: the word is shared by all threads.
+        let in_task = slot.is_some_and(|slot| slot.running.is_some());
+        // ORDERING: Relaxed: who begins to wait after this look has missed nothing.
+        if !in_task && self.sleep.is_awaited() {
+            self.release_idle_waiters();
+        }
+    }
+
+    #[cold]
+    fn release_idle_waiters(&self) {
+        for parker in self.released() {
+            parker.unpark();
+        }
+    }
+
+    /// Takes those who wait for an idle moment off the list if there is one now: they find themselves released when they run.
+    fn released(&self) -> Vec<Arc<Parker>> {
+        // Under the lock: who is on the list has submitted before it came, and that is counted.
+        let mut parkers = lock(&self.idle_parkers);
+        if parkers.is_empty() || !self.is_idle() {
+            return Vec::new();
+        }
+        let released = std::mem::take(&mut *parkers);
+        self.awaited_by(&released[..0]);
+        released
     }
 }

@@ -69,6 +69,15 @@ pub fn threads_named(prefix: &str) -> usize {
         .count()
 }
 
+/// How many live threads of this process sleep and have a name that begins with `prefix`.
+pub fn sleeping_named(prefix: &str) -> usize {
+    watch::tasks()
+        .into_iter()
+        .filter(|task| watch::read_task(task, "comm").starts_with(prefix))
+        .filter(|task| watch::state_of(task) == 'S')
+        .count()
+}
+
 /// How many threads this process has.
 pub fn live_threads() -> usize {
     watch::tasks().len()

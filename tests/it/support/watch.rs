@@ -133,17 +133,22 @@ pub fn read_task(task: &str, file: &str) -> String {
         .unwrap_or_default()
 }
 
+/// What a thread does: `S` if it sleeps.
+pub fn state_of(task: &str) -> char {
+    // "pid (comm) S ...": the name may hold anything, so look behind its last bracket.
+    let stat = read_task(task, "stat");
+    let state = stat.rsplit(')').next().unwrap_or_default();
+    state.trim_start().chars().next().unwrap_or('?')
+}
+
 fn describe_threads() -> String {
     let mut text = String::from("  thread id  name             state  sleeps in\n");
     for task in tasks() {
-        // "pid (comm) S ...": the name may hold anything, so look behind its last bracket.
-        let stat = read_task(&task, "stat");
-        let state = stat.rsplit(')').next().unwrap_or_default();
-        let state = state.trim_start().chars().next().unwrap_or('?');
         let _ = writeln!(
             text,
-            "  {task:>9}  {:<15}  {state:<5}  {}",
+            "  {task:>9}  {:<15}  {:<5}  {}",
             read_task(&task, "comm"),
+            state_of(&task),
             read_task(&task, "wchan"),
         );
     }
