@@ -72,9 +72,9 @@ struct Readme;
 pub use executor::{
     AsCompleted, CancelToken, Imap, ImapUnordered, JoinError, JoinHandle, JoinSet, RunningTask,
     ScopedJoinHandle, ShutdownTimeout, TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor,
-    Waited, as_completed, current_token, first_finished, first_ok, spawn, wait,
+    Waited, as_completed, current_token, first_finished, first_ok, imap, spawn, submit, wait,
 };
-pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source};
+pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source, for_each, map, map_reduce};
 pub use fork::{
     Scope, current_num_threads, current_thread_index, has_pending_tasks, join, join_context, scope,
     takes_part, yield_local, yield_now,

@@ -40,7 +40,7 @@ pub use several::{
     AsCompleted, JoinSet, TaskError, WaitFor, Waited, as_completed, first_finished, first_ok, wait,
 };
 pub use stream::{Imap, ImapUnordered};
-pub use submit::{TaskBuilder, spawn};
+pub use submit::{TaskBuilder, imap, spawn, submit};
 pub use token::{CancelToken, current_token};
 
 use std::cell::Cell;

@@ -5,10 +5,11 @@ use super::error::{Cause, TrySubmitError};
 use super::extra::Extra;
 use super::handle::{JoinHandle, after};
 use super::state::Birth;
+use super::stream::Imap;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
-    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, worker,
+    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, with_current, worker,
 };
 use std::ptr;
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        submit(self.registry(), Options::default(), f)
+        submit_in(self.registry(), Options::default(), f)
     }
 
     /// [`submit`](Self::submit) that neither blocks nor gives up the closure.
@@ -159,6 +160,38 @@ where
     }
 }
 
+/// [`ThreadPool::submit`] on the pool of the current thread, or on the [`global`] one.
+///
+/// ```
+/// let handle = heist::submit(|| "hello".len());
+/// assert_eq!(handle.join().unwrap(), 5);
+/// ```
+pub fn submit<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    with_current(|registry| submit_in(registry, Options::default(), f))
+}
+
+/// [`ThreadPool::imap`] on the pool of the current thread, or on the [`global`] one.
+///
+/// ```
+/// let squares: Result<Vec<u64>, _> = heist::imap(0..4_u64, |n| n * n).collect();
+/// assert_eq!(squares.unwrap(), [0, 1, 4, 9]);
+/// ```
+pub fn imap<'a, I, R, F>(input: I, f: F) -> Imap<'a, R>
+where
+    I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
+    R: Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+{
+    match ThreadPool::current() {
+        Some(pool) => pool.imap(input, f),
+        None => global().imap(input, f),
+    }
+}
+
 /// A task to be submitted. See [`ThreadPool::task`].
 #[derive(Clone)]
 #[must_use = "a task does nothing until `submit` or `try_submit`"]
@@ -210,7 +243,7 @@ impl TaskBuilder<'_> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        submit(self.registry, self.options, f)
+        submit_in(self.registry, self.options, f)
     }
 
     /// See [`ThreadPool::try_submit`].
@@ -293,7 +326,7 @@ where
         uncounted: true,
         ..Options::default()
     };
-    submit(registry, options, f)
+    submit_in(registry, options, f)
 }
 
 #[inline]
@@ -318,7 +351,7 @@ where
 }
 
 #[inline]
-fn submit<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
+fn submit_in<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

@@ -55,6 +55,20 @@ impl ThreadPool {
         ThreadPoolBuilder::new().build()
     }
 
+    /// Makes a pool of `count` workers, with the default settings otherwise. 0 stands for the number that [`new`](Self::new) chooses.
+    ///
+    /// # Errors
+    /// `count` is greater than [`MAX_THREADS`](Self::MAX_THREADS).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::with_threads(3)?;
+    /// assert_eq!(pool.num_threads(), 3);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn with_threads(count: usize) -> Result<ThreadPool, BuildError> {
+        ThreadPoolBuilder::new().num_threads(count).build()
+    }
+
     /// The settings of a pool to be made.
     pub fn builder() -> ThreadPoolBuilder {
         ThreadPoolBuilder::new()
@@ -83,6 +97,14 @@ impl ThreadPool {
     #[inline]
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+}
+
+/// Calls `f` with the pool that the free functions use: the one in which the current thread takes part, or else the [`global`] one.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Registry) -> R) -> R {
+    match context::slot() {
+        Some(slot) => f(slot.registry()),
+        None => f(global().registry()),
     }
 }
 

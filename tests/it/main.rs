@@ -9,6 +9,7 @@ mod depth;
 mod ending;
 mod endurance;
 mod faults;
+mod free;
 mod guests;
 mod handles;
 mod join;

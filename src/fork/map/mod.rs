@@ -6,7 +6,7 @@ mod source;
 
 pub use source::{IntoSource, Limited, Owned, OwnedIter, Source};
 
-use crate::pool::{ThreadPool, worker};
+use crate::pool::{Registry, ThreadPool, with_current, worker};
 use crate::sync::Mutex;
 use drive::{Plan, drive};
 use plans::{Buffer, FindAny, ForEach, Map, MapInit, MapReduce, States, TryMap};
@@ -38,7 +38,7 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        self.collect(input.into_source(), |buffer| Map { buffer, f })
+        map_on(self.registry(), input, f)
     }
 
     /// [`map`](Self::map) with a state that each participating thread makes once a call: a buffer, a random number generator, a connection.
@@ -61,7 +61,7 @@ impl ThreadPool {
         N: Fn() -> T + Sync,
         F: Fn(&mut T, I::Item) -> R + Sync,
     {
-        self.collect(input.into_source(), |buffer| MapInit {
+        collect(self.registry(), input.into_source(), |buffer| MapInit {
             buffer,
             states: States::new(),
             init,
@@ -83,7 +83,7 @@ impl ThreadPool {
         I: IntoSource,
         F: Fn(I::Item) + Sync,
     {
-        self.drive(input.into_source(), &ForEach(&f));
+        for_each_on(self.registry(), input, f);
     }
 
     /// Maps each item and puts the results together with `reduce`, an associative operation: its operands come in the order of the
@@ -103,14 +103,7 @@ impl ThreadPool {
         N: Fn() -> R + Sync,
         D: Fn(R, R) -> R + Sync,
     {
-        let plan = MapReduce {
-            map,
-            identity,
-            reduce,
-        };
-        let result = self.drive(input.into_source(), &plan);
-        drop(plan);
-        result
+        map_reduce_on(self.registry(), input, map, identity, reduce)
     }
 
     /// [`map`](Self::map) with a closure that can fail. After an error no further piece is begun.
@@ -139,7 +132,7 @@ impl ThreadPool {
             error: Mutex::new(None),
             f,
         };
-        let filled = self.drive(source, &plan);
+        let filled = drive_on(self.registry(), source, &plan);
         let TryMap { error, f, .. } = plan;
         drop(f);
         let error = error
@@ -178,7 +171,7 @@ impl ThreadPool {
             found: Mutex::new(None),
             predicate,
         };
-        self.drive(input.into_source(), &plan);
+        drive_on(self.registry(), input.into_source(), &plan);
         let FindAny {
             found, predicate, ..
         } = plan;
@@ -187,25 +180,107 @@ impl ThreadPool {
             .into_inner()
             .unwrap_or_else(|poison| poison.into_inner())
     }
+}
 
-    fn drive<S: Source, P: Plan<S>>(&self, source: S, plan: &P) -> P::Out {
-        worker::as_part(self.registry(), |_| drive(source, plan))
-    }
+/// [`ThreadPool::map`] on the pool of the current thread, or on the [`global`](crate::global) one.
+///
+/// ```
+/// let words = ["free", "functions"];
+/// assert_eq!(heist::map(&words, |word| word.len()), [4, 9]);
+/// ```
+pub fn map<I, R, F>(input: I, f: F) -> Vec<R>
+where
+    I: IntoSource,
+    R: Send,
+    F: Fn(I::Item) -> R + Sync,
+{
+    with_current(|registry| map_on(registry, input, f))
+}
 
-    fn collect<S, R, P>(&self, source: S, plan: impl FnOnce(Buffer<R>) -> P) -> Vec<R>
-    where
-        S: Source,
-        R: Send,
-        P: Plan<S, Out = plans::Filled<R>>,
-    {
-        let len = source.len();
-        let mut results = Vec::with_capacity(len);
-        let plan = plan(Buffer::of(&mut results, len));
-        let filled = self.drive(source, &plan);
-        drop(plan);
-        let len = filled.release();
-        // SAFETY: so many results are written, from the first place on, and given up to us.
-        unsafe { results.set_len(len) };
-        results
-    }
+/// [`ThreadPool::for_each`] on the pool of the current thread, or on the [`global`](crate::global) one.
+///
+/// ```
+/// let mut numbers = [1, 2, 3];
+/// heist::for_each(&mut numbers, |n| *n += 1);
+/// assert_eq!(numbers, [2, 3, 4]);
+/// ```
+pub fn for_each<I, F>(input: I, f: F)
+where
+    I: IntoSource,
+    F: Fn(I::Item) + Sync,
+{
+    with_current(|registry| for_each_on(registry, input, f));
+}
+
+/// [`ThreadPool::map_reduce`] on the pool of the current thread, or on the [`global`](crate::global) one.
+///
+/// ```
+/// let sum_of_squares = heist::map_reduce(0..10_u64, |n| n * n, || 0, |a, b| a + b);
+/// assert_eq!(sum_of_squares, 285);
+/// ```
+pub fn map_reduce<I, R, M, N, D>(input: I, map: M, identity: N, reduce: D) -> R
+where
+    I: IntoSource,
+    R: Send,
+    M: Fn(I::Item) -> R + Sync,
+    N: Fn() -> R + Sync,
+    D: Fn(R, R) -> R + Sync,
+{
+    with_current(|registry| map_reduce_on(registry, input, map, identity, reduce))
+}
+
+fn map_on<I, R, F>(registry: &Registry, input: I, f: F) -> Vec<R>
+where
+    I: IntoSource,
+    R: Send,
+    F: Fn(I::Item) -> R + Sync,
+{
+    collect(registry, input.into_source(), |buffer| Map { buffer, f })
+}
+
+fn for_each_on<I, F>(registry: &Registry, input: I, f: F)
+where
+    I: IntoSource,
+    F: Fn(I::Item) + Sync,
+{
+    drive_on(registry, input.into_source(), &ForEach(&f));
+}
+
+fn map_reduce_on<I, R, M, N, D>(registry: &Registry, input: I, map: M, identity: N, reduce: D) -> R
+where
+    I: IntoSource,
+    R: Send,
+    M: Fn(I::Item) -> R + Sync,
+    N: Fn() -> R + Sync,
+    D: Fn(R, R) -> R + Sync,
+{
+    let plan = MapReduce {
+        map,
+        identity,
+        reduce,
+    };
+    let result = drive_on(registry, input.into_source(), &plan);
+    drop(plan);
+    result
+}
+
+fn drive_on<S: Source, P: Plan<S>>(registry: &Registry, source: S, plan: &P) -> P::Out {
+    worker::as_part(registry, |_| drive(source, plan))
+}
+
+fn collect<S, R, P>(registry: &Registry, source: S, plan: impl FnOnce(Buffer<R>) -> P) -> Vec<R>
+where
+    S: Source,
+    R: Send,
+    P: Plan<S, Out = plans::Filled<R>>,
+{
+    let len = source.len();
+    let mut results = Vec::with_capacity(len);
+    let plan = plan(Buffer::of(&mut results, len));
+    let filled = drive_on(registry, source, &plan);
+    drop(plan);
+    let len = filled.release();
+    // SAFETY: so many results are written, from the first place on, and given up to us.
+    unsafe { results.set_len(len) };
+    results
 }
