@@ -306,6 +306,27 @@ where
     (task, header)
 }
 
+/// What stands in the cell of a promise for a closure, and never runs.
+type NoClosure<T> = fn() -> T;
+
+/// Makes the cell of a promise, which is in no queue and belongs to no pool: the promise's reference and the handle's. See [`TaskRef::fulfil`].
+pub(super) fn make_promise<T: Send + 'static>() -> (TaskRef, TaskRef) {
+    let birth = Birth {
+        handle: true,
+        ungated: true,
+        uncounted: true,
+        ..Birth::default()
+    };
+    let closure: NoClosure<T> = || unreachable!("heist: a promise has nothing to run");
+    // SAFETY: closure and result borrow nothing.
+    let (task, header) = unsafe { make(NO_POOL, birth, None, None, closure) };
+    // SAFETY: the birth counts a handle's reference, and here it is.
+    (TaskRef::of(task), unsafe { TaskRef::from_header(header) })
+}
+
+/// The pool of a promise: pools are counted from 1.
+const NO_POOL: u64 = 0;
+
 /// Ends a task that comes out of a queue.
 unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> bool {
     // The queue's reference.
@@ -738,6 +759,27 @@ impl TaskRef {
         }
     }
 
+    /// Ends a promise. Gives the outcome back if the handle has cancelled it before.
+    ///
+    /// # Safety
+    /// The cell is one of [`make_promise::<T>`](make_promise).
+    pub(super) unsafe fn fulfil<T: Send>(
+        &self,
+        outcome: Result<T, JoinError>,
+    ) -> Option<Result<T, JoinError>> {
+        let head = self.head();
+        if !head.state.claim() {
+            return Some(outcome);
+        }
+        // SAFETY: a promise's cell has these types, and claimed it is ours to write. The closure, a plain function, needs no drop.
+        unsafe { OpsOf::<NoClosure<T>, T>::write(self.0, outcome) };
+        // Nothing else ends a running promise: it has no deadline.
+        let ours = head.state.settle();
+        debug_assert!(ours, "heist: a promise was ended twice");
+        self.serve(None);
+        None
+    }
+
     /// The handle's: address of the outcome of a finished task.
     pub(super) fn outcome(&self) -> NonNull<()> {
         assert!(
@@ -780,7 +822,7 @@ impl TaskRef {
     /// In a forked child, where nobody will end it.
     pub(super) fn check_fork(&self) {
         // A process that is nobody's child in this sense need not look further.
-        if sys::forks() != 0 && !self.is_finished() {
+        if sys::forks() != 0 && !self.is_finished() && self.pool() != NO_POOL {
             pool::check_fork_of(self.head().pool);
         }
     }

@@ -1,6 +1,7 @@
 //! What can become of a task other than a result.
 
 use crate::unwind::Payload;
+use std::error::Error;
 use std::fmt;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// Why there is no result: the task panicked, was cancelled, or its deadline passed.
+/// Why there is no result: the task panicked, was cancelled, or its deadline passed; or a promise was failed or dropped.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -37,6 +38,10 @@ enum Kind {
     Panic(Mutex<Payload>),
     Cancelled(Cause),
     Timeout,
+    /// Somebody has failed the promise.
+    Failed(Arc<dyn Error + Send + Sync>),
+    /// The promise was dropped.
+    BrokenPromise,
 }
 
 /// Who saw to it that a task does not run.
@@ -69,6 +74,14 @@ impl JoinError {
         Self::new(Kind::Timeout, id, name)
     }
 
+    pub(super) fn failed(error: Arc<dyn Error + Send + Sync>, id: TaskId) -> Self {
+        Self::new(Kind::Failed(error), id, None)
+    }
+
+    pub(super) fn broken_promise(id: TaskId) -> Self {
+        Self::new(Kind::BrokenPromise, id, None)
+    }
+
     /// The same error for another item of the task. A panic's payload cannot be shared, so that there it says what it was.
     pub(super) fn again(&self) -> Self {
         let Inner { kind, id, name } = &*self.0;
@@ -76,6 +89,8 @@ impl JoinError {
             Kind::Panic(_) => Kind::Panic(Mutex::new(Box::new(self.to_string()))),
             Kind::Cancelled(cause) => Kind::Cancelled(*cause),
             Kind::Timeout => Kind::Timeout,
+            Kind::Failed(error) => Kind::Failed(Arc::clone(error)),
+            Kind::BrokenPromise => Kind::BrokenPromise,
         };
         Self::new(kind, *id, name.clone())
     }
@@ -93,6 +108,17 @@ impl JoinError {
     /// The task's deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, Kind::Timeout)
+    }
+
+    /// The handle is that of a [`promise`](crate::promise()) that somebody has [failed](crate::Promise::fail): the
+    /// [`source`](Error::source) says why.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.0.kind, Kind::Failed(_))
+    }
+
+    /// The handle is that of a [`promise`](crate::promise()) that was dropped unresolved.
+    pub fn is_broken_promise(&self) -> bool {
+        matches!(self.0.kind, Kind::BrokenPromise)
     }
 
     /// What the panic carried, for [`std::panic::resume_unwind`].
@@ -154,6 +180,8 @@ impl fmt::Display for JoinError {
             }
             Kind::Cancelled(Cause::Full) => f.write_str("was refused: the pool's queue was full"),
             Kind::Timeout => f.write_str("missed its deadline"),
+            Kind::Failed(error) => write!(f, "failed: {error}"),
+            Kind::BrokenPromise => f.write_str("was promised, and the promise was dropped"),
         }
     }
 }
@@ -172,7 +200,14 @@ impl fmt::Debug for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.kind {
+            Kind::Failed(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
 
 /// Why [`try_submit`](crate::ThreadPool::try_submit) did not take a closure. It gives it back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -217,4 +252,4 @@ impl<F> fmt::Display for TrySubmitError<F> {
     }
 }
 
-impl<F> std::error::Error for TrySubmitError<F> {}
+impl<F> Error for TrySubmitError<F> {}

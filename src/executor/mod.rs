@@ -20,7 +20,9 @@ mod cell;
 mod close;
 mod error;
 mod extra;
+mod guard;
 mod handle;
+mod promise;
 mod scoped;
 mod several;
 mod state;
@@ -34,10 +36,13 @@ mod models;
 
 pub use close::{RunningTask, ShutdownTimeout};
 pub use error::{JoinError, TaskId, TrySubmitError};
+pub use guard::AbortOnDrop;
 pub use handle::JoinHandle;
+pub use promise::{Promise, promise};
 pub use scoped::ScopedJoinHandle;
 pub use several::{
-    AsCompleted, JoinSet, TaskError, WaitFor, Waited, as_completed, first_finished, first_ok, wait,
+    AsCompleted, JoinSet, JoinSetTask, Joined, TaskError, WaitFor, Waited, as_completed,
+    first_finished, first_ok, try_join_all, wait, wait_results,
 };
 pub use stream::{Imap, ImapUnordered};
 pub use submit::{TaskBuilder, imap, spawn, submit};

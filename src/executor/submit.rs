@@ -200,12 +200,13 @@ pub struct TaskBuilder<'a> {
     options: Options,
 }
 
+/// What a task is given beside its closure.
 #[derive(Clone, Default)]
-struct Options {
-    name: Option<std::sync::Arc<str>>,
-    priority: Priority,
-    deadline: Option<Duration>,
-    token: Option<CancelToken>,
+pub(super) struct Options {
+    pub(super) name: Option<std::sync::Arc<str>>,
+    pub(super) priority: Priority,
+    pub(super) deadline: Option<Duration>,
+    pub(super) token: Option<CancelToken>,
     /// See [`Birth::uncounted`].
     uncounted: bool,
 }
@@ -351,7 +352,7 @@ where
 }
 
 #[inline]
-fn submit_in<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
+pub(super) fn submit_in<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

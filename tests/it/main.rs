@@ -13,6 +13,7 @@ mod free;
 mod guests;
 mod handles;
 mod join;
+mod join_sets;
 mod lifecycle;
 mod map;
 mod map_values;
@@ -20,6 +21,8 @@ mod mixtures;
 mod nested;
 mod panics;
 mod panics_unseen;
+
+mod promises;
 mod properties;
 mod python;
 mod run;
