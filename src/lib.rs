@@ -77,8 +77,8 @@ pub use executor::{
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source, for_each, map, map_reduce};
 pub use fork::{
-    Scope, current_num_threads, current_thread_index, has_pending_tasks, join, join_context, scope,
-    takes_part, yield_local, yield_now,
+    Scope, TryScope, current_num_threads, current_thread_index, has_pending_tasks, join,
+    join_context, scope, takes_part, try_scope, yield_local, yield_now,
 };
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,

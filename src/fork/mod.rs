@@ -6,6 +6,7 @@ mod install;
 mod join;
 pub(crate) mod map;
 mod scope;
+mod try_scope;
 
 #[cfg(all(test, loom))]
 mod models;
@@ -17,3 +18,4 @@ pub use current::{
 pub use join::{join, join_context};
 pub(crate) use scope::ScopePtr;
 pub use scope::{Scope, scope};
+pub use try_scope::{TryScope, try_scope};
