@@ -71,9 +71,10 @@ struct Readme;
 
 pub use executor::{
     AbortOnDrop, AsCompleted, CancelToken, Imap, ImapUnordered, JoinError, JoinHandle, JoinSet,
-    JoinSetTask, Joined, Promise, RunningTask, ScopedJoinHandle, ShutdownTimeout, TaskBuilder,
-    TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed, current_token,
-    first_finished, first_ok, imap, promise, spawn, submit, try_join_all, wait, wait_results,
+    JoinSetTask, Joined, PanicLocation, Promise, RunningTask, ScopedJoinHandle, ShutdownTimeout,
+    TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed, current_token,
+    first_finished, first_ok, imap, note_panic, promise, record_panic_locations, spawn, submit,
+    try_join_all, wait, wait_results,
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source, for_each, map, map_reduce};
 pub use fork::{

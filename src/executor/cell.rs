@@ -6,6 +6,7 @@
 
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
+use super::location;
 use super::state::{Birth, Detach, End, Overtake, Stake, State};
 use super::token;
 use crate::blocks::{self, Blocks};
@@ -219,7 +220,8 @@ impl Header {
     }
 
     fn panicked(&self, payload: Payload) -> JoinError {
-        JoinError::panicked(payload, self.id, self.name())
+        let location = location::of(&payload);
+        JoinError::panicked(payload, self.id, self.name()).at(location)
     }
 }
 

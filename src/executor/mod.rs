@@ -22,6 +22,7 @@ mod error;
 mod extra;
 mod guard;
 mod handle;
+mod location;
 mod promise;
 mod scoped;
 mod several;
@@ -38,6 +39,7 @@ pub use close::{RunningTask, ShutdownTimeout};
 pub use error::{JoinError, TaskId, TrySubmitError};
 pub use guard::AbortOnDrop;
 pub use handle::JoinHandle;
+pub use location::{PanicLocation, note_panic, record_panic_locations};
 pub use promise::{Promise, promise};
 pub use scoped::ScopedJoinHandle;
 pub use several::{

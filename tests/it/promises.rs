@@ -348,3 +348,28 @@ fn a_guard_is_a_future_and_gives_its_handle_back() {
         drop(guard);
     });
 }
+
+#[test]
+fn a_join_error_becomes_an_io_error_of_a_kind_that_fits() {
+    on_pool(|pool| {
+        let kind = |error: heist::JoinError| {
+            let text = error.to_string();
+            let error = io::Error::from(error);
+            assert_eq!(error.to_string(), text);
+            assert!(error.get_ref().unwrap().is::<heist::JoinError>());
+            error.kind()
+        };
+        let held = hold_all(pool);
+        let late = pool.task().deadline(Duration::from_millis(1)).submit(|| ());
+        assert_eq!(kind(late.join().unwrap_err()), io::ErrorKind::TimedOut);
+        let cancelled = pool.submit(|| ());
+        cancelled.cancel();
+        assert_eq!(kind(cancelled.join().unwrap_err()), io::ErrorKind::Other);
+        held.open();
+        let panicked = pool.submit(|| panic!("for the test"));
+        assert_eq!(kind(panicked.join().unwrap_err()), io::ErrorKind::Other);
+        let (promise, handle) = promise::<()>();
+        promise.fail(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(kind(handle.join().unwrap_err()), io::ErrorKind::NotFound);
+    });
+}
