@@ -84,4 +84,4 @@ pub use fork::{
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
-pub use stats::{PoolStats, SchedulerStats, WorkerStats};
+pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};

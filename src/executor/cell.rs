@@ -348,8 +348,18 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> 
     };
     if !live {
         task.swept_up();
+        if fate == Fate::Run {
+            note_nothing_run();
+        }
     }
     live
+}
+
+/// The current thread has taken a block out of a queue to run it, and there was nothing to run.
+pub(super) fn note_nothing_run() {
+    if let Some(slot) = context::slot() {
+        slot.counters.not_executed.add(1);
+    }
 }
 
 impl TaskRef {
@@ -400,6 +410,25 @@ impl TaskRef {
     pub(super) fn tasks_of(task: &Task) -> u64 {
         // The task's own reference stays the task's.
         ManuallyDrop::new(TaskRef(task.header().cast())).tasks()
+    }
+
+    /// The wait of a task that is about to be queued is measured.
+    #[cold]
+    pub(super) fn sample(task: &Task, registry: &Registry) {
+        // The task's own reference stays the task's.
+        let own = ManuallyDrop::new(TaskRef(task.header().cast()));
+        let head = own.head();
+        if registry.waits.begin(head.id.0.get(), registry.now_ns()) {
+            head.state.set_sampled();
+        }
+    }
+
+    /// A task that was queued will not run.
+    fn leave_sample(&self, registry: &Registry) {
+        let head = self.head();
+        if head.state.is_sampled() {
+            registry.waits.leave(head.id.0.get());
+        }
     }
 
     /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
@@ -481,6 +510,10 @@ impl TaskRef {
     #[inline]
     fn run(&self, slot: &Slot, stake: Stake) -> Stake {
         let head = self.head();
+        if head.state.is_sampled() {
+            let registry = slot.registry();
+            registry.waits.end(head.id.0.get(), registry.now_ns());
+        }
         let outer = slot.running.begin(head.id.0.get());
         let extra = head
             .extra()
@@ -563,6 +596,7 @@ impl TaskRef {
             if entered && head.state.is_gated() {
                 registry.gate.leave();
             }
+            self.leave_sample(registry);
             registry.count(|counters| &counters.cancelled, self.tasks());
         }
         lose(lost, registry.as_deref());
@@ -646,6 +680,10 @@ impl TaskRef {
             if closure.is_some() {
                 registry.gate.leave();
                 self.left_behind();
+                self.leave_sample(registry);
+            }
+            if let Why::Timeout = why {
+                registry.count(|counters| &counters.timed_out, self.tasks());
             }
             registry.count(
                 |counters| match why {

@@ -120,11 +120,18 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
             task.run_claimed(slot);
             true
         }
-        // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
-        // wait here.
         _ if fate == Fate::Drop && task.cancel(Cause::ShutDown) => true,
-        _ if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) => return false,
-        _ => false,
+        _ => {
+            if fate == Fate::Run {
+                cell::note_nothing_run();
+            }
+            // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
+            // wait here.
+            if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) {
+                return false;
+            }
+            false
+        }
     };
     // SAFETY: this thread takes part in the pool, and the entry has not been counted down.
     unsafe { scope.end_one() };

@@ -9,11 +9,15 @@ use super::stream::Imap;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
-    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, with_current, worker,
+    Priority, Refusal, Registry, Slot, ThreadPool, WhenFull, context, global, queue_wait,
+    with_current, worker,
 };
 use std::ptr;
 use std::time::Duration;
 
+/// # Tasks
+///
+/// A task is `'static`, and begins when a worker comes to it; its [`JoinHandle`] waits for it, cancels it, or lets it go.
 impl ThreadPool {
     /// Queues `f` to run on some worker, and returns a handle for its result.
     ///
@@ -85,6 +89,9 @@ impl ThreadPool {
                 Ok(()) => {
                     // At once: if the iterator panics, those that it gave are dropped, and counted so.
                     registry.count(|counters| &counters.submitted, 1);
+                    if tasks.len().is_multiple_of(BATCH_SAMPLE) {
+                        TaskRef::sample(&task, registry);
+                    }
                     tasks.push(task);
                 }
                 Err(_) => refuse(registry, task, Cause::Refused),
@@ -134,6 +141,9 @@ impl ThreadPool {
         spawn_in(self.registry(), context::slot(), f);
     }
 }
+
+/// Of a batch one of so many tasks is measured, the first among them.
+const BATCH_SAMPLE: usize = 256;
 
 fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
@@ -433,9 +443,16 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
     let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
     // Before it is to be found: an end is never counted before its beginning.
     let tasks = TaskRef::tasks_of(&task);
-    match slot {
-        Some(slot) => slot.counters.submitted.add(tasks),
-        None => registry.outside.submitted.add_shared(tasks),
+    let before = match slot {
+        Some(slot) => {
+            let before = slot.counters.submitted.get();
+            slot.counters.submitted.add(tasks);
+            before
+        }
+        None => registry.outside.submitted.fetch_add_shared(tasks),
+    };
+    if queue_wait::is_sampled(before) {
+        TaskRef::sample(&task, registry);
     }
     TaskRef::enrol(&task);
     registry.enqueue(slot, task, priority);
@@ -457,7 +474,12 @@ fn run_unqueued(registry: &Registry, task: Task) {
 
 /// Has `f` run on the pool soon. It is no task that anybody counts.
 pub(super) fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
-    let run = move |_: Fate| f();
+    let run = move |fate: Fate| {
+        if fate == Fate::Run {
+            cell::note_nothing_run();
+        }
+        f();
+    };
     // SAFETY: `f` borrows nothing; the wrapper below catches its panics.
     let task = unsafe { Task::new(ptr::null(), None, run) };
     registry.inject([task], Priority::High);

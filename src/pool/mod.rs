@@ -5,6 +5,7 @@ pub(crate) mod context;
 mod gate;
 mod lanes;
 mod queue;
+pub(crate) mod queue_wait;
 mod registry;
 mod slot;
 mod threads;
