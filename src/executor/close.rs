@@ -96,7 +96,11 @@ impl ThreadPool {
         })
     }
 
-    /// Waits until no task is queued or runs. Others may submit meanwhile.
+    /// Waits until no task is queued or runs: as many have ended as were made, in the sense of [`PoolStats`](crate::PoolStats). The pool stays open, and others may
+    /// submit meanwhile; then it returns at some moment without a task, if there is one.
+    ///
+    /// It does not wait for a `join`, a map or an [`install`](Self::install) of another thread, for a closure of [`run`](Self::run), or for the handle of a
+    /// [`promise`](crate::promise()): none of these is a task. Results that nobody has taken from their handles are kept.
     ///
     /// # Panics
     /// On a thread of this pool, or in a task of it, which would wait for itself.

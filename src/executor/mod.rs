@@ -17,7 +17,6 @@
 
 mod arrivals;
 mod cell;
-mod close;
 mod error;
 mod extra;
 mod guard;
@@ -27,10 +26,15 @@ mod promise;
 mod scoped;
 mod several;
 mod state;
-mod stream;
-mod submit;
 mod timer;
 mod token;
+
+// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
+mod submit;
+
+mod stream;
+
+mod close;
 
 #[cfg(all(test, loom))]
 mod models;

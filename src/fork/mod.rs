@@ -1,12 +1,19 @@
 //! Fork-join: work that borrows, split among the pool's threads and waited for before the borrow ends.
 
-mod broadcast;
-mod current;
-mod install;
+// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
 mod join;
-pub(crate) mod map;
+
 mod scope;
+
 mod try_scope;
+
+pub(crate) mod map;
+
+mod install;
+
+mod broadcast;
+
+mod current;
 
 #[cfg(all(test, loom))]
 mod models;

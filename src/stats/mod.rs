@@ -98,6 +98,7 @@ pub struct SchedulerStats {
     pub conflicts: u64,
 }
 
+/// # Statistics
 impl ThreadPool {
     /// A snapshot of the pool's counters. Cheap: a few loads for each thread, no lock that work takes. Numbers read while the pool
     /// works may be some events apart.
