@@ -20,7 +20,12 @@ impl Count {
 
     /// Anybody adds.
     pub(crate) fn add_shared(&self, n: u64) {
-        self.0.fetch_add(n, Ordering::Release);
+        self.fetch_add_shared(n);
+    }
+
+    /// Anybody adds. Returns the count before.
+    pub(crate) fn fetch_add_shared(&self, n: u64) -> u64 {
+        self.0.fetch_add(n, Ordering::Release)
     }
 
     pub(crate) fn get(&self) -> u64 {
@@ -57,8 +62,10 @@ counters! {
     submitted,
     /// Tasks that ended without a panic.
     completed,
-    /// Tasks that panicked.
+    /// Tasks that panicked or missed their deadline.
     failed,
+    /// Of them, those that missed their deadline.
+    timed_out,
     /// Tasks dropped before they ran.
     cancelled,
     /// Tasks that were ended by their deadline and have left something to the pool: a closure to be dropped, callbacks.
@@ -73,8 +80,10 @@ counters! {
     lost_panics,
     /// Tasks that a thread of the pool queued beyond the capacity.
     beyond_capacity,
-    /// Tasks and stolen forks that ran here.
+    /// Blocks from queues and stolen forks that a thread set out to run here.
     executed,
+    /// Of them, blocks without anything to run: their tasks had been run by a handle, cancelled, or were late; and the pool's own errands.
+    not_executed,
     /// Forks and tasks taken from another slot.
     stolen,
     /// Times the thread went to sleep, free or bound.

@@ -6,6 +6,7 @@
 
 use super::error::{Cause, JoinError, TaskId};
 use super::extra::{Callback, Drops, Extra, List, Refuse, Waiter, wake_all};
+use super::location;
 use super::state::{Birth, Detach, End, Overtake, Stake, State};
 use super::{timer, token};
 use crate::blocks::{self, Blocks};
@@ -220,7 +221,8 @@ impl Header {
     }
 
     fn panicked(&self, payload: Payload) -> JoinError {
-        JoinError::panicked(payload, self.id, self.name())
+        let location = location::of(&payload);
+        JoinError::panicked(payload, self.id, self.name()).at(location)
     }
 }
 
@@ -307,6 +309,27 @@ where
     (task, header)
 }
 
+/// What stands in the cell of a promise for a closure, and never runs.
+type NoClosure<T> = fn() -> T;
+
+/// Makes the cell of a promise, which is in no queue and belongs to no pool: the promise's reference and the handle's. See [`TaskRef::fulfil`].
+pub(super) fn make_promise<T: Send + 'static>() -> (TaskRef, TaskRef) {
+    let birth = Birth {
+        handle: true,
+        ungated: true,
+        uncounted: true,
+        ..Birth::default()
+    };
+    let closure: NoClosure<T> = || unreachable!("heist: a promise has nothing to run");
+    // SAFETY: closure and result borrow nothing.
+    let (task, header) = unsafe { make(NO_POOL, birth, None, None, closure) };
+    // SAFETY: the birth counts a handle's reference, and here it is.
+    (TaskRef::of(task), unsafe { TaskRef::from_header(header) })
+}
+
+/// The pool of a promise: pools are counted from 1.
+const NO_POOL: u64 = 0;
+
 /// Ends a task that comes out of a queue.
 unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> bool {
     // The queue's reference.
@@ -326,8 +349,18 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&Blocks>) -> 
     };
     if !live {
         task.swept_up();
+        if fate == Fate::Run {
+            note_nothing_run();
+        }
     }
     live
+}
+
+/// The current thread has taken a block out of a queue to run it, and there was nothing to run.
+pub(super) fn note_nothing_run() {
+    if let Some(slot) = context::slot() {
+        slot.counters.not_executed.add(1);
+    }
 }
 
 impl TaskRef {
@@ -387,6 +420,25 @@ impl TaskRef {
             .head()
             .state
             .set_in_lane();
+    }
+
+    /// The wait of a task that is about to be queued is measured.
+    #[cold]
+    pub(super) fn sample(task: &Task, registry: &Registry) {
+        // The task's own reference stays the task's.
+        let own = ManuallyDrop::new(TaskRef(task.header().cast()));
+        let head = own.head();
+        if registry.waits.begin(head.id.0.get(), registry.now_ns()) {
+            head.state.set_sampled();
+        }
+    }
+
+    /// A task that was queued will not run.
+    fn leave_sample(&self, registry: &Registry) {
+        let head = self.head();
+        if head.state.is_sampled() {
+            registry.waits.leave(head.id.0.get());
+        }
     }
 
     /// The token and the timer learn of a task that is about to be queued. A token that is cancelled cancels it.
@@ -488,6 +540,10 @@ impl TaskRef {
     #[inline]
     fn run(&self, slot: &Slot, stake: Stake) -> Stake {
         let head = self.head();
+        if head.state.is_sampled() {
+            let registry = slot.registry();
+            registry.waits.end(head.id.0.get(), registry.now_ns());
+        }
         let outer = slot.running.begin(head.id.0.get());
         let extra = head
             .extra()
@@ -570,6 +626,7 @@ impl TaskRef {
             if entered && head.state.is_gated() {
                 registry.gate.leave();
             }
+            self.leave_sample(registry);
             registry.count(|counters| &counters.cancelled, self.tasks());
         }
         lose(lost, registry.as_deref());
@@ -685,6 +742,10 @@ impl TaskRef {
             if closure.is_some() {
                 registry.gate.leave();
                 self.left_behind();
+                self.leave_sample(registry);
+            }
+            if let Why::Timeout = why {
+                registry.count(|counters| &counters.timed_out, self.tasks());
             }
             // Before the end is counted: until the rest is done the pool is not idle.
             registry.count(|counters| &counters.deferred, 1);
@@ -814,6 +875,27 @@ impl TaskRef {
         }
     }
 
+    /// Ends a promise. Gives the outcome back if the handle has cancelled it before.
+    ///
+    /// # Safety
+    /// The cell is one of [`make_promise::<T>`](make_promise).
+    pub(super) unsafe fn fulfil<T: Send>(
+        &self,
+        outcome: Result<T, JoinError>,
+    ) -> Option<Result<T, JoinError>> {
+        let head = self.head();
+        if !head.state.claim() {
+            return Some(outcome);
+        }
+        // SAFETY: a promise's cell has these types, and claimed it is ours to write. The closure, a plain function, needs no drop.
+        unsafe { OpsOf::<NoClosure<T>, T>::write(self.0, outcome) };
+        // Nothing else ends a running promise: it has no deadline.
+        let ours = head.state.settle();
+        debug_assert!(ours, "heist: a promise was ended twice");
+        self.serve(None);
+        None
+    }
+
     /// The handle's: address of the outcome of a finished task.
     pub(super) fn outcome(&self) -> NonNull<()> {
         assert!(
@@ -856,7 +938,7 @@ impl TaskRef {
     /// In a forked child, where nobody will end it.
     pub(super) fn check_fork(&self) {
         // A process that is nobody's child in this sense need not look further.
-        if sys::forks() != 0 && !self.is_finished() {
+        if sys::forks() != 0 && !self.is_finished() && self.pool() != NO_POOL {
             pool::check_fork_of(self.head().pool);
         }
     }

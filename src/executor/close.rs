@@ -96,9 +96,14 @@ impl ThreadPool {
         })
     }
 
-    /// Waits until no task is queued or runs, and the callbacks of all tasks that have ended have returned, those of late tasks too.
+    /// Waits until no task is queued or runs: as many have ended as were made, in the sense of [`PoolStats`](crate::PoolStats); and until the callbacks of
+    /// all tasks that have ended have returned, those of late tasks too.
     ///
-    /// Others may submit meanwhile. One moment in which the pool is idle releases everybody who waits for it, whatever is submitted next.
+    /// The pool stays open, and others may submit meanwhile. One moment in which the pool is idle releases everybody who waits for it, whatever is
+    /// submitted next.
+    ///
+    /// It does not wait for a `join`, a map or an [`install`](Self::install) of another thread, for a closure of [`run`](Self::run), or for the handle of a
+    /// [`promise`](crate::promise()): none of these is a task. Results that nobody has taken from their handles are kept.
     ///
     /// # Panics
     /// On a thread of this pool, or in a task of it, which would wait for itself.

@@ -1,7 +1,11 @@
 //! What can become of a task other than a result.
 
+use super::location::PanicLocation;
 use crate::unwind::Payload;
+use std::any::Any;
+use std::error::Error;
 use std::fmt;
+use std::io;
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +19,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// Why there is no result: the task panicked, was cancelled, or its deadline passed.
+/// Why there is no result: the task panicked, was cancelled, or its deadline passed; or a promise was failed or dropped.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -30,6 +34,8 @@ struct Inner {
     kind: Kind,
     id: TaskId,
     name: Option<Arc<str>>,
+    /// Where it panicked, if that is known.
+    location: Option<PanicLocation>,
 }
 
 enum Kind {
@@ -37,6 +43,10 @@ enum Kind {
     Panic(Mutex<Payload>),
     Cancelled(Cause),
     Timeout,
+    /// Somebody has failed the promise.
+    Failed(Arc<dyn Error + Send + Sync>),
+    /// The promise was dropped.
+    BrokenPromise,
 }
 
 /// Who saw to it that a task does not run.
@@ -54,11 +64,22 @@ pub(super) enum Cause {
 
 impl JoinError {
     fn new(kind: Kind, id: TaskId, name: Option<Arc<str>>) -> Self {
-        JoinError(Box::new(Inner { kind, id, name }))
+        JoinError(Box::new(Inner {
+            kind,
+            id,
+            name,
+            location: None,
+        }))
     }
 
     pub(super) fn panicked(payload: Payload, id: TaskId, name: Option<Arc<str>>) -> Self {
         Self::new(Kind::Panic(Mutex::new(payload)), id, name)
+    }
+
+    /// The same error, which says where it comes from.
+    pub(super) fn at(mut self, location: Option<PanicLocation>) -> Self {
+        self.0.location = location;
+        self
     }
 
     pub(super) fn cancelled(cause: Cause, id: TaskId, name: Option<Arc<str>>) -> Self {
@@ -69,15 +90,24 @@ impl JoinError {
         Self::new(Kind::Timeout, id, name)
     }
 
+    pub(super) fn failed(error: Arc<dyn Error + Send + Sync>, id: TaskId) -> Self {
+        Self::new(Kind::Failed(error), id, None)
+    }
+
+    pub(super) fn broken_promise(id: TaskId) -> Self {
+        Self::new(Kind::BrokenPromise, id, None)
+    }
+
     /// The same error for another item of the task. A panic's payload cannot be shared, so that there it says what it was.
     pub(super) fn again(&self) -> Self {
-        let Inner { kind, id, name } = &*self.0;
-        let kind = match kind {
+        let kind = match &self.0.kind {
             Kind::Panic(_) => Kind::Panic(Mutex::new(Box::new(self.to_string()))),
             Kind::Cancelled(cause) => Kind::Cancelled(*cause),
             Kind::Timeout => Kind::Timeout,
+            Kind::Failed(error) => Kind::Failed(Arc::clone(error)),
+            Kind::BrokenPromise => Kind::BrokenPromise,
         };
-        Self::new(kind, *id, name.clone())
+        Self::new(kind, self.0.id, self.0.name.clone()).at(self.0.location.clone())
     }
 
     /// The task panicked.
@@ -93,6 +123,17 @@ impl JoinError {
     /// The task's deadline passed.
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, Kind::Timeout)
+    }
+
+    /// The handle is that of a [`promise`](crate::promise()) that somebody has [failed](crate::Promise::fail): the
+    /// [`source`](Error::source) says why.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.0.kind, Kind::Failed(_))
+    }
+
+    /// The handle is that of a [`promise`](crate::promise()) that was dropped unresolved.
+    pub fn is_broken_promise(&self) -> bool {
+        matches!(self.0.kind, Kind::BrokenPromise)
     }
 
     /// What the panic carried, for [`std::panic::resume_unwind`].
@@ -120,6 +161,23 @@ impl JoinError {
         }
     }
 
+    /// Where in its source the task panicked, if that is known.
+    ///
+    /// Rust tells the place of a panic to the process's panic hook only, so it is known if the program has called
+    /// [`record_panic_locations`](crate::record_panic_locations), and the panic began on the thread that ran the task. It is `None` for a panic that came
+    /// from another thread, as that of the stolen side of a [`join`](crate::join) does, for one that was caught and goes on by
+    /// [`resume_unwind`](std::panic::resume_unwind) with another payload, for items of a stream with a [`chunk`](crate::Imap::chunk) of more than one,
+    /// and for errors that are no panics. A payload that is no text is told by its type alone.
+    ///
+    /// ```
+    /// heist::record_panic_locations();
+    /// let error = heist::submit(|| panic!("no luck")).join().unwrap_err();
+    /// println!("{error} at {}", error.location().unwrap());
+    /// ```
+    pub fn location(&self) -> Option<&PanicLocation> {
+        self.0.location.as_ref()
+    }
+
     /// Which task.
     pub fn id(&self) -> TaskId {
         self.0.id
@@ -140,7 +198,7 @@ impl fmt::Display for JoinError {
         match &self.0.kind {
             Kind::Panic(payload) => {
                 let payload = payload.lock().unwrap_or_else(|poison| poison.into_inner());
-                match message(&payload) {
+                match message(&**payload) {
                     Some(message) => write!(f, "panicked: {message}"),
                     None => f.write_str("panicked"),
                 }
@@ -154,12 +212,14 @@ impl fmt::Display for JoinError {
             }
             Kind::Cancelled(Cause::Full) => f.write_str("was refused: the pool's queue was full"),
             Kind::Timeout => f.write_str("missed its deadline"),
+            Kind::Failed(error) => write!(f, "failed: {error}"),
+            Kind::BrokenPromise => f.write_str("was promised, and the promise was dropped"),
         }
     }
 }
 
 /// The text of a panic, where it is one.
-fn message(payload: &Payload) -> Option<&str> {
+pub(super) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
     payload
         .downcast_ref::<&'static str>()
         .copied()
@@ -172,7 +232,40 @@ impl fmt::Debug for JoinError {
     }
 }
 
-impl std::error::Error for JoinError {}
+impl Error for JoinError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.kind {
+            Kind::Failed(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
+
+/// For programs whose errors are [`io::Error`]: `handle.join()?`.
+///
+/// A missed deadline is [`TimedOut`](io::ErrorKind::TimedOut); a promise that was [failed](crate::Promise::fail) with an [`io::Error`] has the kind of that;
+/// everything else is [`Other`](io::ErrorKind::Other), cancelled tasks too: `Interrupted` has callers try again. The [`JoinError`] itself is inside.
+///
+/// ```
+/// fn count() -> std::io::Result<usize> {
+///     let handle = heist::submit(|| "three words here".split(' ').count());
+///     Ok(handle.join()?)
+/// }
+/// assert_eq!(count()?, 3);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl From<JoinError> for io::Error {
+    fn from(error: JoinError) -> Self {
+        let kind = match &error.0.kind {
+            Kind::Timeout => io::ErrorKind::TimedOut,
+            Kind::Failed(source) => source
+                .downcast_ref::<io::Error>()
+                .map_or(io::ErrorKind::Other, io::Error::kind),
+            Kind::Panic(_) | Kind::Cancelled(_) | Kind::BrokenPromise => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, error)
+    }
+}
 
 /// Why [`try_submit`](crate::ThreadPool::try_submit) did not take a closure. It gives it back.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -217,4 +310,4 @@ impl<F> fmt::Display for TrySubmitError<F> {
     }
 }
 
-impl<F> std::error::Error for TrySubmitError<F> {}
+impl<F> Error for TrySubmitError<F> {}

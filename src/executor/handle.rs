@@ -204,11 +204,18 @@ impl<T> JoinHandle<T> {
 
     /// Whether the task has finished without a result.
     pub(super) fn is_error(&self) -> bool {
+        self.look().is_some_and(Result::is_err)
+    }
+
+    /// The outcome, if it is there and was not taken. Callers look at no more than which variant it is: others may look too, and a `T` need not be
+    /// `Sync`.
+    fn look(&self) -> Option<&Result<T, JoinError>> {
         let task = self.task();
+        if self.taken || !task.is_finished() {
+            return None;
+        }
         // SAFETY: finished, not taken, and the handle is borrowed: the outcome stays there, and nobody writes.
-        !self.taken
-            && task.is_finished()
-            && unsafe { task.outcome().cast::<Result<T, JoinError>>().as_ref() }.is_err()
+        Some(unsafe { task.outcome().cast::<Result<T, JoinError>>().as_ref() })
     }
 
     /// Takes the outcome of a finished task.
@@ -219,6 +226,14 @@ impl<T> JoinHandle<T> {
         );
         // SAFETY: finished: the outcome is the handle's, which has not taken it before.
         unsafe { self.task().outcome().cast::<Result<T, JoinError>>().read() }
+    }
+}
+
+impl<T, E> JoinHandle<Result<T, E>> {
+    /// Whether the task has finished without a result, or with an `Err`.
+    pub(super) fn has_failed(&self) -> bool {
+        self.look()
+            .is_some_and(|outcome| !matches!(outcome, Ok(Ok(_))))
     }
 }
 

@@ -18,31 +18,42 @@
 
 mod arrivals;
 mod cell;
-mod close;
 mod error;
 mod extra;
+mod guard;
 mod handle;
+mod location;
 mod pending;
+mod promise;
 mod scoped;
 mod several;
 mod state;
-mod stream;
-mod submit;
 mod timer;
 mod token;
+
+// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
+mod submit;
+
+mod stream;
+
+mod close;
 
 #[cfg(all(test, loom))]
 mod models;
 
 pub use close::{RunningTask, ShutdownTimeout};
 pub use error::{JoinError, TaskId, TrySubmitError};
+pub use guard::AbortOnDrop;
 pub use handle::JoinHandle;
+pub use location::{PanicLocation, note_panic, record_panic_locations};
+pub use promise::{Promise, promise};
 pub use scoped::ScopedJoinHandle;
 pub use several::{
-    AsCompleted, JoinSet, TaskError, WaitFor, Waited, as_completed, first_finished, first_ok, wait,
+    AsCompleted, JoinSet, JoinSetTask, Joined, TaskError, WaitFor, Waited, as_completed,
+    first_finished, first_ok, try_join_all, wait, wait_results,
 };
 pub use stream::{Imap, ImapUnordered};
-pub use submit::{TaskBuilder, spawn};
+pub use submit::{TaskBuilder, imap, spawn, submit};
 pub use token::{CancelToken, current_token};
 
 use std::cell::Cell;

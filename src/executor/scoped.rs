@@ -11,8 +11,11 @@ use crate::job::{Fate, Group, Task, TaskHeader};
 use crate::pool::{Slot, context};
 use std::alloc::Layout;
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::ptr::NonNull;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl<'scope> Scope<'scope> {
@@ -118,11 +121,18 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
             task.run_claimed(slot);
             true
         }
-        // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
-        // wait here.
         _ if fate == Fate::Drop && task.cancel(Cause::ShutDown) => true,
-        _ if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) => return false,
-        _ => false,
+        _ => {
+            if fate == Fate::Run {
+                cell::note_nothing_run();
+            }
+            // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
+            // wait here.
+            if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) {
+                return false;
+            }
+            false
+        }
     };
     // SAFETY: this thread takes part in the pool, and the entry has not been counted down.
     unsafe { scope.end_one() };
@@ -138,7 +148,18 @@ pub(super) fn is_dead(task: &Task) -> bool {
             .is_queued()
 }
 
-/// A task of [`Scope::submit`]. See [`JoinHandle`], whose methods it has.
+/// A task of [`Scope::submit`], to be joined, cancelled, awaited or let go within its scope.
+///
+/// It has the methods of [`JoinHandle`] but for [`abort_on_drop`](JoinHandle::abort_on_drop): the scope ends what it has begun. The functions for
+/// several handles, such as [`wait`](crate::wait()), take a [`JoinHandle`] only, because they keep it for longer than a scope lasts.
+///
+/// ```
+/// let names = ["ada", "grace"];
+/// heist::scope(|s| {
+///     let len = s.submit(|_| names[0].len());
+///     assert_eq!(len.join().unwrap(), 3);
+/// });
+/// ```
 #[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
 pub struct ScopedJoinHandle<'scope, T> {
     inner: JoinHandle<T>,
@@ -194,13 +215,51 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
         self.inner.id()
     }
 
+    /// The name of the task. Always `None` at present, because [`Scope::submit`] has no options.
+    pub fn name(&self) -> Option<&str> {
+        self.inner.name()
+    }
+
     /// See [`JoinHandle::cancel`].
     pub fn cancel(&self) -> bool {
         self.inner.cancel()
     }
 
+    /// Calls `f` with the outcome when the task ends, within the scope; see [`JoinHandle::on_finish`]. Neither the result nor `f` may borrow: use
+    /// [`join`](Self::join) where they do.
+    ///
+    /// ```
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// let text = String::from("to be");
+    /// heist::scope(|s| {
+    ///     let mut handle = s.submit(|_| text.len());
+    ///     handle.on_finish(move |len| sender.send(*len.as_ref().unwrap()).unwrap());
+    /// });
+    /// assert_eq!(receiver.recv(), Ok(5));
+    /// ```
+    pub fn on_finish<F>(&mut self, f: F)
+    where
+        T: 'static,
+        F: FnOnce(&Result<T, JoinError>) + Send + 'static,
+    {
+        self.inner.on_finish(f);
+    }
+
     /// Lets the task go: it runs within the scope, and its result is dropped.
     pub fn detach(self) {}
+}
+
+/// Resolves to what [`ScopedJoinHandle::join`] gives; see [`JoinHandle`]. The scope waits for the task whether or not the future is polled to its
+/// end.
+///
+/// # Panics
+/// When polled again after it was ready.
+impl<T> Future for ScopedJoinHandle<'_, T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.inner).poll(context)
+    }
 }
 
 impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {

@@ -12,6 +12,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+mod joined;
+mod results;
+
+pub use joined::{JoinSetTask, Joined};
+pub use results::{try_join_all, wait_results};
+
 /// Has the task's end put `index` into the list.
 pub(super) fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: usize) {
     let member = || Waiter::Member(Arc::clone(arrivals), index);
@@ -183,6 +189,16 @@ pub struct Waited {
 /// # Ok::<(), heist::BuildError>(())
 /// ```
 pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duration>) -> Waited {
+    wait_by(handles, what, timeout, JoinHandle::is_error)
+}
+
+/// [`wait`] with another notion of an error. `is_error` is asked about finished tasks only.
+fn wait_by<T>(
+    handles: &[JoinHandle<T>],
+    what: WaitFor,
+    timeout: Option<Duration>,
+    is_error: impl Fn(&JoinHandle<T>) -> bool,
+) -> Waited {
     let deadline = timeout.and_then(after);
     let arrivals = Arc::new(Arrivals::default());
     for (index, handle) in handles.iter().enumerate() {
@@ -196,7 +212,7 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
             missing -= 1;
             enough = match what {
                 WaitFor::First => true,
-                WaitFor::FirstError => handles[index].is_error(),
+                WaitFor::FirstError => is_error(&handles[index]),
                 WaitFor::All => false,
             };
             continue;
@@ -343,6 +359,23 @@ impl<T: Send + 'static> JoinSet<T> {
         F: FnOnce() -> T + Send + 'static,
     {
         let handle = self.pool.submit(f);
+        self.insert(handle)
+    }
+}
+
+impl<T> JoinSet<T> {
+    /// Adds a task that was submitted elsewhere, or the handle of a [`promise`](crate::promise()). From now on it is the set's.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let mut set = heist::JoinSet::new(&pool);
+    /// let (promise, handle) = heist::promise();
+    /// set.insert(handle);
+    /// promise.resolve(7).unwrap();
+    /// assert_eq!(set.join_next().unwrap().unwrap(), 7);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn insert(&mut self, handle: JoinHandle<T>) -> TaskId {
         let (id, index) = (handle.id(), self.next);
         self.next += 1;
         enrol(&handle, &self.arrivals, index);
@@ -350,17 +383,21 @@ impl<T: Send + 'static> JoinSet<T> {
         self.pending.push(index);
         id
     }
-}
 
-impl<T> JoinSet<T> {
     /// The outcome of the next task that finishes. None: the set is empty.
     ///
     /// # Blocking
     /// As [`AsCompleted`].
     pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.next_arrived().map(|mut handle| handle.take())
+    }
+
+    /// The handle of the next task that finishes.
+    fn next_arrived(&mut self) -> Option<JoinHandle<T>> {
         while !self.handles.is_empty() {
-            if let Some(index) = self.arrivals.next() {
-                return self.handles.remove(&index).map(|mut handle| handle.take());
+            let arrived = self.take_arrived();
+            if arrived.is_some() {
+                return arrived;
             }
             self.pool.registry().check_fork();
             let handles = &self.handles;
@@ -374,6 +411,12 @@ impl<T> JoinSet<T> {
             });
         }
         None
+    }
+
+    /// The handle of the next task that has finished, if one has.
+    fn take_arrived(&mut self) -> Option<JoinHandle<T>> {
+        let index = self.arrivals.next()?;
+        self.handles.remove(&index)
     }
 
     /// How many tasks have not been joined.

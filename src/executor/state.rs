@@ -35,6 +35,8 @@ const UNCOUNTED: usize = 1 << 8;
 const EXPIRED: usize = 1 << 9;
 /// It was queued in one of the pool's lanes, not in a thread's deque.
 const IN_LANE: usize = 1 << 10;
+/// It has a place in the pool's [`QueueWaits`](crate::pool::queue_wait::QueueWaits) until it begins.
+const SAMPLED: usize = 1 << 11;
 /// How many point at the cell: its place in a queue (then its runner), its handle, a token, the timer.
 const ONE_REF: usize = 1 << 16;
 
@@ -170,6 +172,19 @@ impl State {
     pub(super) fn is_counted(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
         self.0.load(Ordering::Relaxed) & UNCOUNTED == 0
+    }
+
+    /// The task's wait is measured from now on. Before it is queued.
+    pub(super) fn set_sampled(&self) {
+        // ORDERING: Relaxed: the queue publishes the task.
+        self.0.fetch_or(SAMPLED, Ordering::Relaxed);
+    }
+
+    /// Whether the task's wait is measured. For whoever has taken it out of the queued phase.
+    #[inline]
+    pub(super) fn is_sampled(&self) -> bool {
+        // A model measures nothing, and is spared a turn. ORDERING: Relaxed: the flag is older than the caller's claim to the task.
+        !crate::sync::MODEL && self.0.load(Ordering::Relaxed) & SAMPLED != 0
     }
 
     // ---- the runner ----

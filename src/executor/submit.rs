@@ -5,15 +5,20 @@ use super::error::{Cause, TrySubmitError};
 use super::extra::Extra;
 use super::handle::{JoinHandle, after};
 use super::state::Birth;
+use super::stream::Imap;
 use super::timer;
 use super::token::{self, CancelToken};
 use crate::job::{Fate, Task};
 use crate::pool::{
-    Priority, Refusal, Registry, Seat, Slot, ThreadPool, WhenFull, context, global, worker,
+    Priority, Refusal, Registry, Seat, Slot, ThreadPool, WhenFull, context, global, queue_wait,
+    with_current, worker,
 };
 use std::ptr;
 use std::time::Duration;
 
+/// # Tasks
+///
+/// A task is `'static`, and begins when a worker comes to it; its [`JoinHandle`] waits for it, cancels it, or lets it go.
 impl ThreadPool {
     /// Queues `f` to run on some worker, and returns a handle for its result.
     ///
@@ -36,7 +41,7 @@ impl ThreadPool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        submit(self.registry(), Options::default(), f)
+        submit_in(self.registry(), Options::default(), f)
     }
 
     /// [`submit`](Self::submit) that neither blocks nor gives up the closure.
@@ -87,6 +92,9 @@ impl ThreadPool {
                 Ok(()) => {
                     // At once: if the iterator panics, those that it gave are dropped, and counted so.
                     registry.count(|counters| &counters.submitted, 1);
+                    if tasks.len().is_multiple_of(BATCH_SAMPLE) {
+                        TaskRef::sample(&task, registry);
+                    }
                     tasks.push(task);
                 }
                 Err(_) => refuse(registry, task, Cause::Refused),
@@ -137,6 +145,9 @@ impl ThreadPool {
     }
 }
 
+/// Of a batch one of so many tasks is measured, the first among them.
+const BATCH_SAMPLE: usize = 256;
+
 fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
     let (extra, birth) = Options::default().lower(false);
@@ -162,6 +173,38 @@ where
     }
 }
 
+/// [`ThreadPool::submit`] on the pool of the current thread, or on the [`global`] one.
+///
+/// ```
+/// let handle = heist::submit(|| "hello".len());
+/// assert_eq!(handle.join().unwrap(), 5);
+/// ```
+pub fn submit<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    with_current(|registry| submit_in(registry, Options::default(), f))
+}
+
+/// [`ThreadPool::imap`] on the pool of the current thread, or on the [`global`] one.
+///
+/// ```
+/// let squares: Result<Vec<u64>, _> = heist::imap(0..4_u64, |n| n * n).collect();
+/// assert_eq!(squares.unwrap(), [0, 1, 4, 9]);
+/// ```
+pub fn imap<'a, I, R, F>(input: I, f: F) -> Imap<'a, R>
+where
+    I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
+    R: Send + 'static,
+    F: Fn(I::Item) -> R + Send + Sync + 'static,
+{
+    match ThreadPool::current() {
+        Some(pool) => pool.imap(input, f),
+        None => global().imap(input, f),
+    }
+}
+
 /// A task to be submitted. See [`ThreadPool::task`].
 #[derive(Clone)]
 #[must_use = "a task does nothing until `submit` or `try_submit`"]
@@ -170,12 +213,13 @@ pub struct TaskBuilder<'a> {
     options: Options,
 }
 
+/// What a task is given beside its closure.
 #[derive(Clone, Default)]
-struct Options {
-    name: Option<std::sync::Arc<str>>,
-    priority: Priority,
-    deadline: Option<Duration>,
-    token: Option<CancelToken>,
+pub(super) struct Options {
+    pub(super) name: Option<std::sync::Arc<str>>,
+    pub(super) priority: Priority,
+    pub(super) deadline: Option<Duration>,
+    pub(super) token: Option<CancelToken>,
     /// See [`Birth::uncounted`].
     uncounted: bool,
     /// A full queue is waited for, also where the pool rejects.
@@ -218,7 +262,7 @@ impl TaskBuilder<'_> {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        submit(self.registry, self.options, f)
+        submit_in(self.registry, self.options, f)
     }
 
     /// See [`ThreadPool::try_submit`].
@@ -306,7 +350,7 @@ where
         waits_for_room: true,
         ..Options::default()
     };
-    submit(registry, options, f)
+    submit_in(registry, options, f)
 }
 
 #[inline]
@@ -331,7 +375,7 @@ where
 }
 
 #[inline]
-fn submit<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
+pub(super) fn submit_in<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
@@ -425,9 +469,16 @@ fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priorit
     registry.end_idle_moment(slot);
     // Before it is to be found: an end is never counted before its beginning.
     let tasks = TaskRef::tasks_of(&task);
-    match slot {
-        Some(slot) => slot.counters.submitted.add(tasks),
-        None => registry.outside.submitted.add_shared(tasks),
+    let before = match slot {
+        Some(slot) => {
+            let before = slot.counters.submitted.get();
+            slot.counters.submitted.add(tasks);
+            before
+        }
+        None => registry.outside.submitted.fetch_add_shared(tasks),
+    };
+    if queue_wait::is_sampled(before) {
+        TaskRef::sample(&task, registry);
     }
     // As `enqueue` decides.
     let deque = slot.filter(|slot| priority == Priority::Normal && slot.role() != Seat::Guest);
@@ -456,7 +507,12 @@ fn run_unqueued(registry: &Registry, task: Task) {
 
 /// Has `f` run on the pool soon. It is no task that anybody counts.
 pub(super) fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
-    let run = move |_: Fate| f();
+    let run = move |fate: Fate| {
+        if fate == Fate::Run {
+            cell::note_nothing_run();
+        }
+        f();
+    };
     // SAFETY: `f` borrows nothing; the wrapper below catches its panics.
     let task = unsafe { Task::new(ptr::null(), None, run) };
     registry.inject([task], Priority::High);

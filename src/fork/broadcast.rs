@@ -7,6 +7,7 @@ use crate::sync::{Arc, Mutex, lock};
 use crate::unwind::{self, Payload};
 use std::ptr;
 
+/// # A closure on each worker
 impl ThreadPool {
     /// Runs `f` once on each worker, with the worker's index, and returns the results by index.
     ///

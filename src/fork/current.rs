@@ -8,8 +8,25 @@ use crate::pool::{ThreadPool, context, worker};
 /// For loops that wait for something that only other tasks can bring about. Unlike the waits of `join`, `scope`
 /// and `map` it may run an unrelated task: hold no lock that one could need.
 ///
+/// The task that it runs stands on top of the caller's stack, and the caller goes on when that has ended. So a loop of `yield_now` may wait for longer than what it
+/// waits for, and where tasks that loop run each other, the one at the bottom goes on last. Where there is a handle to [`join`](crate::JoinHandle::join), that is
+/// better; where there is none, a [`promise`](crate::promise()) makes one. False is no reason to sleep for long: what others queue a moment later is found by
+/// the next call only.
+///
 /// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// static READY: AtomicBool = AtomicBool::new(false);
+/// let pool = heist::ThreadPool::with_threads(1)?;
+/// pool.run(|| {
+///     heist::spawn(|| READY.store(true, Ordering::Release));
+///     while !READY.load(Ordering::Acquire) {
+///         if !heist::yield_now() {
+///             std::thread::yield_now();
+///         }
+///     }
+/// });
 /// assert!(!heist::yield_now());
+/// # Ok::<(), heist::BuildError>(())
 /// ```
 pub fn yield_now() -> bool {
     worker::yield_now()

@@ -6,6 +6,7 @@ use crate::pool::{Priority, ThreadPool, worker};
 use crate::sync::{Mutex, lock};
 use crate::unwind;
 
+/// # A closure inside the pool
 impl ThreadPool {
     /// Runs `f` here and now, as a part of this pool: [`join`](crate::join), [`scope`](crate::scope()) and the other free
     /// functions use it inside.

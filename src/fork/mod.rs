@@ -1,11 +1,19 @@
 //! Fork-join: work that borrows, split among the pool's threads and waited for before the borrow ends.
 
-mod broadcast;
-mod current;
-mod install;
+// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
 mod join;
-pub(crate) mod map;
+
 mod scope;
+
+mod try_scope;
+
+pub(crate) mod map;
+
+mod install;
+
+mod broadcast;
+
+mod current;
 
 #[cfg(all(test, loom))]
 mod models;
@@ -17,3 +25,4 @@ pub use current::{
 pub use join::{join, join_context};
 pub(crate) use scope::ScopePtr;
 pub use scope::{Scope, scope};
+pub use try_scope::{TryScope, try_scope};

@@ -5,6 +5,7 @@ pub(crate) mod context;
 mod gate;
 mod lanes;
 mod queue;
+pub(crate) mod queue_wait;
 mod registry;
 mod slot;
 mod threads;
@@ -29,6 +30,16 @@ use std::fmt;
 
 /// A pool of worker threads that steal work from each other.
 ///
+/// | to | methods |
+/// |---|---|
+/// | build one | [`new`](Self::new), [`with_threads`](Self::with_threads), [`builder`](Self::builder); [`current`](Self::current), [`global`] |
+/// | run on borrowed data, and wait | [`join`](Self::join), [`scope`](Self::scope), [`try_scope`](Self::try_scope), [`scope_on_workers`](Self::scope_on_workers), [`install`](Self::install), [`run`](Self::run), [`broadcast`](Self::broadcast) |
+/// | go through a collection | [`map`](Self::map), [`map_init`](Self::map_init), [`try_map`](Self::try_map), [`for_each`](Self::for_each), [`for_each_init`](Self::for_each_init), [`try_for_each`](Self::try_for_each), [`map_reduce`](Self::map_reduce), [`map_reduce_deterministic`](Self::map_reduce_deterministic), [`find_any`](Self::find_any), [`find_map_any`](Self::find_map_any), [`find_first`](Self::find_first) |
+/// | submit tasks | [`submit`](Self::submit), [`try_submit`](Self::try_submit), [`submit_many`](Self::submit_many), [`task`](Self::task), [`spawn`](Self::spawn), [`spawn_broadcast`](Self::spawn_broadcast) |
+/// | go through an iterator | [`imap`](Self::imap), [`imap_unordered`](Self::imap_unordered) |
+/// | stop, or change the size | [`wait_idle`](Self::wait_idle), [`shutdown`](Self::shutdown), [`shutdown_now`](Self::shutdown_now), [`shutdown_timeout`](Self::shutdown_timeout), [`set_num_threads`](Self::set_num_threads) |
+/// | look | [`stats`](Self::stats), [`num_threads`](Self::num_threads), [`current_thread_index`](Self::current_thread_index) |
+///
 /// A cheap handle: clones mean the same pool. When the last handle outside the pool is dropped, what is queued runs, the
 /// threads end, and the drop returns. Dropped on one of its own threads, it gives the signal and returns at once.
 ///
@@ -46,6 +57,7 @@ pub struct ThreadPool {
     registry: Arc<Registry>,
 }
 
+/// # Building a pool
 impl ThreadPool {
     /// A pool with the default settings: as many workers as the process may use cores.
     ///
@@ -53,6 +65,20 @@ impl ThreadPool {
     /// See [`ThreadPoolBuilder::build`]; the defaults never fail.
     pub fn new() -> Result<ThreadPool, BuildError> {
         ThreadPoolBuilder::new().build()
+    }
+
+    /// Makes a pool of `count` workers, with the default settings otherwise. 0 stands for the number that [`new`](Self::new) chooses.
+    ///
+    /// # Errors
+    /// `count` is greater than [`MAX_THREADS`](Self::MAX_THREADS).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::with_threads(3)?;
+    /// assert_eq!(pool.num_threads(), 3);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn with_threads(count: usize) -> Result<ThreadPool, BuildError> {
+        ThreadPoolBuilder::new().num_threads(count).build()
     }
 
     /// The settings of a pool to be made.
@@ -66,6 +92,20 @@ impl ThreadPool {
     /// How many workers the pool has, started or not.
     pub fn num_threads(&self) -> usize {
         self.registry.sleep.target()
+    }
+
+    /// The pool that the current thread takes part in, as one of its threads or as a guest (inside
+    /// [`install`](ThreadPool::install), [`scope`](ThreadPool::scope), ...).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new().unwrap();
+    /// assert!(heist::ThreadPool::current().is_none());
+    /// pool.install(|| assert!(heist::ThreadPool::current().is_some()));
+    /// ```
+    pub fn current() -> Option<ThreadPool> {
+        let slot = context::slot()?;
+        let registry = slot.registry().this.upgrade()?;
+        Some(ThreadPool::from_registry(registry))
     }
 
     /// The first handle.
@@ -83,6 +123,14 @@ impl ThreadPool {
     #[inline]
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+}
+
+/// Calls `f` with the pool that the free functions use: the one in which the current thread takes part, or else the [`global`] one.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Registry) -> R) -> R {
+    match context::slot() {
+        Some(slot) => f(slot.registry()),
+        None => f(global().registry()),
     }
 }
 

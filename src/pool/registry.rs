@@ -6,6 +6,7 @@ use super::context;
 use super::gate::Gate;
 use super::lanes::Lanes;
 use super::queue::Injector;
+use super::queue_wait::QueueWaits;
 use super::slot::{Seat, Slot};
 use super::threads;
 use crate::counters::{Count, Counters};
@@ -63,6 +64,8 @@ pub(crate) struct Registry {
     /// Counts of events that belong to no slot.
     pub(crate) outside: Counters,
     pub(crate) start_failures: Count,
+    /// How long detached tasks wait until they begin.
+    pub(crate) waits: QueueWaits,
     born: Instant,
     forks: u64,
 }
@@ -104,6 +107,7 @@ impl Registry {
             spares: AtomicUsize::new(0),
             outside: Counters::default(),
             start_failures: Count::default(),
+            waits: QueueWaits::new(),
             born: now(),
             forks: sys::fork_generation(),
             config,

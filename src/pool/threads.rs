@@ -2,7 +2,7 @@
 
 use super::registry::Registry;
 use super::slot::{Seat, Slot};
-use super::{ThreadPool, context, worker};
+use super::{context, worker};
 #[cfg(not(loom))]
 use crate::sync::thread;
 use crate::sync::{Arc, MODEL};
@@ -197,20 +197,4 @@ pub(super) fn let_go(handles: &mut Vec<Handle>) {
 pub(super) fn join(handle: Handle) {
     // A pool thread catches every panic of the user's; one of our own has been printed.
     let _ = handle.join();
-}
-
-impl ThreadPool {
-    /// The pool that the current thread takes part in, as one of its threads or as a guest (inside
-    /// [`install`](ThreadPool::install), [`scope`](ThreadPool::scope), ...).
-    ///
-    /// ```
-    /// let pool = heist::ThreadPool::new().unwrap();
-    /// assert!(heist::ThreadPool::current().is_none());
-    /// pool.install(|| assert!(heist::ThreadPool::current().is_some()));
-    /// ```
-    pub fn current() -> Option<ThreadPool> {
-        let slot = context::slot()?;
-        let registry = slot.registry().this.upgrade()?;
-        Some(ThreadPool::from_registry(registry))
-    }
 }

@@ -5,47 +5,61 @@ use crate::pool::{Registry, Seat, Slot, ThreadPool};
 use std::fmt;
 use std::time::Duration;
 
+mod queue_wait;
+
+pub use queue_wait::QueueWait;
+
 /// What a pool has done and does, as [`ThreadPool::stats`] found it. With the crate's feature `serde` it is `Serialize`.
 ///
-/// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`. They count tasks (`submit`, `spawn`,
-/// scope tasks, stream items), not joins or pieces of a map.
+/// A *task* is what `submit`, `spawn` and their kin queue, a scope's `spawn` or `submit`, a scope's broadcast on one worker, or an item of a stream. A
+/// `join`, a piece of a map, a closure of [`run`](ThreadPool::run) or of [`broadcast`](ThreadPool::broadcast), and the handle of a
+/// [`promise`](crate::promise()) are none.
+///
+/// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// Workers, started or not.
+    /// How many workers the pool has, started or not: its [`num_threads`](ThreadPool::num_threads).
     pub threads: usize,
-    /// Threads that are awake: workers, spares and guests.
+    /// How many threads are awake in the pool: workers, spares, and threads from outside for the time of a call.
     pub active: usize,
-    /// Started workers and spares that are parked.
+    /// How many of the pool's own threads, workers and spares, have been started and are parked.
     pub idle: usize,
-    /// Tasks that wait in queues.
+    /// How many entries of the pool's queues have something to run: tasks that have not begun, closures of [`run`](ThreadPool::run), and what is left of tasks
+    /// past their deadline, whose closures are to be dropped and callbacks to be called. A submitted task that was cancelled does not count; a scope's does
+    /// until a thread comes to its entry.
     pub queued: usize,
-    /// Tasks made.
+    /// How many tasks were made, refused ones included.
     pub submitted: u64,
-    /// Tasks that ended without a panic.
+    /// How many tasks returned. One that returns an `Err` has returned.
     pub completed: u64,
-    /// Tasks that panicked.
+    /// How many tasks panicked or missed their deadline, whether they had begun or not. A task that returns or panics after its deadline counts here, once.
     pub failed: u64,
-    /// Tasks dropped before they ran.
+    /// How many of the `failed` missed their deadline; the others panicked.
+    pub timed_out: u64,
+    /// How many tasks were dropped before they began, for another reason than their deadline: cancelled, refused by a full or closed pool, or left over at a shutdown.
     pub cancelled: u64,
-    /// Panics that no handle and no scope saw: of detached tasks, callbacks, thread hooks.
+    /// How many panics no handle and no scope saw: of tasks without a handle, of callbacks, of hooks, of destructors.
     pub lost_panics: u64,
-    /// Tasks that the pool's own threads queued beyond the capacity.
+    /// How many tasks the pool's own threads queued beyond the [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity).
     pub beyond_capacity: u64,
-    /// Forks and tasks that a thread took from another.
+    /// How many forks and tasks a thread took out of what another thread had queued for itself. What waits in the pool's common queues is not stolen.
     pub steals: u64,
-    /// Times that a thread went to sleep.
+    /// How many times a thread went to sleep, for want of work or in a wait.
     pub parks: u64,
-    /// Threads woken or started.
+    /// How many threads were woken or started because there was work.
     pub wakeups: u64,
-    /// Spare threads alive.
+    /// How many spare threads are alive.
     pub spares: usize,
-    /// Threads that could not be started.
+    /// How many attempts to start a thread have failed.
     pub start_failures: u64,
-    /// Time that workers and spares spent at work.
+    /// How long workers and spares were not looking for work, added up: from the time when a thread finds work to the time when it finds no more. Waits inside a task
+    /// are a part of that.
     pub busy: Duration,
-    /// By worker index, those that were started.
+    /// How long tasks wait until they begin.
+    pub queue_wait: QueueWait,
+    /// One entry for each worker that was ever started, by its index.
     pub workers: Vec<WorkerStats>,
     /// What the scheduler itself did.
     pub scheduler: SchedulerStats,
@@ -56,15 +70,16 @@ pub struct PoolStats {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// Tasks and stolen forks that ran here.
+    /// How many tasks, stolen forks and closures of [`run`](ThreadPool::run) and [`broadcast`](ThreadPool::broadcast) this worker has begun. A chunk of a stream is one.
+    /// Tasks that were cancelled or late before they began do not count.
     pub executed: u64,
-    /// Of them, those taken from another thread.
+    /// How many forks and tasks this worker took out of what another thread had queued for itself.
     pub stolen: u64,
-    /// Times it went to sleep.
+    /// How many times this worker went to sleep, for want of work or in a wait.
     pub parks: u64,
-    /// Time at work.
+    /// How long this worker was not looking for work. See [`PoolStats::busy`].
     pub busy: Duration,
-    /// Tasks in its deque.
+    /// How many entries this worker's own queues have.
     pub queued: usize,
 }
 
@@ -83,6 +98,7 @@ pub struct SchedulerStats {
     pub conflicts: u64,
 }
 
+/// # Statistics
 impl ThreadPool {
     /// A snapshot of the pool's counters. Cheap: a few loads for each thread, no lock that work takes. Numbers read while the pool
     /// works may be some events apart.
@@ -105,6 +121,7 @@ impl ThreadPool {
             queued: registry.queued() + registry.strays.len(),
             spares: registry.alive_spares(),
             start_failures: registry.start_failures.get(),
+            queue_wait: QueueWait::of(registry),
             ..PoolStats::default()
         };
         // All ends before all beginnings, so that a snapshot never shows more tasks ended than made.
@@ -132,6 +149,8 @@ impl ThreadPool {
 impl PoolStats {
     fn add_ends(&mut self, counters: &Counters) {
         self.completed += counters.completed.get();
+        // Before those of which they are a part.
+        self.timed_out += counters.timed_out.get();
         self.failed += counters.failed.get();
         self.cancelled += counters.cancelled.get();
     }
@@ -157,7 +176,10 @@ fn worker_stats(registry: &Registry, slot: &Slot) -> WorkerStats {
         since => registry.now_ns().saturating_sub(since),
     };
     WorkerStats {
-        executed: counters.executed.get(),
+        executed: counters
+            .executed
+            .get()
+            .saturating_sub(counters.not_executed.get()),
         stolen: counters.stolen.get(),
         parks: counters.parks.get(),
         busy: Duration::from_nanos(
@@ -178,8 +200,13 @@ impl fmt::Display for PoolStats {
         )?;
         writeln!(
             f,
-            "tasks   {} submitted: {} completed, {} failed, {} cancelled, {} queued",
-            self.submitted, self.completed, self.failed, self.cancelled, self.queued
+            "tasks   {} submitted: {} completed, {} failed ({} too late), {} cancelled, {} queued",
+            self.submitted,
+            self.completed,
+            self.failed,
+            self.timed_out,
+            self.cancelled,
+            self.queued
         )?;
         writeln!(
             f,
@@ -188,6 +215,14 @@ impl fmt::Display for PoolStats {
             self.parks,
             self.wakeups,
             milliseconds(self.busy)
+        )?;
+        writeln!(
+            f,
+            "waits   {:.1} us in the queue at the median, {:.1} us at 99 %, {:.1} us at most, of {} measured",
+            microseconds(self.queue_wait.quantile(0.5)),
+            microseconds(self.queue_wait.quantile(0.99)),
+            microseconds(self.queue_wait.max),
+            self.queue_wait.count()
         )?;
         write!(
             f,
@@ -211,4 +246,8 @@ impl fmt::Display for PoolStats {
 
 fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+fn microseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
 }

@@ -19,7 +19,10 @@ fn nap(leaves: &AtomicUsize) {
     leaves.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Fails if fewer than three quarters of the threads are busy on average, in the best of some runs. `run` returns how long its leaves
+/// How many of the threads must be busy. Threads that stop at random, for longer than a leaf's share of the margin, need more.
+const LEAST: f64 = if cfg!(heist_delays) { 0.4 } else { 0.75 };
+
+/// Fails if fewer than [`LEAST`] of the threads are busy on average, in the best of some runs. `run` returns how long its leaves
 /// took.
 #[track_caller]
 fn assert_busy(spares: usize, run: fn(&ThreadPool, &AtomicUsize) -> Duration) {
@@ -42,7 +45,7 @@ fn assert_busy(spares: usize, run: fn(&ThreadPool, &AtomicUsize) -> Duration) {
         best
     });
     assert!(
-        busy > 0.75 * THREADS as f64,
+        busy > LEAST * THREADS as f64,
         "{busy:.1} of {THREADS} threads were busy"
     );
 }

@@ -574,3 +574,24 @@ fn totals_are_exact_whatever_becomes_of_the_handles() {
         assert_eq!(pool.num_threads(), threads());
     });
 }
+
+#[test]
+fn a_scoped_handle_is_a_future_and_calls_back() {
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+    on_pool(|pool| {
+        let (send, receive) = std::sync::mpsc::channel();
+        let text = String::from("borrowed");
+        pool.scope(|s| {
+            let mut handle = s.submit(|_| text.len());
+            assert_eq!(handle.name(), None);
+            handle.on_finish(move |outcome| send.send(*outcome.as_ref().unwrap()).unwrap());
+            assert!(handle.wait_timeout(std::time::Duration::from_secs(40)));
+            let mut context = Context::from_waker(Waker::noop());
+            let polled = Pin::new(&mut handle).poll(&mut context);
+            assert!(matches!(polled, Poll::Ready(Ok(8))));
+        });
+        assert_eq!(receive.try_recv(), Ok(8));
+    });
+}

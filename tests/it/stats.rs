@@ -1,7 +1,8 @@
 //! `stats`: counts that add up.
 
 use crate::support::{
-    fib, named_pool, on_pool, panic_of, pool, serial_fib, spin_until, threads_named, watched, work,
+    Gate, Held, fib, hold, hold_all, named_pool, on_pool, on_pool_of, panic_of, pool, pool_with,
+    serial_fib, spin_until, threads_named, watched, work,
 };
 use heist::{PoolStats, ThreadPool};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -289,5 +290,191 @@ fn a_snapshot_outlives_its_pool() {
         let stats = settled(&pool);
         drop(pool);
         assert_eq!(stats.clone().submitted, 1);
+    });
+}
+
+/// How many tasks and forks the workers have begun.
+fn executed(pool: &ThreadPool) -> u64 {
+    let stats = pool.stats();
+    stats.workers.iter().map(|worker| worker.executed).sum()
+}
+
+#[test]
+fn a_missed_deadline_is_a_failure_and_told_from_a_panic() {
+    on_pool_of(1, |pool| {
+        // One that runs past its deadline, one that never begins, one that panics, one that is in time.
+        let held = Held(Gate::default());
+        let mut missed = 0;
+        let runs = loop {
+            let (gate, (send, receive)) = (held.0.clone(), mpsc::channel());
+            let task = pool.task().deadline(Duration::from_millis(1));
+            let handle = task.submit(move || {
+                send.send(()).unwrap();
+                gate.pass();
+            });
+            // On a busy machine it may miss its deadline unbegun, which is another case.
+            if receive.recv().is_ok() {
+                break handle;
+            }
+            missed += 1;
+        };
+        let waits = pool.task().deadline(Duration::from_millis(1)).submit(|| ());
+        let panics = pool.submit(|| panic!("counted"));
+        let in_time = pool
+            .task()
+            .deadline(Duration::from_secs(3600))
+            .submit(|| ());
+        assert!(waits.join().unwrap_err().is_timeout());
+        let late = runs.join().unwrap_err();
+        assert!(late.is_timeout());
+        held.open();
+        assert!(panics.join().unwrap_err().is_panic());
+        in_time.join().unwrap();
+        let stats = settled(pool);
+        let ends = (stats.submitted, stats.completed, stats.cancelled);
+        assert_eq!(ends, (4 + missed, 1, 0));
+        assert_eq!((stats.failed, stats.timed_out), (3 + missed, 2 + missed));
+        let text = format!("{} failed ({} too late)", 3 + missed, 2 + missed);
+        assert!(stats.to_string().contains(&text), "{stats}");
+    });
+}
+
+#[test]
+fn executed_counts_what_ran_and_no_task_that_was_cancelled_or_late() {
+    on_pool_of(1, |pool| {
+        let held = hold_all(pool);
+        let token = heist::CancelToken::new();
+        let handles: Vec<_> = (0..10)
+            .map(|n| match n % 2 {
+                0 => pool.task().token(&token).submit(|| ()),
+                _ => pool.task().deadline(Duration::from_millis(1)).submit(|| ()),
+            })
+            .collect();
+        token.cancel();
+        for handle in handles {
+            assert!(handle.join().is_err());
+        }
+        // Run by its handle, on this thread: not the worker's.
+        let own = pool.submit(|| ());
+        pool.install(|| own.join().unwrap());
+        held.open();
+        pool.submit(|| ()).wait_timeout(Duration::from_secs(40));
+        spin_until(|| settled(pool).queued == 0 && pool.stats().active == 0);
+        // The one that held the worker, and the last one.
+        assert_eq!(executed(pool), 2);
+        assert_eq!(settled(pool).completed, 3);
+        // A closure of `run`, and a broadcast.
+        pool.run(|| ());
+        pool.broadcast(|_| ());
+        spin_until(|| pool.stats().active == 0);
+        assert_eq!(executed(pool), 4);
+    });
+}
+
+#[test]
+fn executed_counts_no_task_of_a_scope_that_its_handle_has_cancelled() {
+    on_pool_of(1, |pool| {
+        let before = executed(pool);
+        pool.run(|| {
+            heist::scope(|s| {
+                let handles: Vec<_> = (0..20).map(|_| s.submit(|_| ())).collect();
+                assert!(handles.iter().all(|handle| handle.cancel()));
+            });
+        });
+        spin_until(|| pool.stats().active == 0);
+        // The closure of `run`.
+        assert_eq!(executed(pool) - before, 1);
+        assert_eq!(pool.stats().cancelled, 20);
+    });
+}
+
+#[test]
+fn a_cancelled_task_is_queued_no_more() {
+    on_pool(|pool| {
+        let held = hold_all(pool);
+        let handles: Vec<_> = (0..5).map(|n| pool.submit(move || n)).collect();
+        assert_eq!(pool.stats().queued, 5);
+        assert!(handles[1].cancel() && handles[3].cancel());
+        assert_eq!(pool.stats().queued, 3);
+        held.open();
+        assert_eq!(settled(pool).cancelled, 2);
+    });
+}
+
+#[test]
+fn a_refused_task_is_made_and_cancelled() {
+    watched(|| {
+        let pool = pool_with(|builder| {
+            let builder = builder.num_threads(1).queue_capacity(1);
+            builder.when_full(heist::WhenFull::Reject)
+        });
+        let held = hold(&pool, 1);
+        let waits = pool.submit(|| ());
+        let refused = pool.submit(|| ());
+        assert!(refused.join().unwrap_err().is_cancelled());
+        let stats = pool.stats();
+        assert_eq!((stats.submitted, stats.cancelled, stats.queued), (3, 1, 1));
+        held.open();
+        waits.join().unwrap();
+        assert_eq!(settled(&pool).completed, 2);
+    });
+}
+
+#[test]
+fn waits_in_the_queue_are_measured_until_the_task_begins() {
+    on_pool_of(1, |pool| {
+        assert_eq!(pool.stats().queue_wait.count(), 0);
+        let held = hold_all(pool);
+        let first = pool.stats().queue_wait;
+        assert_eq!(first.count(), 1);
+        let start = Instant::now();
+        let handles: Vec<_> = (0..5).map(|n| pool.submit(move || n)).collect();
+        let submitted = Instant::now();
+        let cancelled = pool.submit(|| 0);
+        cancelled.cancel();
+        spin_until(|| submitted.elapsed() >= Duration::from_millis(20));
+        held.open();
+        for handle in handles {
+            assert!(handle.wait_timeout(Duration::from_secs(40)));
+        }
+        let elapsed = start.elapsed();
+        let wait = settled(pool).queue_wait;
+        // The cancelled one never began.
+        assert_eq!(wait.count(), 6);
+        assert!(
+            wait.max >= Duration::from_millis(20) && wait.max <= elapsed,
+            "{wait:?}"
+        );
+        assert!(
+            wait.total >= first.total + 5 * Duration::from_millis(20),
+            "{wait:?}"
+        );
+        assert!(wait.quantile(1.0) == wait.max && wait.quantile(0.5) >= Duration::from_millis(16));
+        assert!(
+            wait.quantile(0.01) <= 2 * first.max.max(Duration::from_nanos(1)),
+            "{wait:?}"
+        );
+        assert!(wait.mean() > Duration::from_millis(16) && wait.mean() < elapsed);
+        assert!(wait.quantile(f64::NAN) <= wait.max && wait.quantile(7.0) == wait.max);
+    });
+}
+
+#[test]
+fn waits_are_measured_on_a_sample_of_many_tasks() {
+    on_pool(|pool| {
+        for _ in 0..20 {
+            let handles: Vec<_> = (0..640).map(|n| pool.submit(move || n)).collect();
+            handles.into_iter().for_each(|handle| drop(handle.join()));
+            let handles = pool.submit_many((0..640).map(|n| move || n));
+            handles.into_iter().for_each(|handle| drop(handle.join()));
+        }
+        let count = settled(pool).queue_wait.count();
+        // At most the first 64 from outside, one of 256 of the rest, and the first of each batch.
+        assert!((16..=64 + 25_600 / 256 + 20).contains(&count), "{count}");
+        // None of the places stays taken.
+        for _ in 0..640 {
+            pool.submit(|| ()).join().unwrap();
+        }
+        assert!(settled(pool).queue_wait.count() >= count + 2);
     });
 }

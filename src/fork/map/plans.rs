@@ -9,7 +9,7 @@ use crate::pool::context;
 use crate::sync::{Mutex, lock};
 use std::marker::PhantomData;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Results in a part of a buffer, owned until they are all there.
 pub(super) struct Filled<R> {
@@ -354,5 +354,173 @@ where
 
     fn skip(&self, _: usize) -> Option<()> {
         self.hit.load(Ordering::Relaxed).then_some(())
+    }
+}
+
+/// `find_map_any`.
+pub(super) struct FindMapAny<R, F> {
+    pub(super) hit: AtomicBool,
+    pub(super) found: Mutex<Option<R>>,
+    pub(super) f: F,
+}
+
+impl<S, R, F> Plan<S> for FindMapAny<R, F>
+where
+    S: Source,
+    R: Send,
+    F: Fn(S::Item) -> Option<R> + Sync,
+{
+    type Out = ();
+
+    fn piece(&self, part: S, _: usize, len: usize) {
+        if let Some(result) = part.into_seq().take(len).find_map(&self.f) {
+            let other = lock(&self.found).replace(result);
+            // ORDERING: Relaxed, a hint to skip; the result itself is behind the lock.
+            self.hit.store(true, Ordering::Relaxed);
+            // Not under the lock: its destructor is the user's.
+            drop(other);
+        }
+    }
+
+    fn merge(&self, (): (), (): ()) {}
+
+    fn skip(&self, _: usize) -> Option<()> {
+        self.hit.load(Ordering::Relaxed).then_some(())
+    }
+}
+
+/// Of all hits, the one with the smallest index.
+pub(super) struct FirstHit<T> {
+    /// Its index; `usize::MAX`: there is none yet. A hint to skip what comes later.
+    index: AtomicUsize,
+    hit: Mutex<Option<(usize, T)>>,
+}
+
+impl<T> Default for FirstHit<T> {
+    fn default() -> Self {
+        FirstHit {
+            index: AtomicUsize::new(usize::MAX),
+            hit: Mutex::new(None),
+        }
+    }
+}
+
+impl<T> FirstHit<T> {
+    /// Whether there is a hit before this index.
+    fn is_before(&self, index: usize) -> bool {
+        // ORDERING: Relaxed, a hint to skip; the hit itself is behind the lock.
+        self.index.load(Ordering::Relaxed) < index
+    }
+
+    fn keep(&self, index: usize, value: T) {
+        let mut hit = lock(&self.hit);
+        let loser = match &*hit {
+            Some((first, _)) if *first < index => Some((index, value)),
+            _ => {
+                self.index.store(index, Ordering::Relaxed);
+                hit.replace((index, value))
+            }
+        };
+        drop(hit);
+        // Not under the lock: its destructor is the user's.
+        drop(loser);
+    }
+
+    pub(super) fn take(self) -> Option<T> {
+        let hit = self.hit.into_inner();
+        let hit = hit.unwrap_or_else(|poison| poison.into_inner());
+        hit.map(|(_, value)| value)
+    }
+}
+
+/// `find_first`.
+pub(super) struct FindFirst<T, F> {
+    pub(super) first: FirstHit<T>,
+    pub(super) predicate: F,
+}
+
+impl<S, F> Plan<S> for FindFirst<S::Item, F>
+where
+    S: Source,
+    S::Item: Send,
+    F: Fn(&S::Item) -> bool + Sync,
+{
+    type Out = ();
+
+    fn piece(&self, part: S, offset: usize, len: usize) {
+        for (index, item) in (offset..).zip(part.into_seq().take(len)) {
+            if self.first.is_before(index) {
+                return;
+            }
+            if (self.predicate)(&item) {
+                return self.first.keep(index, item);
+            }
+        }
+    }
+
+    fn merge(&self, (): (), (): ()) {}
+
+    fn skip(&self, offset: usize) -> Option<()> {
+        self.first.is_before(offset).then_some(())
+    }
+}
+
+/// `try_for_each`.
+pub(super) struct TryForEach<E, F> {
+    pub(super) first: FirstHit<E>,
+    pub(super) f: F,
+}
+
+impl<S, E, F> Plan<S> for TryForEach<E, F>
+where
+    S: Source,
+    E: Send,
+    F: Fn(S::Item) -> Result<(), E> + Sync,
+{
+    type Out = ();
+
+    fn piece(&self, part: S, offset: usize, len: usize) {
+        for (index, item) in (offset..).zip(part.into_seq().take(len)) {
+            if let Err(error) = (self.f)(item) {
+                return self.first.keep(index, error);
+            }
+        }
+    }
+
+    fn merge(&self, (): (), (): ()) {}
+
+    fn skip(&self, _: usize) -> Option<()> {
+        // After an error nothing more is begun, whether it comes before or behind.
+        self.first.is_before(usize::MAX).then_some(())
+    }
+}
+
+/// `for_each_init`.
+pub(super) struct ForEachInit<T, I, F> {
+    pub(super) states: States<T>,
+    pub(super) init: I,
+    pub(super) f: F,
+}
+
+impl<S, T, I, F> Plan<S> for ForEachInit<T, I, F>
+where
+    S: Source,
+    T: Send,
+    I: Fn() -> T + Sync,
+    F: Fn(&mut T, S::Item) + Sync,
+{
+    type Out = ();
+
+    fn piece(&self, part: S, _: usize, len: usize) {
+        self.states.with(&self.init, |state| {
+            let items = part.into_seq().take(len);
+            items.for_each(|item| (self.f)(state, item));
+        });
+    }
+
+    fn merge(&self, (): (), (): ()) {}
+
+    fn skip(&self, _: usize) -> Option<()> {
+        None
     }
 }

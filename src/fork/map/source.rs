@@ -34,6 +34,15 @@ use std::{fmt, ptr, slice};
 /// assert_eq!(doubled, [2, 8, 14, 20]);
 /// # Ok::<(), heist::BuildError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a map cannot run over `{Self}`",
+    label = "no collection that can be cut in two and shared among threads",
+    note = "a map takes ranges, slices, vectors and arrays: write `&v` instead of `v.iter()`, `&mut v` instead of `v.iter_mut()`, `v` instead of `v.into_iter()`",
+    note = "other iterators and collections, such as `lines()` or a `HashMap`, cannot be cut in two: collect them first, as in `let v: Vec<_> = map.iter().collect();`, or give an \
+            iterator to `imap`, which goes through it lazily",
+    note = "items that are moved or changed must be `Send`, items that are borrowed `Sync`",
+    note = "for a collection of your own implement `heist::Source`"
+)]
 #[expect(
     clippy::len_without_is_empty,
     reason = "a cut asks for the length only"
@@ -65,6 +74,33 @@ pub trait Source: Sized + Send {
 }
 
 /// What can be turned into a [`Source`]: each source itself, `Vec<T>`, `[T; N]`, and references to them.
+///
+/// An iterator is none, since it cannot be cut in two. Write `map(&v, ..)` instead of `map(v.iter(), ..)`; collect what `lines()` yields or a `HashMap` holds into a
+/// vector first; or use [`imap`](crate::ThreadPool::imap), which takes any iterator.
+///
+/// ```
+/// use std::collections::HashMap;
+/// let pool = heist::ThreadPool::new()?;
+/// let text = "to be\nor not";
+/// let lines: Vec<&str> = text.lines().collect();
+/// assert_eq!(pool.map(&lines, |line| line.len()), [5, 6]);
+///
+/// let ages = HashMap::from([("ada", 36), ("grace", 85)]);
+/// let entries: Vec<(&&str, &i32)> = ages.iter().collect();
+/// let mut ages: Vec<i32> = pool.map(&entries, |(_, age)| **age);
+/// ages.sort();
+/// assert_eq!(ages, [36, 85]);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "a map cannot run over `{Self}`",
+    label = "no collection that can be cut in two and shared among threads",
+    note = "a map takes ranges, slices, vectors and arrays: write `&v` instead of `v.iter()`, `&mut v` instead of `v.iter_mut()`, `v` instead of `v.into_iter()`",
+    note = "other iterators and collections, such as `lines()` or a `HashMap`, cannot be cut in two: collect them first, as in `let v: Vec<_> = map.iter().collect();`, or give an \
+            iterator to `imap`, which goes through it lazily",
+    note = "items that are moved or changed must be `Send`, items that are borrowed `Sync`",
+    note = "for a collection of your own implement `heist::Source`"
+)]
 pub trait IntoSource: Sized {
     /// What it is turned into.
     type Source: Source<Item = Self::Item>;

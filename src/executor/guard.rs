@@ -1,0 +1,105 @@
+//! A handle that cancels its task when it is dropped.
+
+use super::error::JoinError;
+use super::handle::JoinHandle;
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+impl<T> JoinHandle<T> {
+    /// Turns the handle into a guard that [cancels](Self::cancel) the task when it is dropped before the task has finished.
+    ///
+    /// Use it where an early return, a `?` or a panic makes the task's result useless. A task that has begun runs to its end even so: give it a
+    /// [`CancelToken`](crate::CancelToken) to stop it earlier.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::with_threads(1)?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let first = pool.submit(move || gate.recv());
+    /// let second = pool.submit(|| unreachable!("cancelled before it began")).abort_on_drop();
+    /// drop(second);
+    /// go.send(()).unwrap();
+    /// assert!(first.join().unwrap().is_ok());
+    /// assert_eq!(pool.stats().cancelled, 1);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn abort_on_drop(self) -> AbortOnDrop<T> {
+        AbortOnDrop { handle: Some(self) }
+    }
+}
+
+/// A [`JoinHandle`] that cancels its task when it is dropped. See [`JoinHandle::abort_on_drop`].
+///
+/// It dereferences to the handle, which gives access to the handle's questions and to [`on_finish`](JoinHandle::on_finish). It is a future too. Dropping
+/// it before it is ready, as `select!` and time-outs do, cancels the task.
+#[must_use = "a guard that is dropped at once cancels its task"]
+pub struct AbortOnDrop<T> {
+    /// Always there; taken out when the guard goes.
+    handle: Option<JoinHandle<T>>,
+}
+
+impl<T> AbortOnDrop<T> {
+    /// Waits for the task. See [`JoinHandle::join`].
+    ///
+    /// # Errors
+    /// The task panicked, was cancelled, or missed its deadline.
+    pub fn join(self) -> Result<T, JoinError> {
+        self.disarm().join()
+    }
+
+    /// Gives the plain handle back, whose drop lets the task run.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let guard = pool.submit(|| 1).abort_on_drop();
+    /// assert_eq!(guard.disarm().join().unwrap(), 1);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn disarm(mut self) -> JoinHandle<T> {
+        self.handle.take().expect("heist: a guard without a handle")
+    }
+}
+
+impl<T> Deref for AbortOnDrop<T> {
+    type Target = JoinHandle<T>;
+
+    fn deref(&self) -> &JoinHandle<T> {
+        let handle = self.handle.as_ref();
+        handle.expect("heist: a guard without a handle")
+    }
+}
+
+impl<T> DerefMut for AbortOnDrop<T> {
+    fn deref_mut(&mut self) -> &mut JoinHandle<T> {
+        let handle = self.handle.as_mut();
+        handle.expect("heist: a guard without a handle")
+    }
+}
+
+/// Resolves to what [`JoinHandle::join`] gives.
+///
+/// # Panics
+/// When polled again after it was ready.
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut **self).poll(context)
+    }
+}
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.cancel();
+        }
+    }
+}
+
+impl<T> fmt::Debug for AbortOnDrop<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AbortOnDrop").field(&self.handle).finish()
+    }
+}
