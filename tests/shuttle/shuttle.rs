@@ -120,6 +120,7 @@ programs! {
     tokens
     two_pools
     a_lock_across_waits
+    waiting_threads_run_what_the_last_one_makes
     idle_and_timeouts
 }
 
@@ -623,6 +624,45 @@ mod programs {
         });
         assert_eq!(handle.join().expect("it runs"), 4);
         other.join().expect("no panic");
+    }
+
+    /// All threads that there are wait for each other, in a chain; then the last one forks, or opens a scope, and stands still until somebody else
+    /// has run that. No thread is free: one that waits must find it, or be woken for it.
+    pub fn waiting_threads_run_what_the_last_one_makes() {
+        use shuttle::sync::mpsc;
+
+        let pool = ThreadPool::builder()
+            .num_threads(4)
+            .spare_threads(0)
+            .thread_name(|index| match index {
+                0 | 1 => "starts".to_owned(),
+                _ => String::new(),
+            })
+            .build()
+            .expect("a lazy pool");
+        let gate = mpsc::channel::<()>;
+        let ((first, has_first), (second, has_second)) = (gate(), gate());
+        let ((fork, has_fork), (task, has_task)) = (gate(), gate());
+        pool.join(
+            move || assert!(has_first.recv().is_err()),
+            move || {
+                drop(first);
+                heist::join(
+                    move || assert!(has_second.recv().is_err()),
+                    move || {
+                        drop(second);
+                        heist::join(move || has_fork.recv().is_err(), move || drop(fork));
+                        heist::scope(|s| {
+                            s.spawn(move |_| drop(task));
+                            assert!(has_task.recv().is_err());
+                        });
+                    },
+                );
+            },
+        );
+        pool.spawn(|| ());
+        pool.shutdown();
+        settled(&pool);
     }
 
     /// A wait runs only what it waits for: who holds a lock meanwhile meets nobody on its own stack who wants it.
