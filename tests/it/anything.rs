@@ -238,3 +238,52 @@ fn what_is_begun_comes_before_what_waits_outside() {
         assert!(in_order >= 16, "{in_order} of 20");
     });
 }
+
+/// A wait elsewhere needs what the waiting thread has forked itself, and nobody else is there to run it.
+#[test]
+fn a_wait_runs_the_pending_fork_of_its_own_thread() {
+    watched(|| {
+        let (one, two) = (alone(1), alone(1));
+        for _ in 0..100 {
+            let (sender, receiver) = mpsc::channel();
+            one.run(|| {
+                heist::join(
+                    || two.run(move || receiver.recv().unwrap()),
+                    || sender.send(7).unwrap(),
+                )
+            });
+            let (sender, receiver) = mpsc::channel();
+            one.run(|| {
+                heist::join(
+                    || two.broadcast(|_| ()),
+                    || {
+                        heist::join(
+                            || {
+                                two.scope_on_workers(|s| {
+                                    s.spawn(move |_| assert_eq!(receiver.recv(), Ok(7)))
+                                })
+                            },
+                            || sender.send(7).unwrap(),
+                        );
+                    },
+                )
+            });
+        }
+    });
+}
+
+/// Each of many pending forks waits for the one below it.
+#[test]
+fn forks_that_wait_for_older_ones_overflow_no_stack() {
+    watched(|| {
+        let (one, two) = (alone(1), alone(1));
+        fn nest(two: &ThreadPool, depth: u32) {
+            if depth > 0 {
+                heist::join(|| nest(two, depth - 1), || two.run(|| ()));
+            }
+        }
+        for _ in 0..3 {
+            one.run(|| nest(&two, 2_000));
+        }
+    });
+}

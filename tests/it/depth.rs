@@ -67,3 +67,27 @@ fn a_panic_at_great_depth_reaches_the_caller() {
         assert_eq!(pool.run(|| left_deep(5000)), 5001);
     });
 }
+
+/// Each task runs the next one on top of itself, since it waits for the last.
+#[test]
+fn five_thousand_tasks_that_yield_overflow_no_stack() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    watched(|| {
+        let pool = pool_with(|builder| builder.num_threads(1).spare_threads(0));
+        let over = Arc::<AtomicBool>::default();
+        let waiting: Vec<_> = (0..5_000)
+            .map(|_| {
+                let over = Arc::clone(&over);
+                pool.submit(move || {
+                    while !over.load(Ordering::Acquire) {
+                        heist::yield_now();
+                    }
+                })
+            })
+            .collect();
+        let last = pool.submit(move || over.store(true, Ordering::Release));
+        assert!(last.join().is_ok());
+        assert!(waiting.into_iter().all(|task| task.join().is_ok()));
+    });
+}

@@ -276,8 +276,13 @@ impl Registry {
     /// This is the middle of the sleep protocol: the word was changed just before. `Err`: the kernel no longer orders
     /// anything; sleep with a time limit only.
     pub(crate) fn last_look(&self) -> Result<Option<Need>, Unordered> {
+        self.last_look_beside(None)
+    }
+
+    /// The same, but the forks of this slot do not count.
+    pub(crate) fn last_look_beside(&self, slot: Option<&Slot>) -> Result<Option<Need>, Unordered> {
         let ordered = self.announce();
-        match self.look() {
+        match self.look_beside(slot) {
             None if !ordered => Err(Unordered),
             seen => Ok(seen),
         }
@@ -296,9 +301,17 @@ impl Registry {
     }
 
     pub(super) fn look(&self) -> Option<Need> {
+        self.look_beside(None)
+    }
+
+    fn look_beside(&self, left_alone: Option<&Slot>) -> Option<Need> {
+        let has_help = |slot: &Slot| match left_alone {
+            Some(other) if other.id == slot.id => slot.tasks.len() > 0,
+            _ => slot.has_help(),
+        };
         if self.has_detached() {
             Some(Need::Worker)
-        } else if !self.strays.is_empty() || self.slots().any(Slot::has_help) {
+        } else if !self.strays.is_empty() || self.slots().any(has_help) {
             Some(Need::Help)
         } else {
             None

@@ -113,7 +113,9 @@ pub(super) fn park_open(
     registry.sleep.search();
     let (mut ordered, mut wanted) = (true, false);
     if registry.sleep.park_waiter(slot.id) == Park::AfterLook {
-        match registry.last_look() {
+        // What this thread would not take is no reason to stay awake.
+        let left_alone = context::is_deep().then_some(slot);
+        match registry.last_look_beside(left_alone) {
             Ok(need) => wanted = need.is_some_and(|need| registry.sleep.still_wanted(need)),
             Err(Unordered) => ordered = false,
         }

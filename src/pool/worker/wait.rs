@@ -3,7 +3,7 @@
 use super::park::{park_bound, park_open};
 use super::spin::Spin;
 use super::steal::{find_task, sees_fork_below, steal_any, steal_fork, steal_fork_below};
-use super::{FORCE_ROUND, Work, on_fresh_ring, run, run_task};
+use super::{FORCE_ROUND, Work, as_guest, on_fresh_ring, run, run_task};
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
@@ -12,9 +12,9 @@ use crate::pool::registry::Registry;
 use crate::pool::slot::{Seat, Slot};
 use crate::ring::Steal;
 use crate::sleep::{Need, Parker};
-use crate::sync::{Arc, MODEL, now, yield_thread};
+use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
 use crate::unwind;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How a wait looks for work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,10 +222,17 @@ fn run_any(registry: &Registry, slot: &Slot, round: u32) -> bool {
         .is_some()
 }
 
+/// Under `Waits::Any` the own forks come last: nobody else may come for them, while this thread waits for what they bring about. Deep in the
+/// stack they are left alone; a look before parking then does not count them either.
 pub(super) fn find_any(registry: &Registry, slot: &Slot, round: u32) -> Option<Work> {
+    let own_fork = || {
+        let wanted = waits_any(registry) && !context::is_deep();
+        wanted.then(|| take_own_fork(slot)).flatten()
+    };
     oldest_task(slot)
         .map(Work::Task)
         .or_else(|| steal_any(registry, slot, round))
+        .or_else(own_fork)
 }
 
 /// The own deques are taken from at the thieves' end: at the other one, positions below a scope's base would be given out again.
@@ -233,8 +240,17 @@ fn oldest_task(slot: &Slot) -> Option<Task> {
     slot.tasks.steal().or_else(|| slot.detached.steal())
 }
 
-/// Runs what has nothing to do with what runs further down the stack.
+/// Runs what has nothing to do with what runs further down the stack. Where little of that is left, another thread runs it, with a stack of its own,
+/// while this one waits.
 fn run_stranger(slot: &Slot, work: Work) {
+    let work = if context::is_deep() && !MODEL {
+        match run_on_fresh_stack(slot, work) {
+            None => return,
+            Some(work) => work,
+        }
+    } else {
+        work
+    };
     context::as_stranger(|| {
         if slot.registry().config.waits_any {
             run(slot, work);
@@ -243,6 +259,47 @@ fn run_stranger(slot: &Slot, work: Work) {
         }
     });
 }
+
+/// What another thread is given to run.
+struct Handed(Mutex<Option<Work>>);
+
+// SAFETY: tasks are `Send`; a stolen fork's closure and result are, and its owner's frame waits for whoever runs it.
+unsafe impl Sync for Handed {}
+
+/// Has a new thread run the work, as a guest. Gives the work back if the thread cannot be started.
+#[cold]
+fn run_on_fresh_stack(slot: &Slot, work: Work) -> Option<Work> {
+    let registry = slot.registry();
+    let Some(shared) = registry.this.upgrade() else {
+        return Some(work);
+    };
+    let (handed, done) = (Handed(Mutex::new(Some(work))), Latch::new(1));
+    let stack = registry.stack_size();
+    std::thread::scope(|scope| {
+        let builder = std::thread::Builder::new()
+            .name("heist-deep".to_owned())
+            .stack_size(stack);
+        let (handed, ended) = (&handed, done.clone());
+        let started = builder.spawn_scoped(scope, move || {
+            context::set_floor(stack / 2);
+            as_guest(&shared, |slot| {
+                if let Some(work) = lock(&handed.0).take() {
+                    run(slot, work);
+                }
+            });
+            ended.count_down();
+        });
+        match started {
+            // With a limit, though one that is never reached, the wait runs nothing else on this stack.
+            Ok(_) => while !block(&done, now().checked_add(LONG)) {},
+            Err(_) => registry.start_failures.add_shared(1),
+        }
+    });
+    lock(&handed.0).take()
+}
+
+/// Longer than any program waits.
+const LONG: Duration = Duration::from_secs(1 << 32);
 
 /// The same of a task.
 pub(crate) fn run_strangers_task(slot: &Slot, task: Task) {
@@ -459,6 +516,12 @@ fn run_newest(slot: &Slot) -> bool {
 
 /// Runs the oldest fork of the own ring, in the middle of a later one: somebody may wait for it who does not know.
 fn run_own_fork(slot: &Slot) -> bool {
+    take_own_fork(slot)
+        .map(|fork| run_stranger(slot, fork))
+        .is_some()
+}
+
+fn take_own_fork(slot: &Slot) -> Option<Work> {
     let mut stolen = slot.ring.steal(|_| true);
     if matches!(stolen, Steal::Empty) && !slot.ring.is_empty() {
         // Makes some of them public. As after any answered request, somebody may sleep who wants to know.
@@ -466,9 +529,8 @@ fn run_own_fork(slot: &Slot) -> bool {
         stolen = slot.ring.steal(|_| true);
     }
     let Steal::Item(job, index) = stolen else {
-        return false;
+        return None;
     };
     slot.counters.stolen.add(1);
-    run_stranger(slot, Work::Fork(job, slot.place_at(index)));
-    true
+    Some(Work::Fork(job, slot.place_at(index)))
 }
