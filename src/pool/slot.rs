@@ -209,6 +209,7 @@ impl Slot {
         }
         // In transit they were in no queue: who looked then may sleep now, free or waiting for one of them.
         self.attend(Need::Worker);
+        self.attend(Need::Help);
         waiters.sort_unstable();
         waiters.dedup();
         for waiter in waiters {

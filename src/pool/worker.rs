@@ -243,7 +243,12 @@ impl Slot {
     pub(crate) fn attend(&self, need: Need) {
         self.counters.attentions.add(1);
         self.ring.attend();
-        self.registry().published(need, self.lineage.innermost());
+        let registry = self.registry();
+        registry.published(need, self.lineage.innermost());
+        if need == Need::Worker && registry.sleep.wants_helpers() {
+            // The request was answered for a task that no helper may run: the next push is looked at all the same.
+            self.ring.request();
+        }
     }
 }
 

@@ -197,8 +197,17 @@ impl Sleep {
     }
 
     fn unpack(&self, word: u64) -> Counts {
-        // ORDERING: Relaxed: whoever relies on it has fenced, against the heavy fence of a helper that parks.
+        // ORDERING: Relaxed: whoever relies on it has fenced, or does so in `unpack_after`, against the heavy fence of a helper that parks.
         Counts::unpack(word, self.awake.helpers.load(Ordering::Relaxed))
+    }
+
+    /// The word as the caller has just changed it.
+    fn unpack_after(&self, word: u64) -> Counts {
+        if Counts::unpack(word, 0).available == 0 {
+            // ORDERING: Dekker: {word; fence; helpers} here, {helpers; heavy fence; word} in a helper that parks.
+            fence(Ordering::SeqCst);
+        }
+        self.unpack(word)
     }
 
     /// How many threads the pool wants awake: its number of workers.
@@ -225,6 +234,14 @@ impl Sleep {
         self.recruit_from(lock(&self.idle), need)
     }
 
+    /// Gets a thread for what a look has found. Where detached tasks get none, there may be forks, which a look does not tell of then.
+    pub(crate) fn recruit_for(&self, need: Need) -> Recruit {
+        match self.recruit(need) {
+            Recruit::None if need == Need::Worker => self.recruit(Need::Help),
+            recruit => recruit,
+        }
+    }
+
     /// The same after a start has failed: only threads that are there. While it was being started the recruit counted as
     /// searching, and others may have relied on it.
     #[cold]
@@ -234,7 +251,7 @@ impl Sleep {
             && idle.waiters.is_empty()
             && (idle.spares.is_empty() || !idle.unstarted.is_empty())
         {
-            return if self.counts().helpers > 0 && self.still_wanted(need) {
+            return if self.counts().helpers > 0 && self.still_wanted(Need::Help) {
                 Recruit::Helper { or_spare: false }
             } else {
                 Recruit::None
@@ -373,7 +390,7 @@ impl Sleep {
         if after.workers + after.guests == 1 {
             // ORDERING: pairs with the fence in `published`.
             fence(Ordering::SeqCst);
-            return look().map_or(Recruit::None, |need| self.recruit(need));
+            return look().map_or(Recruit::None, |need| self.recruit_for(need));
         }
         self.recruit(Need::Help)
     }
@@ -387,7 +404,7 @@ impl Sleep {
     /// One fewer searches.
     fn turn_away(&self) -> Counts {
         let before = self.add(0, ONE_SEARCHING);
-        self.unpack(before.wrapping_sub(ONE_SEARCHING))
+        self.unpack_after(before.wrapping_sub(ONE_SEARCHING))
     }
 
     /// A searcher of `slot` found nothing and goes on the idle list.
@@ -471,6 +488,11 @@ impl Sleep {
     /// The last look saw something: whether the looker should take it, or others are enough.
     pub(crate) fn still_wanted(&self, need: Need) -> bool {
         self.counts().wants(need, self.target())
+    }
+
+    /// Whether a thread would be got for anything.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
     }
 
     /// A spare that has been parked for long. True: it is off the list, to be started again when there is need.
@@ -575,7 +597,7 @@ impl Sleep {
 
     /// Where there was room before, whoever made it has asked all rings, and nothing is new.
     fn vacated(&self, before: u64, unit: u64) -> bool {
-        let after = self.unpack(before.wrapping_sub(unit));
+        let after = self.unpack_after(before.wrapping_sub(unit));
         let before = self.unpack(before);
         let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
         new(Need::Help) || new(Need::Worker)

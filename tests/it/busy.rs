@@ -169,6 +169,22 @@ fn the_last_of_waiting_threads_forks() {
     });
 }
 
+/// Tasks that nobody who waits may run hide nothing from those who could help.
+#[test]
+fn the_last_of_waiting_threads_spawns_and_forks() {
+    assert_busy(0, |pool, leaves| {
+        pool.install(|| {
+            gather(THREADS - 1, &|| {
+                heist::spawn(|| ());
+                divide(leaves, LEAVES, &|count| {
+                    heist::spawn(|| ());
+                    count / 2
+                });
+            })
+        })
+    });
+}
+
 #[test]
 fn the_last_of_waiting_threads_runs_a_chain() {
     assert_busy(0, |pool, leaves| {

@@ -32,6 +32,12 @@ impl Registry {
                 self.announce();
                 self.dispatch(recruit);
             }
+            // Of a guest that searched the last worker that parked has relied on a look at what only workers run.
+            Recruit::None
+                if self.sleep.counts().workers == 0 && self.sleep.still_wanted(Need::Worker) =>
+            {
+                self.fill_vacancy();
+            }
             _ => self.dispatch(recruit),
         }
     }
@@ -49,40 +55,61 @@ impl Registry {
         self.dispatch_to(recruit, || self.visible_helper());
     }
 
-    /// Wakes or starts the recruit; a helper if `find` says one.
-    fn dispatch_to<'a>(&'a self, recruit: Recruit, find: impl Fn() -> Option<(&'a Slot, Helping)>) {
-        match recruit {
-            Recruit::None => {}
-            Recruit::Unpark(slot) => self.wake(slot),
-            Recruit::StartWorker(index) => {
-                // Whoever published goes on without: the failure is counted and the next publisher tries again.
-                let _ = self.start(Seat::Worker(index));
+    /// Wakes or starts the recruit; if it is to be a helper, the one that `find` says.
+    fn dispatch_to<'a>(
+        &'a self,
+        mut recruit: Recruit,
+        find: impl FnOnce() -> Option<(&'a Slot, Helping)>,
+    ) {
+        let mut find = Some(find);
+        loop {
+            recruit = match recruit {
+                Recruit::None => return,
+                Recruit::Unpark(slot) => return self.wake(slot),
+                Recruit::StartWorker(index) => {
+                    // Whoever published goes on without: the failure is counted and the next publisher tries again.
+                    let _ = self.start(Seat::Worker(index));
+                    return;
+                }
+                Recruit::StartSpare => {
+                    let _ = self.start(Seat::Spare);
+                    return;
+                }
+                Recruit::Helper { or_spare } => {
+                    let found = match find.take() {
+                        Some(find) => find(),
+                        None => self.visible_helper(),
+                    };
+                    match found {
+                        Some((helper, helping)) if self.rouse(helper, helping) => return,
+                        // Others may have relied on the helper that was claimed: another look, as after a search.
+                        Some(_) => match self.last_look() {
+                            Ok(Some(need)) => self.sleep.recruit_for(need),
+                            Ok(None) | Err(Unordered) => return,
+                        },
+                        None if or_spare => self.sleep.recruit_spare(),
+                        None => return,
+                    }
+                }
             }
-            Recruit::StartSpare => {
-                let _ = self.start(Seat::Spare);
-            }
-            Recruit::Helper { or_spare } => match find() {
-                Some((helper, helping)) => self.rouse(helper, helping),
-                None if or_spare => self.dispatch(self.sleep.recruit_spare()),
-                None => {}
-            },
         }
     }
 
     // ---- helpers ----
 
-    /// Wakes a helper, if it is still there and wanted.
-    fn rouse(&self, helper: &Slot, helping: Helping) {
+    /// Wakes a helper, unless that is no longer wanted. False: it has woken by itself after it was counted, and is not counted any more.
+    fn rouse(&self, helper: &Slot, helping: Helping) -> bool {
         if !self.sleep.claim_helper(helping.is_guest()) {
-            return;
+            return true;
         }
-        if helper.claim_help(helping) {
+        let claimed = helper.claim_help(helping);
+        if claimed {
             self.sleep.unregister_helper();
             self.wake(helper.id);
         } else {
             self.sleep.unclaim_helper(helping.is_guest());
-            self.fill_vacancy();
         }
+        claimed
     }
 
     /// `origin` and all from which it descends.
@@ -333,14 +360,14 @@ impl Registry {
     /// Room was made, and what there is to do is visible: finds a thread for it.
     pub(crate) fn fill_seen_vacancy(&self) {
         if let Some(need) = self.look() {
-            self.dispatch(self.sleep.recruit(need));
+            self.dispatch(self.sleep.recruit_for(need));
         }
     }
 
     /// Room was made and nobody searches: finds a thread for what there is to do. Returns whether its heavy fence was in force.
     pub(crate) fn fill_vacancy(&self) -> bool {
         match self.last_look() {
-            Ok(Some(need)) => self.dispatch(self.sleep.recruit(need)),
+            Ok(Some(need)) => self.dispatch(self.sleep.recruit_for(need)),
             Ok(None) => {}
             Err(Unordered) => return false,
         }

@@ -26,7 +26,7 @@ pub(super) fn sleep_free(registry: &Registry, slot: &Slot) -> bool {
             }
             on_fresh_ring(slot, |_| {
                 if let Ok(Some(need)) = registry.last_look() {
-                    registry.dispatch(registry.sleep.recruit(need));
+                    registry.dispatch(registry.sleep.recruit_for(need));
                 }
             });
             return false;
@@ -106,13 +106,20 @@ fn sleep(slot: &Slot, ordered: bool, deadline: Option<Instant>) {
 pub(super) fn park_open(
     registry: &Registry,
     slot: &Slot,
-    ready: &dyn Fn() -> bool,
+    awaited: &impl Awaited,
     deadline: Option<Instant>,
 ) -> Option<Work> {
+    let ready = || awaited.is_done() || has_mail();
     let elsewhere = forward_mail(slot);
     registry.sleep.search();
-    let (mut ordered, mut wanted) = (true, false);
-    if registry.sleep.park_waiter(slot.id) == Park::AfterLook {
+    let (mut ordered, mut wanted, mut work) = (true, false, None);
+    let park = registry.sleep.park_waiter(slot.id);
+    if awaited.below().is_some() {
+        // Nobody else may come for the tasks that it waits for.
+        ordered = registry.announce();
+        work = awaited.find_task(slot, Look::Parking).map(Work::Task);
+    }
+    if park == Park::AfterLook {
         // What this thread would not take is no reason to stay awake.
         let left_alone = context::is_deep().then_some(slot);
         match registry.last_look_beside(left_alone) {
@@ -121,7 +128,7 @@ pub(super) fn park_open(
         }
     }
     slot.counters.parks.add(1);
-    if !wanted && !ready() {
+    if work.is_none() && !wanted && !ready() {
         sleep(slot, ordered, deadline);
     }
     if let Some(home) = elsewhere {
@@ -129,11 +136,9 @@ pub(super) fn park_open(
     }
     // Recruited, or not: from now on counted awake and searching.
     registry.sleep.unpark_self(slot.id);
-    let work = if ready() {
-        None
-    } else {
-        find_any(registry, slot, 0)
-    };
+    if work.is_none() && !ready() {
+        work = find_any(registry, slot, 0);
+    }
     registry.pass_on();
     work
 }
@@ -163,17 +168,19 @@ pub(super) fn park_bound(
         // Somebody else may be about to take it, or not: then it must be tried again.
         seen = work.is_none() && sees_below(slot, below, Look::Parking);
     }
-    if vacated && !seen && work.is_none() {
+    let stays = seen || work.is_some();
+    if vacated && !stays {
         registry.fill_seen_vacancy();
     }
     // A worker that waits in another pool leaves a vacancy in its own.
     let abroad = elsewhere.map(Slot::registry);
-    let abroad = abroad.filter(|home| !std::ptr::eq(*home, registry));
+    let abroad = abroad.filter(|home| !stays && !std::ptr::eq(*home, registry));
     if let Some(home) = abroad {
         ordered &= !home.sleep.park_bound(false) || home.fill_vacancy();
     }
     slot.counters.parks.add(1);
-    if !seen && work.is_none() && !ready() {
+    // Where nothing is ordered, what is seen may be out of reach for as long as its owner likes.
+    if work.is_none() && !ready() && (!seen || !ordered) {
         sleep(slot, ordered, deadline);
     }
     if let Some(home) = elsewhere {
@@ -194,5 +201,9 @@ pub(super) fn park_bound(
         registry.sleep.unregister_helper();
     }
     registry.sleep.resume_bound(guest);
+    if vacated && stays && registry.sleep.is_wanted() {
+        // Who parked meanwhile has relied on the look that this thread owed.
+        registry.fill_vacancy();
+    }
     work
 }

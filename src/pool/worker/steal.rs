@@ -113,28 +113,32 @@ pub(super) fn sees_fork_below(slot: &Slot, below: Origin) -> bool {
         .any(|origin| registry.descends(origin, below))
 }
 
-/// Takes a task that is `wanted` from the deque of another slot that is `likely` to have some, or from the strays, of which it looks at so
-/// many. Other tasks that it meets become strays, where their own waiters find them.
+/// Takes a task that is `wanted` from the deque of another slot that is `likely` to have some, or from the strays. Other tasks that it meets become
+/// strays, where their own waiters find them; after `most` of them in one place it goes on to the next.
 pub(crate) fn find_task(
     slot: &Slot,
     wanted: impl Fn(&Task) -> bool,
     likely: impl Fn(&Slot) -> bool,
-    strays: usize,
+    most: usize,
 ) -> Option<Task> {
     let registry = slot.registry();
     for victim in victims(registry, slot) {
         if victim.tasks.len() == 0 || !likely(victim) {
             continue;
         }
-        while let Some(task) = victim.tasks.steal() {
+        let mut unwanted = 0;
+        while unwanted < most
+            && let Some(task) = victim.tasks.steal()
+        {
             if wanted(&task) {
                 slot.counters.stolen.add(1);
                 return Some(task);
             }
             registry.stray(task);
+            unwanted += 1;
         }
     }
-    for _ in 0..registry.strays.len().min(strays) {
+    for _ in 0..registry.strays.len().min(most) {
         let task = registry.strays.steal()?;
         if wanted(&task) {
             return Some(task);

@@ -31,8 +31,8 @@ impl Look {
     fn round(self) -> u32 {
         match self {
             Look::Spinning(round) => round,
-            Look::Parking => FORCE_ROUND,
-            Look::Woken => 0,
+            // The rings have been asked.
+            Look::Parking | Look::Woken => FORCE_ROUND,
         }
     }
 
@@ -128,15 +128,14 @@ fn wait_until(slot: &Slot, awaited: &impl Awaited, help: bool, deadline: Option<
         if awaited.announce(slot) {
             let open = any && slot.role() != Seat::Guest;
             let work = if open {
-                let ready = || awaited.is_done() || has_mail();
-                park_open(registry, slot, &ready, deadline)
+                park_open(registry, slot, awaited, deadline)
             } else {
                 park_bound(registry, slot, awaited, below, deadline)
             };
             awaited.withdraw(slot);
             spin.restart();
             if let Some(work) = work {
-                if open {
+                if open && !is_below(slot, &work, below) {
                     run_stranger(slot, work);
                 } else {
                     run(slot, work);
@@ -173,6 +172,14 @@ pub(super) fn take_below(
         .then(|| steal_fork_below(slot, below, look.round()))
         .flatten();
     fork.or_else(|| awaited.find_task(slot, look).map(Work::Task))
+}
+
+/// Whether it is a task that descends from `below`.
+fn is_below(slot: &Slot, work: &Work, below: Option<Origin>) -> bool {
+    match (work, below) {
+        (Work::Task(task), Some(below)) => slot.registry().descends(task.origin(), below),
+        _ => false,
+    }
 }
 
 /// Whether there is a fork that [`take_below`] did not get, and may get if it tries again.
@@ -315,8 +322,9 @@ struct StolenFork<'a> {
     seen: std::cell::Cell<ForkState>,
 }
 
-/// How many strays a wait for a fork looks at in one of its rounds. Each that it may not run goes back to the end of their queue.
-const STRAYS: usize = 2;
+/// How many tasks that it may not run a wait for a fork meets in a deque, or among the strays, before it lets the rest be. Each goes to the end of
+/// the strays.
+const UNWANTED: usize = 2;
 
 impl Awaited for StolenFork<'_> {
     fn is_done(&self) -> bool {
@@ -363,12 +371,8 @@ impl Awaited for StolenFork<'_> {
         }
         // Most tasks that lie where no descendant runs are none: to take them away would help nobody. Their scope's owner finds them.
         let likely = |victim: &Slot| registry.descends(victim.lineage.innermost(), self.origin);
-        let strays = match look {
-            Look::Spinning(_) => STRAYS,
-            Look::Parking | Look::Woken => usize::MAX,
-        };
         let wanted = |task: &Task| registry.descends(task.origin(), self.origin);
-        find_task(slot, wanted, likely, strays)
+        find_task(slot, wanted, likely, UNWANTED)
     }
 
     fn announce(&self, slot: &Slot) -> bool {
