@@ -480,6 +480,10 @@ impl Awaited for Scope<'_> {
         Some(self.group.origin())
     }
 
+    fn must_find_tasks(&self) -> bool {
+        true
+    }
+
     /// What this thread has spawned itself.
     fn help(&self, slot: &Slot, _: Look) -> bool {
         let any = worker::waits_any(self.registry());

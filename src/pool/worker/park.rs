@@ -114,8 +114,7 @@ pub(super) fn park_open(
     registry.sleep.search();
     let (mut ordered, mut wanted, mut work) = (true, false, None);
     let park = registry.sleep.park_waiter(slot.id);
-    if awaited.below().is_some() {
-        // Nobody else may come for the tasks that it waits for.
+    if awaited.must_find_tasks() {
         ordered = registry.announce();
         work = awaited.find_task(slot, Look::Parking).map(Work::Task);
     }

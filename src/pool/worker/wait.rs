@@ -71,6 +71,11 @@ pub(crate) trait Awaited {
         false
     }
 
+    /// Whether nobody else may come for the tasks that it waits for.
+    fn must_find_tasks(&self) -> bool {
+        false
+    }
+
     /// Takes a task that the wait may run.
     fn find_task(&self, _: &Slot, _: Look) -> Option<Task> {
         None
