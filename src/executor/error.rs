@@ -76,7 +76,7 @@ impl JoinError {
         Self::new(Kind::Panic(Mutex::new(payload)), id, name)
     }
 
-    /// The same error, which says where it comes from.
+    /// Adds the place of the panic to this error.
     pub(super) fn at(mut self, location: Option<PanicLocation>) -> Self {
         self.0.location = location;
         self

@@ -337,7 +337,7 @@ mod helpers {
             drop(pool);
         };
 
-        /// The same, but it opens a scope, whose task it needs.
+        /// The fork that a guest waits for opens a scope, and stands still until a task of that has run: the guest must run it, whenever it parks.
         a_scope_below_a_fork: model, || {
             let pool = pool_that_cannot_start(2, 1);
             let gate = Gate::default();

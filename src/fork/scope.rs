@@ -366,7 +366,8 @@ impl<'scope> Scope<'scope> {
                 registry.stray(task);
             }
         }
-        // Dekker: {push; light (in `push_task`, or the fence in `inject`); word} here, {word; heavy; look} in `announce`.
+        // Dekker: {push; light (in `push_task`, or the fence of `published` in `stray`); word} here, {word in `announce`; heavy; look} in the
+        // wait that parks next (`park_bound`, `park_open`).
         // The owner, at work, is not parked, and would only fetch the line that others write.
         if !by_owner && self.word.load(Ordering::Relaxed) & PARKED != 0 {
             registry.wake(self.owner().id);

@@ -348,7 +348,7 @@ impl Slot {
 
     /// Owner: set before the last look for tasks, cleared after parking.
     pub(crate) fn set_awaits_tasks(&self, awaits: bool) {
-        // ORDERING: Relaxed: Dekker with `Registry::stray`, {flag; heavy; look} here, {push; fence; flag} there.
+        // ORDERING: Relaxed: Dekker with `Registry::wake_for_task`: {flag; heavy; look} in the wait that parks, {push; fence; flag} there.
         self.awaits_tasks.store(awaits, Ordering::Relaxed);
     }
 

@@ -75,7 +75,7 @@ struct Awake {
     helpers: AtomicUsize,
 }
 
-/// Who exactly is to be had. `Counts::available` is the sum of it all.
+/// Which threads are available, one by one. `Counts::available` is their number.
 #[derive(Debug)]
 struct Idle {
     /// Slots of workers that are parked free.

@@ -104,7 +104,7 @@ impl Registry {
 
     /// After a task was queued again, and [`published`](Self::published): its waiter looks for it once more, if it sleeps.
     pub(crate) fn wake_for_task(&self, waiter: usize) {
-        // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in a scope's `announce`.
+        // Dekker: {push; fence (in `published`); flag} here, {flag; heavy; look} in the scope's wait that parks.
         if self.slot(waiter).awaits_tasks() {
             self.wake(waiter);
         }

@@ -306,7 +306,7 @@ impl Registry {
         self.last_look_beside(None)
     }
 
-    /// The same, but the forks of this slot do not count.
+    /// [`last_look`](Self::last_look) by a thread that leaves the forks of its own slot alone: those do not count.
     pub(crate) fn last_look_beside(&self, slot: Option<&Slot>) -> Result<Option<Need>, Unordered> {
         let ordered = self.announce();
         match self.look_beside(slot) {

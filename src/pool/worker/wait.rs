@@ -486,7 +486,7 @@ pub(crate) fn yield_now() -> bool {
     yield_to(|slot| run_own(slot) || run_any(slot.registry(), slot, 0))
 }
 
-/// The same of what the current thread has queued itself, or gets by mail.
+/// Runs one task that the current thread has queued itself, or that was addressed to it.
 pub(crate) fn yield_local() -> bool {
     yield_to(run_own)
 }
