@@ -1,4 +1,4 @@
-//! What it costs to enter a pool from a thread outside of it, call after call: the price of making a small piece of a
+//! The cost of entering a pool from a thread outside of it, call after call: the price of making a small part of a
 //! serial program parallel.
 
 mod common;
@@ -23,7 +23,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// A trivial closure in the pool; the naive pool gets it as a task to wait for.
+/// A trivial closure in the pool. The naive pool runs it as a task.
 fn install(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("entry-install");
     group.bench_function("serial", |bencher| bencher.iter(|| black_box(1)));

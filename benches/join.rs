@@ -1,6 +1,6 @@
-//! What a fork costs and what it gains: recursive joins without a cut-off, each against its serial program.
+//! The cost and the gain of a fork: recursive joins without a cut-off, each against its serial program.
 //!
-//! The naive pool cannot join; its fib spawns one half of each call. `benches/versus` has the peers and the full sizes.
+//! The naive pool cannot join, so its fib spawns one half of each call. `benches/versus` has the peers and the full sizes.
 
 mod common;
 
@@ -61,7 +61,7 @@ fn fib(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A group for one kernel, by its serial program and by heist on one and on two threads.
+/// A group for one kernel: the serial program, and heist on one and on two threads.
 fn kernel<K: JoinKernel>(criterion: &mut Criterion, name: &str, kernel: &K) {
     let mut group = new_group(criterion, name);
     add_serial_and_heist(&mut group, kernel);

@@ -1,5 +1,5 @@
-//! What a map costs when nobody chooses a chunk size: many cheap items, and items of heavy-tailed cost, random and
-//! clustered, against the serial program and the naive pool with its four chunks a thread.
+//! The cost of a map without a chosen chunk size: many cheap items, and items of heavy-tailed cost, random and
+//! clustered, against the serial program and the naive pool with four chunks for each thread.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! What a task spawned on a scope costs: one task per node of a recursion, against the serial program and the naive
+//! The cost of a task spawned on a scope: one task for each node of a recursion, against the serial program and the naive
 //! pool.
 
 mod common;

@@ -1,4 +1,4 @@
-//! What it costs to take results one by one: lazy maps through a window, and handles as they finish, against the serial
+//! The cost of taking results one by one: lazy maps through a window, and handles as they finish, against the serial
 //! program and the naive pool.
 
 mod common;
@@ -10,7 +10,7 @@ use criterion::{Criterion, SamplingMode, Throughput};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Items of one round.
+/// The number of items of one round.
 const COUNT: u64 = 20_000;
 
 fn main() {
@@ -24,12 +24,12 @@ fn main() {
     criterion.final_summary();
 }
 
-/// The sum of results that may be large.
+/// A sum of results that may wrap.
 fn sum(results: impl Iterator<Item = u64>) -> u64 {
     results.fold(0, u64::wrapping_add)
 }
 
-/// Small items, in order and as they finish, with four under way for each thread.
+/// Small items, in order and as they finish, with four items running for each thread.
 fn imap(criterion: &mut Criterion) {
     let expected = sum((0..COUNT).map(mix));
     let mut group = criterion.benchmark_group("stream-imap");
@@ -69,7 +69,7 @@ fn imap(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The results of many handles as they finish, and in order.
+/// The results of many handles, as they finish and in order.
 fn as_completed(criterion: &mut Criterion) {
     let expected = COUNT * (COUNT - 1) / 2;
     let mut group = criterion.benchmark_group("stream-as-completed");

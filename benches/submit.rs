@@ -1,4 +1,4 @@
-//! What a task with a handle costs: many of them submitted by one thread and joined in order, and one at a time, against the
+//! The cost of a task with a handle: many tasks that one thread submits and joins in order, and one task at a time, against
 //! plain calls and the naive pool.
 
 mod common;
@@ -9,7 +9,7 @@ use criterion::{Criterion, SamplingMode, Throughput};
 use std::hint::black_box;
 use std::time::Duration;
 
-/// Tasks of one round.
+/// The number of tasks of one round.
 const COUNT: u64 = 20_000;
 
 fn main() {
@@ -28,7 +28,7 @@ fn tiny(n: u64) -> impl FnOnce() -> u64 + Send + 'static {
     move || black_box(n) + 1
 }
 
-/// Tiny tasks from outside; each handle is kept, and then joined.
+/// Tiny tasks from a thread outside the pool, which joins them after it has submitted all.
 fn flood(criterion: &mut Criterion) {
     let expected = COUNT * (COUNT + 1) / 2;
     let mut group = criterion.benchmark_group("submit-flood");

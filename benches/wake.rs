@@ -1,6 +1,6 @@
-//! What it takes to wake a parked pool: until the offered work begins on another thread, and for the caller.
+//! The cost of waking a parked pool: the time until the offered work begins on another thread, and the time that the caller spends.
 //!
-//! The serial baseline is the least that the system asks for: `Thread::unpark` of one parked thread.
+//! The baseline is the least that the system needs: `Thread::unpark` of one parked thread.
 
 mod common;
 
@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a pool is left alone before each sample: more than it looks for work before it parks.
+/// The time for which a pool is left alone before each sample. It is longer than a worker searches before it parks.
 const LEFT_ALONE: Duration = Duration::from_micros(400);
 
-/// How long a caller waits for another thread to take its offer.
+/// The longest time that a caller waits for another thread to take its offer.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// From the offer to the first instruction of the work on another thread.
+/// The time from the offer to the first instruction of the work on another thread.
 fn until_it_runs(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wake-until-it-runs");
     let begun = Begun::default();
@@ -86,7 +86,7 @@ fn until_it_runs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// What the caller pays to offer work to a parked pool.
+/// The time that the caller spends to offer work to a parked pool.
 fn for_the_caller(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("wake-for-the-caller");
     let sleeper = Sleeper::new();
@@ -143,7 +143,7 @@ impl Begun {
         self.flag.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the work to begin and returns the time since `start`; [`PATIENCE`] if nobody took it.
+    /// Waits for the work to begin and returns the time since `start`, or [`PATIENCE`] if nobody took it.
     fn wait(&self, start: Instant) -> Duration {
         while !self.flag.load(Ordering::Relaxed) && start.elapsed() < PATIENCE {
             std::hint::spin_loop();
@@ -160,7 +160,7 @@ struct Sleeper {
 
 #[derive(Default)]
 struct SleeperState {
-    /// Set by who wakes, cleared by the thread.
+    /// Set by the thread that wakes, cleared by the thread that is woken.
     is_wanted: AtomicBool,
     is_closed: AtomicBool,
     woken: AtomicU64,

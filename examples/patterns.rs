@@ -1,10 +1,11 @@
-//! The five ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [--search TEXT] [PATH...]`
+//! Six ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [--search TEXT] [PATH...]`
 //!
 //! 1. map and iterate: the words of each file, in order
-//! 2. submit and forget: a copy of all files' sizes goes to a temporary file, and nobody waits for it
-//! 3. submit many and forget: the frequency of each letter, counted by tasks that the pool is asked about together
-//! 4. unordered, as completed: the longest line so far, whenever a file beats it
-//! 5. the first result wins: any file that has what is searched for
+//! 2. submit and forget: a task writes the sizes of all files to a temporary file, and nobody waits for it
+//! 3. submit many and forget: tasks count the letters, and the program waits for the pool, not for each task
+//! 4. unordered, as completed: the longest line so far, printed whenever a file has a longer one
+//! 5. the first result wins: any file that contains the text
+//! 6. futures, a few at a time: ten files from a slow server, at most four of them under way
 
 use std::collections::BTreeMap;
 use std::env;
@@ -13,9 +14,9 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use heist::{TaskError, ThreadPool};
+use heist::{AsyncPool, JoinHandle, TaskError, ThreadPool};
 use indicatif::ProgressBar;
 
 const USAGE: &str = "\
@@ -34,7 +35,7 @@ struct Options {
 }
 
 impl Options {
-    /// None: the command line asks for help, or makes no sense.
+    /// `None` if the command line asks for help, or has a mistake.
     fn read() -> Option<Self> {
         let mut options = Options {
             paths: Vec::new(),
@@ -57,7 +58,7 @@ impl Options {
 
 fn main() -> ExitCode {
     let Some(options) = Options::read() else {
-        // Nobody is left to tell if this write fails, and `eprint!` would panic.
+        // If this write fails, there is nobody to tell, and `eprint!` would panic.
         let _ = io::stderr().write_all(USAGE.as_bytes());
         return ExitCode::from(2);
     };
@@ -84,14 +85,15 @@ fn run(options: &Options, output: &mut dyn Write) -> io::Result<()> {
     submit_many_and_forget(&pool, &files, output)?;
     as_completed(&pool, &files, output)?;
     first_wins(&pool, &files, &options.search, output)?;
+    few_at_a_time(&pool, &files, output)?;
 
-    // What was forgotten is done before the program ends, and shows in the statistics.
+    // Forgotten tasks end before the program does, and count in the statistics.
     pool.wait_idle();
     let _ = writeln!(io::stderr(), "\n{}", pool.stats());
     Ok(())
 }
 
-/// Results come in the order of the input, each as soon as it and those before it are there.
+/// Results come in the order of the input, each as soon as it and all earlier ones are available.
 fn map_and_iterate(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) -> io::Result<()> {
     let bar = if io::stderr().is_terminal() {
         ProgressBar::new(files.len() as u64)
@@ -114,7 +116,7 @@ fn map_and_iterate(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write)
     writeln!(output, "{total:8} words in all files\n")
 }
 
-/// A side job: it ends some time before the pool does.
+/// A side job, which ends at some time before the pool does.
 fn submit_and_forget(pool: &ThreadPool, files: &[PathBuf]) {
     let files = files.to_vec();
     pool.spawn(move || {
@@ -128,7 +130,7 @@ fn submit_and_forget(pool: &ThreadPool, files: &[PathBuf]) {
     });
 }
 
-/// The tasks leave their results where everybody finds them; `wait_idle` says when that is all.
+/// The tasks add their results to shared counters. `wait_idle` returns when all are done.
 fn submit_many_and_forget(
     pool: &ThreadPool,
     files: &[PathBuf],
@@ -159,7 +161,7 @@ fn submit_many_and_forget(
     writeln!(output)
 }
 
-/// Whoever is ready first comes first.
+/// Results come in the order in which they are ready.
 fn as_completed(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) -> io::Result<()> {
     let handles: Vec<_> = files
         .iter()
@@ -170,7 +172,7 @@ fn as_completed(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) ->
         .collect();
     let mut best = 0;
     for (index, outcome) in heist::as_completed(handles).timeout(Duration::from_secs(60)) {
-        // Files that are no text were reported above.
+        // Files that are not text were reported above.
         if let Ok(length) = outcome.map_err(io::Error::other)?
             && length > best
         {
@@ -214,7 +216,32 @@ fn first_wins(
     }
 }
 
-/// Adds the files at and below `path`; symbolic links below it are left out.
+/// A future that waits takes no thread, so the limit is not the number of threads. The server is a pause of 50 ms before each file.
+fn few_at_a_time(pool: &ThreadPool, files: &[PathBuf], output: &mut dyn Write) -> io::Result<()> {
+    let (begin, limited) = (Instant::now(), AsyncPool::new(pool, 4));
+    let handles: Vec<_> = files
+        .iter()
+        .take(10)
+        .map(|path| {
+            let path = path.clone();
+            limited.submit(async move {
+                heist::sleep(Duration::from_millis(50)).await;
+                heist::blocking(|| fs::read(path)).map_or(0, |text| text.len())
+            })
+        })
+        .collect();
+    let mut bytes = 0;
+    for outcome in handles.into_iter().map(JoinHandle::join) {
+        bytes += outcome.map_err(io::Error::other)?;
+    }
+    let (limit, time) = (limited.limit(), begin.elapsed().as_millis());
+    writeln!(
+        output,
+        "\n{bytes:8} bytes from a slow server, {limit} files at a time, in {time} ms"
+    )
+}
+
+/// Adds the files at and below `path`. Symbolic links below it are skipped.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let named = |error| io::Error::other(format!("{}: {error}", path.display()));
     if !fs::metadata(path).map_err(named)?.is_dir() {

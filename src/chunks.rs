@@ -2,16 +2,16 @@
 
 use crate::sync::{MODEL, OnceLock};
 
-/// Elements by index, in chunks that are allocated on first use: chunk `k` holds `FIRST << k` of them. An element stays at its address
-/// until the array is dropped. A look-up costs a few instructions and no lock.
+/// An array of elements in chunks, which are allocated on first use: chunk `k` holds `FIRST << k` elements. An element stays at its address
+/// until the array is dropped. A look-up costs a few instructions and takes no lock.
 pub(crate) struct Chunks<T> {
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
 }
 
-/// How many elements the first chunk holds.
+/// The number of elements of the first chunk.
 const FIRST: usize = if MODEL { 2 } else { 8 };
 
-/// Enough for eight million elements.
+/// The number of chunks, which have room for eight million elements.
 const CHUNKS: usize = 20;
 
 impl<T> Default for Chunks<T> {
@@ -23,20 +23,30 @@ impl<T> Default for Chunks<T> {
 }
 
 impl<T: Default> Chunks<T> {
-    /// The chunk of an index, and the place in it.
+    /// The chunk of an index, and the element's place in it.
     fn place(index: usize) -> (usize, usize) {
         let chunk = (index / FIRST + 1).ilog2() as usize;
         (chunk, index - FIRST * ((1 << chunk) - 1))
     }
 
-    /// The element, if its chunk is there.
+    /// The element at this index, if its chunk exists.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
         let (chunk, place) = Self::place(index);
         self.chunks.get(chunk)?.get()?.get(place)
     }
 
-    /// The element, whose chunk is made of default elements if it is not there.
+    /// The elements from this index on that are in the same chunk, if that exists.
+    #[inline]
+    pub(crate) fn tail(&self, index: usize) -> &[T] {
+        let (chunk, place) = Self::place(index);
+        let chunk = self.chunks.get(chunk).and_then(OnceLock::get);
+        chunk
+            .and_then(|elements| elements.get(place..))
+            .unwrap_or(&[])
+    }
+
+    /// The element at this index. If its chunk does not exist, it is filled with default elements.
     pub(crate) fn get_or_grow(&self, index: usize) -> &T {
         let (chunk, place) = Self::place(index);
         let chunk =
@@ -45,7 +55,7 @@ impl<T: Default> Chunks<T> {
     }
 }
 
-#[cfg(all(test, not(any(loom, shuttle))))]
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
 mod tests {
     use super::Chunks;
     use std::cell::Cell;

@@ -1,7 +1,7 @@
-//! Erased closures: the fork job, which lives in its joiner's frame, and the task, which lives on the heap.
+//! Type-erased closures: the fork job, in the stack frame of its `join`, and the task, on the heap.
 
 use crate::blocks::{self, Blocks};
-use crate::lineage::{Origin, Place};
+use crate::lineage::{Origin, Place, Token};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, heist_loom))]
 mod models;
 
 const _: () = assert!(
@@ -17,15 +17,14 @@ const _: () = assert!(
     "heist packs a slot beside a tag into one word and needs 64 bits"
 );
 
-/// Function of a fork job: takes the closure out, runs it, leaves the outcome in its place. Never unwinds.
+/// The function of a fork job: it takes the closure out, runs it, and writes the outcome in its place. It never unwinds.
 type Run = unsafe fn(NonNull<ForkHeader>);
 
-/// First word of a fork job. It is the function to run and the state in one, so that a fork that nobody steals
-/// stores nothing for the thief's sake.
+/// The first word of a fork job. It is both the function to run and the state, so that a fork that is not stolen stores nothing for a thief.
 ///
 /// | word | written by | next |
 /// |---|---|---|
-/// | the function | the owner, at the push | `Running` by the thief |
+/// | the function | the owner, before the push | `Running` by the thief |
 /// | `Running` (the thief's slot) | the thief | `Waiting` by the owner, `Done` by the thief |
 /// | `Waiting` (the owner's slot) | the owner, before it parks | `Running` by the owner, `Done` by the thief |
 /// | `Done` | the thief, by swap | |
@@ -35,18 +34,18 @@ pub(crate) struct ForkHeader {
     word: AtomicPtr<()>,
 }
 
-/// What the owner of a stolen fork job reads.
+/// The state that the owner of a stolen fork job reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ForkState {
-    /// Stolen, the thief is about to say so.
+    /// Stolen, but the thief has not written its slot yet.
     Taken,
-    /// The thread of that slot runs it.
+    /// Run by the thread of this slot.
     Running { slot: usize },
-    /// The outcome is there.
+    /// Finished, with the outcome in the job.
     Done,
 }
 
-/// No function's address has it: user space ends below.
+/// A bit that no function's address has, because user space ends below.
 const TAG: usize = 1 << 63;
 const WAITING: usize = 1 << 62;
 const DONE: *mut () = ptr::without_provenance_mut(usize::MAX);
@@ -60,9 +59,9 @@ fn waiting(slot: usize) -> *mut () {
 }
 
 impl ForkHeader {
-    /// Owner, while the job is stolen and it is not itself `Waiting`.
+    /// Owner: the state of the job, which has been stolen.
     pub(crate) fn state(&self) -> ForkState {
-        // ORDERING: Acquire pairs with the swap in `finish`: the outcome is visible.
+        // ORDERING: Acquire pairs with the swap in `execute`: the outcome is visible.
         let word = self.word.load(Ordering::Acquire);
         if word == DONE {
             ForkState::Done
@@ -75,13 +74,14 @@ impl ForkHeader {
         }
     }
 
-    /// Owner: `Running` becomes `Waiting`. False: it is done.
-    pub(crate) fn wait(&self, state: ForkState, owner: usize) -> bool {
+    /// Owner: changes `Running` to `Waiting`, so that the thief wakes the thread of the slot `owner`. Returns `false` if the job is done, or was not
+    /// running in `state`.
+    pub(crate) fn announce_wait(&self, state: ForkState, owner: usize) -> bool {
         self.exchange(state, |expected| (expected, waiting(owner)))
     }
 
-    /// Owner: `Waiting` becomes `Running` again. False: it is done.
-    pub(crate) fn unwait(&self, state: ForkState, owner: usize) -> bool {
+    /// Owner: changes `Waiting` back to `Running`. Returns `false` if the job is done, or was not running in `state`.
+    pub(crate) fn withdraw_wait(&self, state: ForkState, owner: usize) -> bool {
         self.exchange(state, |expected| (waiting(owner), expected))
     }
 
@@ -94,34 +94,35 @@ impl ForkHeader {
             return false;
         };
         let (from, to) = words(running(slot));
-        // ORDERING: AcqRel: the thief's swap reads the waiter; a failure acquires the outcome.
+        // ORDERING: AcqRel: the thief's swap acquires what came before the wait. A failure acquires the outcome.
         self.word
             .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 
-    /// Thief: runs the job on `slot`. Returns the slot that waits and must be woken.
+    /// Thief: runs the job on `slot`. Returns the slot of an owner that waits and must be woken.
     ///
     /// # Safety
-    /// `job` was stolen from a ring by the caller and has not been run. When this returns, the job may be gone.
+    /// The caller has stolen `job` from a ring, and has not run it. It must not access the job after this returns, when the job may be gone.
     pub(crate) unsafe fn execute(job: NonNull<Self>, slot: usize) -> Option<usize> {
-        // SAFETY: the owner keeps the job alive until it reads `Done`.
+        // SAFETY: the owner keeps the job alive until it reads `Done`, which is written by the last access in this function.
         let header = unsafe { job.as_ref() };
         // ORDERING: Relaxed: the steal has acquired the job.
         let function = header.word.load(Ordering::Relaxed);
-        // ORDERING: Relaxed: a helper that reads it goes on to the ring's own Acquire.
+        // ORDERING: Relaxed: the owner that reads this learns only in which ring to look. What it takes from that ring it acquires by the steal.
         header.word.store(running(slot), Ordering::Relaxed);
-        // SAFETY: an unstarted job's word is a `Run`, written by `ForkJob::new`.
+        // SAFETY: the word of a job that has not run is a `Run`, which `ForkJob::copy_of` wrote.
         let run = unsafe { std::mem::transmute::<*mut (), Run>(function) };
-        // SAFETY: forwarded: stolen by us, not run before.
+        // SAFETY: (1) `copy_of` wrote the function for this type of job. (2) The caller has stolen the job, and (3) has not run it.
         unsafe { run(job) };
-        // ORDERING: AcqRel: Release publishes the outcome; Acquire meets the waiter. The last touch of the job.
+        // The last access to the job.
+        // ORDERING: AcqRel: Release pairs with the Acquire in `state` and publishes the outcome. Acquire pairs with the Release in `exchange`.
         let before = header.word.swap(DONE, Ordering::AcqRel);
         (before.addr() & WAITING != 0).then(|| before.addr() & !(TAG | WAITING))
     }
 }
 
-/// The second closure of a `join`, in the joiner's frame.
+/// The second closure of a `join`, in the frame of the `join`.
 #[repr(C)]
 pub(crate) struct ForkJob<F, R> {
     header: ForkHeader,
@@ -129,22 +130,22 @@ pub(crate) struct ForkJob<F, R> {
 }
 
 union Body<F, R> {
-    /// Until a thief runs it, or the owner does.
+    /// Valid until a thief runs it or the owner takes it.
     closure: ManuallyDrop<F>,
-    /// Once the header says `Done`.
+    /// Valid once the header says `Done`.
     outcome: ManuallyDrop<Result<R, Payload>>,
 }
 
-/// The closure is told whether it was stolen.
+/// The argument of the closure is whether it was stolen.
 impl<F, R> ForkJob<F, R>
 where
     F: FnOnce(bool) -> R + Send,
     R: Send,
 {
-    /// A bitwise copy of `closure`: of the two, exactly one may be used.
+    /// Creates a job with a bitwise copy of `closure`. Only one of the two copies may be used.
     ///
     /// # Safety
-    /// If a thief runs the job, the caller must not touch its own copy; if not, it must not touch the job's.
+    /// If a thief runs the job, the caller must not use its own copy. If not, it must not use the job's copy.
     #[inline(always)]
     pub(crate) unsafe fn copy_of(closure: &F) -> Self {
         let run: Run = run::<F, R>;
@@ -153,7 +154,7 @@ where
                 word: AtomicPtr::new(run as *mut ()),
             },
             body: UnsafeCell::new(Body {
-                // SAFETY: a valid value; the caller answers for its being used once.
+                // SAFETY: (1) the reference points to a valid value. (2) Only one of the two copies is used, as the caller asserts.
                 closure: ManuallyDrop::new(unsafe { ptr::read(closure) }),
             }),
         }
@@ -164,100 +165,126 @@ where
         &self.header
     }
 
-    /// What a ring holds. Derived from the whole job, so that the thief may reach the body.
+    /// The pointer for the ring. It is derived from the whole job, so that the thief may access the body.
     #[inline(always)]
     pub(crate) fn as_ptr(&self) -> *mut ForkHeader {
         ptr::from_ref(self).cast::<ForkHeader>().cast_mut()
     }
 
-    /// The closure of a job that nobody has run.
+    /// Takes the closure of a job that has not run.
     ///
     /// # Safety
-    /// Nobody has run it and nobody can any more, and the other copy is never used.
+    /// The job has not run and is in no ring any more, this is called once, and the other copy is never used.
     pub(crate) unsafe fn take_closure(&self) -> F {
-        // SAFETY: nobody else looks.
+        // SAFETY: the job is in no ring, as the caller asserts, so that no other thread accesses the body.
         let body = unsafe { &mut *self.body.get() };
-        // SAFETY: not run: the body is a closure.
+        // SAFETY: the job has not run, as the caller asserts, so that the body is a closure.
         let closure = unsafe { &mut body.closure };
-        // SAFETY: taken once.
+        // SAFETY: the caller calls this once and never uses the other copy.
         unsafe { ManuallyDrop::take(closure) }
     }
 
-    /// The outcome that the thief left.
+    /// Takes the outcome that the thief has written.
     ///
     /// # Safety
     /// The header said `Done`, and this is called once.
     pub(crate) unsafe fn take_outcome(&self) -> Result<R, Payload> {
-        // SAFETY: the thief is done, so nobody else looks.
+        // SAFETY: after `Done`, as the caller asserts, the thief does not access the job any more.
         let body = unsafe { &mut *self.body.get() };
-        // SAFETY: `Done` says that the body is an outcome.
+        // SAFETY: after `Done` the body is an outcome.
         let outcome = unsafe { &mut body.outcome };
-        // SAFETY: taken once.
+        // SAFETY: the caller calls this once.
         unsafe { ManuallyDrop::take(outcome) }
     }
 }
 
+/// The [`Run`] of a `ForkJob<F, R>`.
+///
+/// # Safety
+/// `job` is the header of a live `ForkJob<F, R>`, which the caller has stolen and runs for the first time.
 unsafe fn run<F, R>(job: NonNull<ForkHeader>)
 where
     F: FnOnce(bool) -> R + Send,
     R: Send,
 {
     let job = job.cast::<ForkJob<F, R>>();
-    // SAFETY: alive until `Done`, which comes later. A shared reference: the owner looks at the header.
+    // SAFETY: the job has this type and is alive, as the caller asserts. The reference is shared, because the owner reads the header meanwhile.
     let job = unsafe { job.as_ref() };
-    // SAFETY: the owner leaves the body alone until `Done`.
+    // SAFETY: the owner does not access the body before `Done`, and only one thief has stolen the job.
     let body = unsafe { &mut *job.body.get() };
-    // SAFETY: the body is a closure until it has run.
+    // SAFETY: the job has not run, as the caller asserts, so that the body is a closure.
     let closure = unsafe { &mut body.closure };
-    // SAFETY: stolen once, so taken once.
+    // SAFETY: the job runs once, as the caller asserts, so that the closure is taken once.
     let closure = unsafe { ManuallyDrop::take(closure) };
     body.outcome = ManuallyDrop::new(unwind::catch(|| closure(true)));
 }
 
-/// What may become of a task.
+/// What is done with a task when it is resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It runs.
     Run,
-    /// It is dropped unrun.
+    /// It is dropped without being run.
     Drop,
+    /// It is dropped without being run, wherever it is. Only a future gets this, from the [roster](crate::pool::Roster) of its pool.
+    Evict,
 }
 
-/// What tasks belong to: the core of a scope.
+/// The group to which tasks belong: the core of a scope.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// The scope's place, on the slot of the thread that waits for its tasks; the root if that thread takes part in no pool.
+    /// The origin of the group's tasks: the scope's place on the slot of the thread that waits for them, or the root if that thread takes part
+    /// in no pool.
     origin: Origin,
+    /// The token of the work that opened the scope.
+    token: Token,
+    /// Of a [copy](Group::copy): the address of the group that was copied. Otherwise 0.
+    copy_of: usize,
 }
 
 impl Group {
-    pub(crate) fn new(origin: Origin) -> Self {
-        Group { origin }
+    pub(crate) fn new(origin: Origin, token: Token) -> Self {
+        Group {
+            origin,
+            token,
+            copy_of: 0,
+        }
     }
 
-    /// What the group's tasks descend from.
+    /// A copy for a task whose block perhaps stays in a queue when the scope has ended.
+    pub(crate) fn copy(&self) -> Self {
+        Group {
+            copy_of: ptr::from_ref(self).addr(),
+            ..*self
+        }
+    }
+
+    /// The origin of the group's tasks.
     pub(crate) fn origin(&self) -> Origin {
         self.origin
     }
 }
 
-/// Ends a task. False: somebody else had ended it before, only its block was left.
+/// Resolves a task: runs it or drops it. Returns whether to count it: `false` if it had been resolved before, so that only its block was left.
 pub(crate) type Resolve = unsafe fn(NonNull<TaskHeader>, Fate, Option<&Blocks>) -> bool;
 
-/// First word of a task on the heap.
+/// The first words of a task on the heap.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct TaskHeader {
     resolve: Resolve,
-    /// Whose task it is; null: nobody's, detached.
+    /// The group to which the task belongs. For a detached task null, or an odd number, which has no meaning here.
     group: *const Group,
 }
 
-/// A task in a queue: an owned heap block. It must be resolved; dropping it drops the closure unrun.
+const _: () = assert!(align_of::<Group>() > 1, "no group has an odd address");
+
+/// A task, which owns a heap block. A task is resolved once. Dropping it resolves it as [`Fate::Drop`].
 #[derive(Debug)]
 pub(crate) struct Task(NonNull<TaskHeader>);
 
-// SAFETY: a task is made from a `Send` closure only.
+// SAFETY: (1) `new` requires a closure that is `Send`. (2) The block of `from_header` can be resolved on any thread, as its caller asserts. (3) The
+// group is only read.
 unsafe impl Send for Task {}
 
 #[repr(C)]
@@ -267,31 +294,46 @@ struct TaskBlock<F> {
 }
 
 impl TaskHeader {
-    /// Of a task of `group`; null: a detached one.
+    /// Creates the header of a task of `group`, or of a detached task if that is null.
     pub(crate) fn new(resolve: Resolve, group: *const Group) -> Self {
         TaskHeader { resolve, group }
+    }
+
+    /// Creates the header of a detached task, in which the caller keeps a number below 2^63.
+    #[inline]
+    pub(crate) fn detached(resolve: Resolve, number: u64) -> Self {
+        let group = ptr::without_provenance((number << 1 | 1) as usize);
+        TaskHeader { resolve, group }
+    }
+
+    /// The number with which the header was created by [`detached`](Self::detached).
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.group.addr() as u64 >> 1
     }
 }
 
 impl Task {
-    /// A task in a block of the caller's making.
+    /// Creates a task in a block that the caller has made.
     ///
     /// # Safety
-    /// `header` is the first field of a block that its `resolve` can end, once, on any thread.
+    /// `header` is the first field of a block that its function `resolve` can resolve on any thread. The caller creates one task for the block, and
+    /// the header's group is null or outlives the task.
     #[inline]
     pub(crate) unsafe fn from_header(header: NonNull<TaskHeader>) -> Self {
         Task(header)
     }
 
-    /// Where the block is. It stays this task's.
+    /// The address of the block, which the task continues to own.
     pub(crate) fn header(&self) -> NonNull<TaskHeader> {
         self.0
     }
 
-    /// One block of memory, from `blocks` if the caller owns some. `closure` gets what becomes of the task and must not unwind.
+    /// Creates a task in a block of memory, which comes from `blocks` if that is given. `closure` is called with the fate of the task and must not
+    /// unwind.
     ///
     /// # Safety
-    /// What `closure` borrows outlives the task, and so does `group`.
+    /// Everything that `closure` borrows outlives the task, and so does `group`, unless it is null.
     #[inline]
     pub(crate) unsafe fn new<F: FnOnce(Fate) + Send>(
         group: *const Group,
@@ -300,43 +342,60 @@ impl Task {
     ) -> Self {
         let header = TaskHeader::new(resolve::<F>, group);
         let block = blocks::allocate(Layout::new::<TaskBlock<F>>(), blocks).cast();
-        // SAFETY: allocated for this layout.
+        // SAFETY: `blocks::allocate` returned the memory for the layout of a `TaskBlock<F>`, and nothing else refers to it.
         unsafe { block.write(TaskBlock { header, closure }) };
         Task(block.cast())
     }
 
-    /// What it descends from; the root if it is detached.
+    /// The origin of the task, which is the root if it is detached.
     pub(crate) fn origin(&self) -> Origin {
-        // SAFETY: the block is alive as long as the task.
+        self.group().map_or(Origin::ROOT, Group::origin)
+    }
+
+    /// The token of the task's group, if it has a group.
+    pub(crate) fn token(&self) -> Token {
+        self.group().map_or(Token::NONE, |group| group.token)
+    }
+
+    #[inline]
+    fn group(&self) -> Option<&Group> {
+        // SAFETY: the task owns the block, which begins with an initialised header.
         let group = unsafe { self.0.as_ref() }.group;
-        // SAFETY: a pending task keeps its scope waiting, and the group with it.
-        unsafe { group.as_ref() }.map_or(Origin::ROOT, Group::origin)
+        if group.addr() & 1 == 1 {
+            return None;
+        }
+        // SAFETY: the pointer is null, or the group outlives the task, as the creator of the task asserted.
+        unsafe { group.as_ref() }
     }
 
-    /// Whether it is one of this group's own.
+    /// Whether the task belongs to this group.
     pub(crate) fn is_of(&self, group: &Group) -> bool {
-        // SAFETY: the block is alive as long as the task.
-        ptr::eq(unsafe { self.0.as_ref() }.group, group)
+        // SAFETY: the task owns the block, which begins with an initialised header.
+        let own = unsafe { self.0.as_ref() }.group;
+        let address = ptr::from_ref(group).addr();
+        ptr::eq(own, group) || self.group().is_some_and(|own| own.copy_of == address)
     }
 
-    /// Whether this is what ends it: then its block is built as that function expects. A false no is possible.
+    /// Whether the task is resolved by this function, so that its block has the layout that the function expects. `false` can be wrong, because one
+    /// function can have several addresses.
     pub(crate) fn is_ended_by(&self, resolve: Resolve) -> bool {
-        // SAFETY: the block is alive as long as the task.
+        // SAFETY: the task owns the block, which begins with an initialised header.
         ptr::fn_addr_eq(unsafe { self.0.as_ref() }.resolve, resolve)
     }
 
-    /// The slot of the thread that waits for it and may run it, if any does.
+    /// The slot of the thread that waits for the task and may run it, if there is one.
     pub(crate) fn waiter(&self) -> Option<usize> {
         self.origin().place().map(Place::slot)
     }
 
-    /// Ends the task. Its memory goes to `blocks` if the caller owns some. False: there was nothing left to end.
+    /// Runs or drops the task. Its memory goes to `blocks` if that is given. Returns `false` if the task had been resolved before.
     #[inline]
     pub(crate) fn resolve(self, fate: Fate, blocks: Option<&Blocks>) -> bool {
         let task = ManuallyDrop::new(self);
-        // SAFETY: the block is alive, its header says how it is built.
+        // SAFETY: the task owns the block, which begins with an initialised header.
         let resolve = unsafe { task.0.as_ref() }.resolve;
-        // SAFETY: owned and not dropped: resolved once.
+        // SAFETY: (1) the function belongs to the block, as the creator of the task asserted. (2) The task is consumed without being dropped, so
+        // that it is resolved once.
         unsafe { resolve(task.0, fate, blocks) }
     }
 }
@@ -347,20 +406,24 @@ impl Drop for Task {
     }
 }
 
+/// The [`Resolve`] of a `TaskBlock<F>`.
+///
+/// # Safety
+/// `task` is the header of a block that [`Task::new`] has made for an `F`. It is resolved for the first time.
 unsafe fn resolve<F: FnOnce(Fate) + Send>(
     task: NonNull<TaskHeader>,
     fate: Fate,
     blocks: Option<&Blocks>,
 ) -> bool {
     let block = task.cast::<TaskBlock<F>>();
-    // SAFETY: made by `Task::new::<F>`, resolved once: the value is moved out, the memory is given back.
+    // SAFETY: the block holds a `TaskBlock<F>`, as the caller asserts. The value is moved out once, and the memory is released without being dropped.
     let TaskBlock { closure, .. } = unsafe { block.read() };
-    // Before the closure runs: what it spawns first gets the same memory, still in the cache.
-    // SAFETY: allocated for this layout by `Task::new`, and its value was moved out.
+    // Released before the closure runs, so that what it spawns first gets this memory, which is still in the cache.
+    // SAFETY: (1) `Task::new` allocated the memory for this layout. (2) It is not used any more, since the value was moved out.
     unsafe { blocks::release(block.cast(), Layout::new::<TaskBlock<F>>(), blocks) };
     let guard = unwind::AbortOnUnwind("a task's wrapper panicked");
     closure(fate);
     std::mem::forget(guard);
-    // What is dropped here is no task that anybody counts.
+    // The result says what to count. A task that is dropped here is in no count of submitted tasks, and so in no count of cancelled ones.
     matches!(fate, Fate::Run)
 }

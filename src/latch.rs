@@ -1,13 +1,13 @@
-//! A count that somebody waits for. It points at a parker, never at a pool.
+//! A latch: a count for which one thread waits. It refers to a parker, never to a pool.
 
-use crate::sleep::Parker;
+use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, heist_loom))]
 mod models;
 
-/// Counts down to zero; one thread may wait for that. Clones are the same latch, so that the one who counts down last
-/// never touches memory that the waiter has given up.
+/// A count down to zero, for which one thread may wait. Clones share the count, so that the thread that counts down last never accesses memory
+/// that the waiting thread has freed.
 #[derive(Clone, Debug)]
 pub(crate) struct Latch {
     shared: Arc<Shared>,
@@ -20,7 +20,7 @@ struct Shared {
 }
 
 impl Latch {
-    /// Set after `count` calls of [`Latch::count_down`].
+    /// Creates a latch that is set after `count` calls of [`Latch::count_down`].
     pub(crate) fn new(count: usize) -> Self {
         Latch {
             shared: Arc::new(Shared {
@@ -31,9 +31,9 @@ impl Latch {
     }
 
     pub(crate) fn count_down(&self) {
-        // ORDERING: AcqRel: Release publishes what was done to the Acquire in `is_set`.
+        // ORDERING: AcqRel: Release pairs with the Acquire in `is_set`, so that what was done before each count is visible there.
         if self.shared.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // The lock is free again before the waiter runs, who takes it.
+            // The lock is free before the woken thread runs, which takes it.
             let waiter = lock(&self.shared.waiter).take();
             if let Some(waiter) = waiter {
                 waiter.unpark();
@@ -44,11 +44,16 @@ impl Latch {
     pub(crate) fn is_set(&self) -> bool {
         self.shared.left.load(Ordering::Acquire) == 0
     }
+}
 
-    /// From now on the last count wakes `parker`. False: it is set already.
-    pub(crate) fn register(&self, parker: &Arc<Parker>) -> bool {
+impl Event for Latch {
+    fn is_set(&self) -> bool {
+        Latch::is_set(self)
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
         let mut waiter = lock(&self.shared.waiter);
-        // Under the lock: a count to zero that comes later finds the waiter there.
+        // Checked under the lock: a later count to zero finds the waiter.
         if self.is_set() {
             return false;
         }
@@ -56,7 +61,7 @@ impl Latch {
         true
     }
 
-    pub(crate) fn unregister(&self) {
+    fn unregister(&self, _: &Arc<Parker>) {
         *lock(&self.shared.waiter) = None;
     }
 }

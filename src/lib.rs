@@ -1,5 +1,5 @@
-//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, data-parallel maps over borrowed data, and an
-//! executor with handles, streams and cancellation, on one pool of threads.
+//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, data-parallel maps over
+//! borrowed data, and an executor with handles, streams and cancellation, on one thread pool.
 //!
 //! ```
 //! let text = ["to be", "or not", "to be"];
@@ -13,53 +13,71 @@
 //! assert_eq!(handle.join().unwrap(), 17);
 //! ```
 //!
-//! The free functions use the pool of the current thread, else the [`global`] one, which starts its threads when work first
-//! needs them. A [`ThreadPool`] of one's own has them as methods, and more.
+//! The free functions use the pool of the current thread, or else the [`global`] one, which starts its
+//! threads when work first needs them. A [`ThreadPool`] has the same functions as methods, and more.
 //!
 //! # What to use
 //!
 //! | I want to | use |
 //! |---|---|
-//! | run two things at the same time, recursively | [`join`]; no cut-off is needed, and the first closure runs on the caller |
-//! | start any number of tasks that borrow, and wait for them | [`scope()`]; if they can fail, or be cancelled: [`try_scope()`] |
-//! | change every item into another one, in order | [`map()`]; with a buffer for each thread: [`map_init`](ThreadPool::map_init) |
-//! | do something with every item | [`for_each`]; with a buffer for each thread: [`for_each_init`](ThreadPool::for_each_init) |
-//! | sum, find the longest, merge | [`map_reduce`]; the same sum of floats each time: [`map_reduce_deterministic`](ThreadPool::map_reduce_deterministic) |
+//! | run two closures in parallel, recursively | [`join`]; no cut-off is needed |
+//! | spawn tasks that borrow, and wait for all of them | [`scope()`]; if they can fail or be cancelled, [`try_scope()`] |
+//! | transform every item, in order | [`map()`]; with per-thread state, [`map_init`](ThreadPool::map_init) |
+//! | do something with every item | [`for_each`]; with per-thread state, [`for_each_init`](ThreadPool::for_each_init) |
+//! | sum, merge, find the longest | [`map_reduce`]; for reproducible sums of floats, [`map_reduce_deterministic`](ThreadPool::map_reduce_deterministic) |
 //! | stop at the first error | [`try_map`](ThreadPool::try_map), [`try_for_each`](ThreadPool::try_for_each) |
-//! | find something | [`find_any`](ThreadPool::find_any), [`find_map_any`](ThreadPool::find_map_any), [`find_first`](ThreadPool::find_first) |
+//! | find an item | [`find_any`](ThreadPool::find_any), [`find_map_any`](ThreadPool::find_map_any), [`find_first`](ThreadPool::find_first) |
 //! | map over a collection of my own | implement [`Source`] |
-//! | go through a long or endless input, with a bound on what is under way | [`imap`]; as they come: [`imap_unordered`](ThreadPool::imap_unordered) |
-//! | start something and get its result, wait for at most so long, cancel it, `.await` it | [`submit`] and its [`JoinHandle`]; inside a scope [`Scope::submit`] |
-//! | have it cancelled when I return early | [`JoinHandle::abort_on_drop`] |
+//! | process a long or endless iterator with bounded memory | [`imap`], whose items are `Result<R, JoinError>`; to borrow, [`Scope::imap`]; in completion order, [`imap_unordered`](ThreadPool::imap_unordered). Its [window](Imap::window) is four items a worker by default |
+//! | start a task and get its result: wait, time out, `.await` | [`submit`] and its [`JoinHandle`]; in a scope, [`Scope::submit`] |
+//! | stop a task | before it begins, [`JoinHandle::cancel`]; while it runs, it asks [`current_token`]: see [Cancellation](#cancellation) |
+//! | wait for several tasks | [`try_join_all`], [`first_finished`], [`first_ok`], [`wait()`], [`wait_results`], [`as_completed`], [`JoinSet`] |
 //! | give a task a name, a priority, a deadline, a token | [`ThreadPool::task`] |
-//! | start something that nobody waits for | [`spawn`] |
-//! | get a handle for what happens elsewhere | [`promise()`] |
-//! | wait for all, for the first, for the first error, for each as it comes | [`try_join_all`], [`first_finished`], [`first_ok`], [`wait()`], [`wait_results`], [`as_completed`], [`JoinSet`] |
-//! | hold back those who submit too fast | [`queue_capacity`](ThreadPoolBuilder::queue_capacity) and [`when_full`](ThreadPoolBuilder::when_full); or [`try_submit`](ThreadPool::try_submit) |
-//! | make the free functions use a pool of mine | [`install`](ThreadPool::install); for good: [`build_global`](ThreadPoolBuilder::build_global) |
-//! | run on a thread of the pool, for its stack or its thread-locals | [`run`](ThreadPool::run); once on each: [`broadcast`](ThreadPool::broadcast) |
+//! | start a task that nobody waits for | [`spawn`] |
+//! | cancel a task when its submitter returns early | [`JoinHandle::abort_on_drop`] |
+//! | get a handle for a result that comes from elsewhere | [`promise()`] |
+//! | limit the tasks that wait to begin | [`queue_capacity`](ThreadPoolBuilder::queue_capacity), for tasks from outside, which block by default ([`when_full`](ThreadPoolBuilder::when_full)); [`try_submit`](ThreadPool::try_submit) |
+//! | limit the results that nobody took | [`imap`] with a [window](Imap::window) |
+//! | make the free functions use a certain pool | [`install`](ThreadPool::install), on the calling thread; for the whole process, [`build_global`](ThreadPoolBuilder::build_global) |
+//! | run on a thread of the pool, or once on each worker | [`run`](ThreadPool::run); [`broadcast`](ThreadPool::broadcast) |
+//! | wait for a condition that other tasks make true | a loop of [`yield_now`], without holding a lock |
+//! | run futures on the same threads | [`submit_async`], [`spawn_async`]; in a scope, [`Scope::submit_async`]; from a thread, [`block_on`] |
+//! | wait for time in a future; let others run | [`sleep`], [`timeout`]; [`yield_async`] |
+//! | limit how many futures are under way | [`AsyncPool`], [`Semaphore`] |
+//! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
+//! | call something that blocks its thread | [`blocking`] |
+//! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
 //!
 //! # Waiting
 //!
-//! A thread that waits in `join`, `scope` or a map runs what it waits for and whatever descends from that: the forks, scopes and maps inside, and
-//! the forks, scopes and maps inside those, on whichever threads they lie. It runs nothing else, so that a lock may be held across a wait where it
-//! might in the serial program; and no thread waits while there is work that it may run. The exceptions are [`yield_now`], the closures of
-//! [`broadcast`](ThreadPool::broadcast), and pools built with [`Waits::Any`]. Waits for handles run only the task that they wait for.
+//! A thread that waits in `join`, `scope` or a map runs what it waits for and work that descends from that,
+//! on whichever threads it is, and nothing else. A lock may therefore be held across a wait wherever the
+//! serial program could hold it. The exceptions are [`yield_now`], the closures of
+//! [`broadcast`](ThreadPool::broadcast), and pools built with [`Waits::Any`]. A wait for a handle runs only the
+//! task that it waits for.
+//!
+//! A thread that has found nothing to run sleeps, and is woken for work that it may run. In a few cases, which
+//! `benches/RESULTS.md` of the repository lists, it is woken late, or another thread runs the work.
 //!
 //! # Panics
 //!
-//! A panic in a closure goes on in the one who waits for it, after everything that could still use the borrowed data has ended. No panic
-//! aborts the process or costs a worker. A task's panic is its handle's error; one that no handle sees goes to the
-//! [`panic_handler`](ThreadPoolBuilder::panic_handler), and is counted. [`record_panic_locations`] has errors say in which line it was.
+//! A panic in a closure resumes in the waiting caller once nothing can still use the borrowed data. A panic
+//! never kills a worker. It aborts the process only where it aborts a serial program: in a destructor during
+//! unwinding. The panic of a task is its handle's error. A panic that no handle sees goes to the
+//! [`panic_handler`](ThreadPoolBuilder::panic_handler) and is counted. After a call of
+//! [`record_panic_locations`], errors say where the task panicked.
 //!
 //! # Cancellation
 //!
-//! A task that has not begun can be dropped: by [`JoinHandle::cancel`], by [`JoinSet::cancel_all`] or the set's drop, by a [`CancelToken`], by its deadline, by
-//! [`shutdown_now`](ThreadPool::shutdown_now). Its handle then resolves to a [`JoinError`] that says which. No thread is ever stopped in the middle of a closure: a task that
-//! runs is asked to stop by its token or its deadline, and finds that by [`current_token`]; in a [`try_scope()`] by [`TryScope::is_cancelled`]. A `join`, a scope or a
-//! map that has begun always completes.
+//! A task that has not begun can be dropped: by [`JoinHandle::cancel`], by a [`JoinSet`], by a
+//! [`CancelToken`], by its deadline, or by [`shutdown_now`](ThreadPool::shutdown_now). Its handle then
+//! resolves to a [`JoinError`] that gives the reason. A future is dropped between two polls, also after it has
+//! begun. No thread is ever stopped in the middle of a closure or of a poll. A running task is asked to stop: it checks [`current_token`], or [`TryScope::is_cancelled`] in a
+//! [`try_scope()`]. Cancelling a task cuts no `join`, [`scope()`] or [`map()`] short that the task has begun:
+//! their parts all run, unless one panics. A [`try_scope()`] drops its tasks that have not begun if it is
+//! cancelled, and [`try_map`](ThreadPool::try_map) begins no more items after an error.
 //!
 //! ```
 //! let pool = heist::ThreadPool::new()?;
@@ -69,59 +87,91 @@
 //!     (0_u64..).take_while(|_| !token.is_cancelled()).count()
 //! });
 //! token.cancel();
-//! // It was dropped before it began, or has counted until it was asked to stop.
+//! // The task was dropped before it began, or counted until it was asked to stop.
 //! assert!(rounds.join().map_or_else(|error| error.is_cancelled(), |_| true));
 //! # Ok::<(), heist::BuildError>(())
 //! ```
 //!
 //! # Shutdown
 //!
-//! When the last handle of a pool is dropped outside the pool, its queued tasks run, its threads end, and the drop returns.
-//! [`shutdown`](ThreadPool::shutdown) does the same while handles are left, [`shutdown_now`](ThreadPool::shutdown_now) drops what has not begun, and
-//! [`shutdown_timeout`](ThreadPool::shutdown_timeout) says which tasks still run. After that a `submit` gives a handle that resolves to an error, and joins, scopes and maps run on
-//! their callers. [`wait_idle`](ThreadPool::wait_idle) waits for the tasks and leaves the pool open. Tasks of the [`global`] pool that are under way when `main` returns end
-//! with the process: wait for their handles.
+//! Dropping the last [`ThreadPool`] of a pool, on a thread outside the pool, runs the queued tasks and waits
+//! until the threads have ended. [`shutdown`](ThreadPool::shutdown) does the same while others are left,
+//! [`shutdown_now`](ThreadPool::shutdown_now) drops the tasks that have not begun, and
+//! [`shutdown_timeout`](ThreadPool::shutdown_timeout) reports which tasks still run.
+//! [`close`](ThreadPool::close) and [`close_now`](ThreadPool::close_now) do not wait, so that a task may call
+//! them. After a shutdown, handles of new tasks resolve to an error, and joins, scopes and maps run on their
+//! callers. [`wait_idle`](ThreadPool::wait_idle) waits for the tasks and leaves the pool open.
+//!
+//! Tasks of the [`global`] pool that run when `main` returns end with the process: wait for their handles.
 //!
 //! # Features
 //!
-//! - `serde`: [`PoolStats`] and its parts are `Serialize`. Off by default.
+//! All are off by default.
 //!
-//! The crate is for 64-bit systems, and needs Rust 1.88 or later.
+//! - `serde`: [`PoolStats`] and its parts are `Serialize`.
+//! - `futures`: `Stream` for [`JoinSet`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
+//! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
+//!
+//! The crate supports 64-bit systems and needs Rust 1.88 or later.
 
-// The modules, bottom up: each uses those above its line only (tests/layers.rs).
+// The modules in reading order, from the bottom up: each uses only those above it (tests/layers.rs).
+
+// Atomics, locks, threads and clock: of std, or of the model checkers loom and shuttle.
 mod sync;
 
+// What the models and tests of several modules share.
 #[cfg(test)]
 mod testing;
 
+// The operating system: memory barriers, fork detection, thread settings, stack bounds.
 mod sys;
 
+// Catching panics, dropping quietly, aborting.
 mod unwind;
 
+// Event counts of one thread, for statistics.
 mod counters;
 
+// Free memory blocks of one thread, for tasks.
 mod blocks;
 
+// Memory for the tasks of threads from outside, a page at a time.
+mod pages;
+
+// An array that grows and never moves.
 mod chunks;
 
+// A fence pair that costs on one side only.
 mod barrier;
 
+// The queue of forks: one owner, many thieves.
 mod ring;
 
+// Which threads sleep, and who wakes them.
 mod sleep;
 
+// A count that one thread waits for.
 mod latch;
 
+// Which work descends from which.
 mod lineage;
 
+// Closures without their types: forks and tasks.
 mod job;
 
+// Threads, their queues, and the search for work.
 mod pool;
 
+// `join`, `scope`, `broadcast` and maps: work that borrows.
 mod fork;
 
+// Tasks with handles, streams, tokens and deadlines.
 mod executor;
 
+// Futures: time, permits, blocking calls.
+mod future;
+
+// Snapshots of what a pool does.
 mod stats;
 
 #[cfg(doctest)]
@@ -131,14 +181,22 @@ struct Readme;
 pub use executor::{
     AbortOnDrop, AsCompleted, CancelToken, Imap, ImapUnordered, JoinError, JoinHandle, JoinSet,
     JoinSetTask, Joined, PanicLocation, Promise, RunningTask, ScopedJoinHandle, ShutdownTimeout,
-    TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed, current_token,
-    first_finished, first_ok, imap, note_panic, promise, record_panic_locations, spawn, submit,
-    try_join_all, wait, wait_results,
+    Sleep, TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed,
+    current_token, first_finished, first_ok, imap, note_panic, promise, record_panic_locations,
+    sleep, sleep_until, spawn, spawn_async, submit, submit_async, try_join_all, wait, wait_results,
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source, for_each, map, map_reduce};
 pub use fork::{
-    Scope, TryScope, current_num_threads, current_thread_index, has_pending_tasks, join,
-    join_context, scope, takes_part, try_scope, yield_local, yield_now,
+    Scope, TryScope, current_num_threads, current_thread_index, has_pending_tasks, in_pool, join,
+    join_context, scope, try_scope, yield_local, yield_now,
+};
+pub use future::{
+    Acquire, AsyncPool, Elapsed, Every, Permit, Semaphore, YieldAsync, block_on, blocking, timeout,
+    yield_async,
+};
+#[cfg(feature = "futures")]
+pub use future::{
+    CompletedStream, StreamMap, StreamMapUnordered, stream_map, stream_map_unordered,
 };
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,

@@ -1,13 +1,13 @@
-//! The seam between the crate and its threads: std's atomics, locks, thread-locals, threads and clock in a build for users, loom's in a
-//! build for the model checker, shuttle's in a build whose schedules are chosen at random.
+//! The seam between the crate and its threads: the atomics, locks, thread-locals, threads and clock of std in a build for users, of loom in a
+//! build for the model checker, and of shuttle in a build whose schedules are chosen at random.
 //!
-//! Loom tries every order of events in small parts of the crate, and knows what weak orderings allow. Shuttle runs whole pools, in some orders
-//! out of very many, and takes each access for a sequentially consistent one. Both are *models*: [`MODEL`].
+//! Loom tries every order of events in small parts of the crate, and knows what weak orderings permit. Shuttle runs whole pools, in a few of
+//! very many orders, and treats each access as sequentially consistent. Both are *models*: see [`MODEL`].
 //!
-//! **Invariant.** Whatever a wait, a wake-up or a hand-over depends on goes through here; what the models check is therefore what
-//! ships. Files that take atomics straight from std say why: theirs carry counts or hints, no order.
+//! **Invariant.** Everything on which a wait, a wake-up or a hand-over depends goes through this module, so that the models check what ships.
+//! Files that take atomics directly from std state why: theirs carry counts or hints and order nothing.
 
-#[cfg(not(any(loom, shuttle)))]
+#[cfg(not(any(heist_loom, heist_shuttle)))]
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -16,13 +16,13 @@ pub(crate) use std::{
     thread, thread_local,
 };
 
-#[cfg(not(any(loom, shuttle, heist_delays)))]
+#[cfg(not(any(heist_loom, heist_shuttle, heist_delays)))]
 pub(crate) use std::sync::atomic::fence;
 
 #[cfg(heist_delays)]
 pub(crate) use delays::fence;
 
-/// Built with `--cfg heist_delays`, threads stop for a while, at random, at the points where a protocol could go wrong: fences, locks, queues.
+/// In a build with `--cfg heist_delays`, threads stop for a while, at random, where a protocol could go wrong: at fences, locks and queues.
 #[cfg(heist_delays)]
 mod delays {
     use super::{Ordering, thread};
@@ -39,9 +39,9 @@ mod delays {
         delay();
     }
 
-    /// Mostly nothing; some turns of a spin; now and then longer than a time slice of anybody else's work.
+    /// Does nothing in most calls, spins in others, and sometimes sleeps for longer than a time slice.
     pub(crate) fn delay() {
-        // Destructors of thread-locals come here too.
+        // `try_with`, because destructors of thread-locals call this too.
         let mut x = RANDOM.try_with(Cell::get).unwrap_or(1);
         if x == 0 {
             x = RANDOM.with(|cell| std::ptr::from_ref(cell).addr() as u64) | 1;
@@ -59,7 +59,7 @@ mod delays {
     }
 }
 
-#[cfg(shuttle)]
+#[cfg(heist_shuttle)]
 pub(crate) use shuttle::{
     sync::{
         Condvar, Mutex, MutexGuard,
@@ -68,23 +68,23 @@ pub(crate) use shuttle::{
     thread, thread_local,
 };
 
-#[cfg(all(loom, not(test)))]
+#[cfg(all(heist_loom, not(test)))]
 compile_error!(
-    "with `--cfg loom` heist builds its own tests only: `cargo test --release --lib models`"
+    "with `--cfg heist_loom` heist builds its own tests only: `cargo test --release -p heist --lib models`"
 );
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 pub(crate) use {model::fence, std::thread};
 
-/// Loom changes threads before an access to a word, never before a fence: what others do between a store and the fence that follows
-/// it goes untried. A model may ask for that, at the price of more executions.
-#[cfg(loom)]
+/// Fences at which threads change. Loom changes threads before an access to a word and never before a fence, so that it does not try what others do
+/// between a store and the fence that follows. A model may ask for that, at the price of more executions.
+#[cfg(heist_loom)]
 pub(crate) mod model {
     use super::{AtomicUsize, Ordering};
     use std::cell::Cell;
@@ -97,7 +97,7 @@ pub(crate) mod model {
         static SWITCH: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// For models: whether threads change at fences, from now on. All threads of a model share it.
+    /// Sets whether threads change at fences from now on. All threads of a model share the setting.
     #[cfg(test)]
     pub(crate) fn switch_at_fences(switch: bool) {
         SWITCH.set(switch);
@@ -105,66 +105,97 @@ pub(crate) mod model {
 
     pub(crate) fn fence(ordering: Ordering) {
         if SWITCH.get() {
-            // Relaxed: it orders nothing that the fences do not.
+            // Relaxed: it orders nothing beyond what the fences order.
             TURN.fetch_add(1, Ordering::Relaxed);
         }
         loom::sync::atomic::fence(ordering);
     }
 }
 
+use std::io;
 pub(crate) use std::sync::{Arc, OnceLock};
-#[cfg(not(shuttle))]
+#[cfg(not(heist_shuttle))]
 use std::time::Instant;
 
-/// Locks, ignoring poison: every critical section of this crate leaves its data valid at each point where it
-/// could unwind, so a panic elsewhere is no reason to refuse the lock.
+/// Locks a mutex and ignores poison: every critical section of this crate leaves its data valid at each point where it could unwind.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     #[cfg(heist_delays)]
     delays::delay();
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
-/// Threads are a model's: no time is waited out, only order is tried.
-pub(crate) const MODEL: bool = cfg!(any(loom, shuttle));
+/// Whether the build is for loom or shuttle. A model tries orders of events, and waits out no time.
+pub(crate) const MODEL: bool = cfg!(any(heist_loom, heist_shuttle));
 
-/// One turn of a bounded spin.
-#[cfg(not(any(loom, shuttle)))]
+/// Spins for one turn of a bounded spin.
+#[cfg(not(any(heist_loom, heist_shuttle)))]
 #[inline]
 pub(crate) fn spin_hint() {
     std::hint::spin_loop();
 }
 
-/// In a schedule of shuttle's, another thread may come first here: before a step on what is not made of this file's types.
+/// Lets shuttle run another thread first. Called before a step on something that is not made of the types of this module.
 #[inline(always)]
 pub(crate) fn turn() {
-    #[cfg(shuttle)]
+    #[cfg(heist_shuttle)]
     thread::sleep(std::time::Duration::ZERO);
     #[cfg(heist_delays)]
     delays::delay();
 }
 
-/// Gives the core to another thread that is ready.
+/// Yields the core to another thread that is ready to run.
 #[inline]
 pub(crate) fn yield_thread() {
-    #[cfg(not(loom))]
+    #[cfg(not(heist_loom))]
     thread::yield_now();
-    #[cfg(loom)]
+    #[cfg(heist_loom)]
     loom::thread::yield_now();
 }
 
-/// What `Instant::now` says; in a schedule of shuttle's, what its own clock says.
-#[cfg(not(shuttle))]
+/// The handle of a thread that [`spawn_thread`] has started.
+#[cfg(not(heist_loom))]
+pub(crate) type ThreadHandle = thread::JoinHandle<()>;
+#[cfg(heist_loom)]
+pub(crate) type ThreadHandle = loom::thread::JoinHandle<()>;
+
+/// Starts a thread. In a model, where the system always has a thread, an empty name makes the start fail.
+pub(crate) fn spawn_thread(
+    name: String,
+    stack_size: Option<usize>,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<ThreadHandle> {
+    if MODEL && name.is_empty() {
+        return Err(io::Error::other("the model starts no thread of this name"));
+    }
+    #[cfg(not(heist_loom))]
+    {
+        let builder = thread::Builder::new().name(name);
+        match stack_size {
+            Some(bytes) => builder.stack_size(bytes).spawn(run),
+            None => builder.spawn(run),
+        }
+    }
+    #[cfg(heist_loom)]
+    {
+        let _ = stack_size;
+        Ok(loom::thread::spawn(run))
+    }
+}
+
+/// The current time. Under shuttle a clock of the schedule's own tells it.
+#[cfg(not(heist_shuttle))]
 #[inline]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-#[cfg(shuttle)]
+#[cfg(heist_shuttle)]
 pub(crate) use clock::{now, wait_timeout};
 
-/// Shuttle knows no time. Here each look at the clock takes a microsecond; and a wait with a limit goes on, if nobody ends it before, until
-/// some turns later the clock is moved to the limit. So a limit may be reached at any moment, and a schedule can be repeated.
-#[cfg(shuttle)]
+/// The clock of a schedule, since shuttle knows no time. Each look at the clock takes a microsecond. A wait with a limit that no thread ends goes on
+/// for a random number of turns, and then the clock moves to the limit. So a limit may be reached at any moment, and a schedule can be
+/// repeated.
+#[cfg(heist_shuttle)]
 pub(crate) mod clock {
     use super::{Mutex, MutexGuard, lock, thread};
     use shuttle::rand::{Rng, thread_rng};
@@ -172,12 +203,12 @@ pub(crate) mod clock {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant};
 
-    // All threads of a schedule are one for the system.
+    // From std: all threads of a schedule are one thread of the system.
     std::thread_local! {
         static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
     }
 
-    /// The most turns that a wait lasts.
+    /// A wait lasts fewer turns than this.
     const TURNS: u32 = 16;
 
     fn start() -> Instant {
@@ -185,7 +216,7 @@ pub(crate) mod clock {
         *START.get_or_init(Instant::now)
     }
 
-    /// Nanoseconds since some moment.
+    /// The time since some moment in nanoseconds.
     pub(crate) fn nanos() -> u64 {
         PASSED.set(PASSED.get() + Duration::from_micros(1));
         PASSED.get().as_nanos() as u64
@@ -195,7 +226,7 @@ pub(crate) mod clock {
         start() + Duration::from_nanos(nanos())
     }
 
-    /// Waits until `woken` or, then it returns true, until the time is over.
+    /// Waits until `woken`, or until the time is over. Returns `true` in the second case.
     pub(crate) fn wait_timeout<'a, T>(
         mutex: &'a Mutex<T>,
         mut guard: MutexGuard<'a, T>,

@@ -1,20 +1,20 @@
-//! What the crate's own tests share.
+//! Helpers of the models of several modules.
 
-/// Runs a loom model with the preemption bound of `HEIST_LOOM_BOUND` (2 by default), and says how many executions it took. With
-/// `LOOM_MAX_DURATION`, in seconds, it may end before it has seen all, and says that too.
-#[cfg(loom)]
+/// Runs a loom model with the preemption bound `HEIST_LOOM_BOUND` (2 by default), and prints the number of executions. With
+/// `LOOM_MAX_DURATION`, in seconds, it may end before it has tried all, and prints that too.
+#[cfg(heist_loom)]
 pub(crate) fn model(body: impl Fn() + Sync + Send + 'static) {
     explore(2, body);
 }
 
-/// The same for a small model: with a bound of 3 at least.
-#[cfg(loom)]
+/// Runs a small loom model, with a preemption bound of at least 3.
+#[cfg(heist_loom)]
 pub(crate) fn small_model(body: impl Fn() + Sync + Send + 'static) {
     explore(3, body);
 }
 
-/// The same for a few operations: threads change at fences too.
-#[cfg(loom)]
+/// Runs a loom model of few operations, with a preemption bound of at least 3, in which threads change at fences too.
+#[cfg(heist_loom)]
 pub(crate) fn sharp_model(body: impl Fn() + Sync + Send + 'static) {
     explore(3, move || {
         crate::sync::model::switch_at_fences(true);
@@ -22,7 +22,7 @@ pub(crate) fn sharp_model(body: impl Fn() + Sync + Send + 'static) {
     });
 }
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +34,7 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(bound);
     builder.max_branches = 100_000;
-    // How often it looks whether its time is up.
+    // The number of executions between two looks at the clock.
     builder.checkpoint_interval = 1_000;
     let limit = builder.max_duration;
     let executions = Arc::new(AtomicU64::new(0));
@@ -58,47 +58,48 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     );
 }
 
-/// A plain place in memory, not atomic. Loom fails a model in which two threads touch it without order.
-#[cfg(loom)]
+/// A place in memory that is not atomic. Loom fails a model in which two threads access it without order.
+#[cfg(heist_loom)]
 #[derive(Debug, Default)]
 pub(crate) struct Place<T>(loom::cell::UnsafeCell<T>);
 
-// SAFETY: loom checks what the compiler cannot.
-#[cfg(loom)]
+// SAFETY: `set` and `get` are the only accesses, and loom fails the model if two of them race.
+#[cfg(heist_loom)]
 unsafe impl<T: Send> Sync for Place<T> {}
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 impl<T: Copy> Place<T> {
     pub(crate) fn set(&self, value: T) {
-        // SAFETY: loom checks that nobody else touches the place now.
+        // SAFETY: loom fails the model if another thread accesses the place at the same time.
         self.0.with_mut(|place| unsafe { *place = value });
     }
 
     pub(crate) fn get(&self) -> T {
-        // SAFETY: loom checks that nobody writes to the place now.
+        // SAFETY: loom fails the model if another thread writes to the place at the same time.
         self.0.with(|place| unsafe { *place })
     }
 }
 
-/// Which of the things that a model can come to it did come to, over all executions.
-#[cfg(loom)]
+/// The situations that a model has reached, over all of its executions.
+#[cfg(heist_loom)]
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen(std::sync::Arc<std::sync::Mutex<std::collections::BTreeSet<&'static str>>>);
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 impl Seen {
     pub(crate) fn mark(&self, what: &'static str) {
         self.0.lock().expect("no panic inside").insert(what);
     }
 
-    /// After the model: fails if it never came to one of these, for then it shows less than it says. One whose time is limited may.
+    /// Fails if the model has never reached one of these situations, in which case it proves less than it claims. Called after the model. A model
+    /// whose time is limited need not reach them all.
     pub(crate) fn check(&self, all: &[&'static str]) {
         if std::env::var_os("LOOM_MAX_DURATION").is_some() {
             return;
         }
         let seen = self.0.lock().expect("no panic inside");
         for what in all {
-            assert!(seen.contains(what), "no execution came to: {what}");
+            assert!(seen.contains(what), "no execution reached: {what}");
         }
     }
 }

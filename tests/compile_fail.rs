@@ -1,7 +1,7 @@
-//! What the borrow rules must forbid: each program in `compile_fail/` is refused, for the reason that it states.
+//! Programs that must not compile: the compiler refuses each program in `compile_fail/`, for the reason that it states.
 //!
-//! A program's `//@` line has the code of the error, or `none`, and a part of its message. That much is stable from one
-//! compiler to the next; the whole text, with its excerpts of our sources, is not.
+//! A program's `//@` line has the code of the error, or `none`, and a part of its message. These are stable from one
+//! compiler to the next. The whole text, with its excerpts of this crate's sources, is not.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -39,7 +39,7 @@ fn programs(package: &Path) -> BTreeMap<String, Program> {
     programs
 }
 
-/// A package with every program as a target of its own, in the temporary folder of this test.
+/// Writes a package in which every program is a target, in the temporary folder of this test.
 fn write_package(package: &Path, programs: &BTreeMap<String, Program>) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compile_fail");
     fs::create_dir_all(&folder).expect("a folder for the package");
@@ -52,14 +52,14 @@ fn write_package(package: &Path, programs: &BTreeMap<String, Program>) -> PathBu
         let _ = write!(manifest, "[[bin]]\nname = {name:?}\npath = {path:?}\n");
     }
     fs::write(folder.join("Cargo.toml"), manifest).expect("the manifest is written");
-    // The same versions as ours, so that nothing has to be looked up.
+    // With the lock file of this crate, cargo looks up no versions.
     if let Ok(lock) = fs::read(package.join("Cargo.lock")) {
         fs::write(folder.join("Cargo.lock"), lock).expect("the lock file is written");
     }
     folder
 }
 
-/// The errors of each program, as code and message, and what cargo itself had to say.
+/// The errors of each program, as code and message, and the output of cargo itself.
 fn errors(folder: &Path) -> (BTreeMap<String, Vec<(String, String)>>, String) {
     let output = Command::new(env!("CARGO"))
         .args(["check", "--offline", "--keep-going", "--quiet"])

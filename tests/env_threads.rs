@@ -1,4 +1,4 @@
-//! `HEIST_NUM_THREADS` sizes pools that were not told how many threads to have.
+//! `HEIST_NUM_THREADS` sets the size of pools whose builders have none.
 
 #[path = "it/support/mod.rs"]
 mod support;
@@ -36,7 +36,7 @@ fn the_builder_wins_over_the_variable() {
     );
 }
 
-/// A pool of automatic size is refused, with the variable and its value; one that was told its size is not.
+/// A pool of automatic size is an error that names the variable and its value. A pool of a given size is none.
 fn is_refused(value: &str) {
     let error = ThreadPool::new().unwrap_err().to_string();
     assert!(
@@ -45,12 +45,12 @@ fn is_refused(value: &str) {
     );
     let pool = ThreadPool::builder().num_threads(2).build().unwrap();
     assert_eq!(pool.install(|| fib(10)), serial_fib(10));
-    // This one exists already.
+    // The first pool exists already.
     pool.set_num_threads(0);
     assert!(pool.num_threads() >= 1);
 }
 
-/// As many threads as if the variable were not set.
+/// Checks that the pool has as many threads as without the variable.
 fn is_automatic() {
     let processors = num_cpus::get();
     let pool = ThreadPool::new().unwrap();
@@ -89,7 +89,7 @@ fn the_global_pool_names_the_variable_that_it_cannot_follow() {
                 let text = panic.downcast_ref::<String>().expect("a text");
                 assert!(text.contains(VARIABLE) && text.contains("many"), "{text}");
             }
-            // Somebody who knows better can still make it.
+            // A program that sets the number itself can still build it.
             let builder = ThreadPool::builder().num_threads(2);
             builder.build_global().unwrap();
             assert_eq!(heist::join(|| 1, || 2), (1, 2));
@@ -102,7 +102,7 @@ fn the_global_pool_names_the_variable_that_it_cannot_follow() {
 fn a_variable_that_is_not_unicode_is_refused() {
     use std::os::unix::ffi::OsStrExt;
     isolated_with("a_variable_that_is_not_unicode_is_refused", &[], || {
-        // SAFETY: no other thread of this process reads the environment past std's lock.
+        // SAFETY: `set_var` requires that no other thread reads the environment without std's lock. No thread of this process does.
         unsafe { std::env::set_var(VARIABLE, std::ffi::OsStr::from_bytes(b"2\xff")) };
         is_refused("2");
     });

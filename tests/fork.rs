@@ -11,25 +11,25 @@ use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use support::{fib, isolated, outcome, payload_text, pool, pool_with, serial_fib};
 
-/// What became of a forked child.
+/// The end of a forked child.
 #[derive(Debug)]
 #[expect(dead_code, reason = "what is in it is printed when a test fails")]
 enum Child {
     Returned(String),
     Panicked(String),
     Hung,
-    /// Ended without a word, with this wait status.
+    /// The child ended without a message, with this wait status.
     Died(i32),
 }
 
 fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    // SAFETY: `ends` has room for two descriptors.
+    // SAFETY: `pipe` requires a pointer to two writable descriptors, which `ends` is.
     let result = unsafe { libc::pipe(ends.as_mut_ptr()) };
     assert_eq!(result, 0, "a pipe for the child");
-    // SAFETY: pipe() has just made this descriptor, and nobody else owns it.
+    // SAFETY: `from_raw_fd` requires an open descriptor with no other owner. `pipe` has just made this one.
     let read = unsafe { OwnedFd::from_raw_fd(ends[0]) };
-    // SAFETY: as above.
+    // SAFETY: `from_raw_fd` requires an open descriptor with no other owner. `pipe` has just made the second one too.
     let write = unsafe { OwnedFd::from_raw_fd(ends[1]) };
     (read, write)
 }
@@ -38,7 +38,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 /// lock of the allocator or of the standard streams: its workers sleep, and its tests run alone.
 fn in_child(body: impl FnOnce() -> String) -> Child {
     let (read, write) = pipe();
-    // SAFETY: the child runs on one thread, with the locks of the process free, as said above.
+    // SAFETY: after `fork`, a child of a process with threads may rely on no lock. The caller guarantees that no other thread holds one.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "fork() works");
     if child == 0 {
@@ -46,16 +46,16 @@ fn in_child(body: impl FnOnce() -> String) -> Child {
             Ok(text) => format!("r{text}"),
             Err(payload) => format!("p{}", payload_text(&*payload)),
         };
-        // Nobody is left to hear of a failure here; the parent sees a silent child.
+        // Nobody can receive an error here. The parent sees a silent child.
         let _ = File::from(write).write_all(text.as_bytes());
-        // SAFETY: ends the child at once, as a child of fork() should.
+        // SAFETY: `_exit` requires nothing. It ends the child without running exit handlers.
         unsafe { libc::_exit(0) }
     }
     drop(write);
     hear(child, read)
 }
 
-/// Waits until the child has spoken and ended, or kills it after ten seconds.
+/// Waits until the child has sent its message and ended, or kills it after ten seconds.
 fn hear(child: libc::pid_t, read: OwnedFd) -> Child {
     let (send, receive) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
@@ -65,11 +65,11 @@ fn hear(child: libc::pid_t, read: OwnedFd) -> Child {
     });
     let heard = receive.recv_timeout(std::time::Duration::from_secs(10));
     if heard.is_err() {
-        // SAFETY: `child` is our child and nobody has waited for it yet, so its id is its own.
+        // SAFETY: `kill` has no memory obligations. `child` has not been waited for, so its id belongs to no other process.
         unsafe { libc::kill(child, libc::SIGKILL) };
     }
     let mut status = 0;
-    // SAFETY: `child` is our child, `status` is writable.
+    // SAFETY: `waitpid` requires a pointer to a writable status, which `&mut status` is.
     unsafe { libc::waitpid(child, &raw mut status, 0) };
     reader.join().unwrap();
     match heard {
@@ -82,7 +82,7 @@ fn hear(child: libc::pid_t, read: OwnedFd) -> Child {
     }
 }
 
-/// The child fails, and the message speaks of fork.
+/// Checks that the child fails with a message about fork.
 #[track_caller]
 fn fails_with_advice<R>(what: &str, body: impl FnOnce() -> R) {
     let child = in_child(|| {
@@ -103,7 +103,7 @@ fn returns(what: &str, expected: &str, body: impl FnOnce() -> String) {
     }
 }
 
-/// Pools in the states that a fork may find them in.
+/// Pools in the states in which a fork may find them.
 fn pools() -> Vec<(&'static str, ThreadPool)> {
     let used = pool();
     assert_eq!(used.install(|| fib(12)), serial_fib(12));
@@ -133,7 +133,7 @@ fn every_way_into_a_pool_fails_with_advice_in_the_child() {
                 fails_with_advice(&what("run"), || pool.run(|| ()));
                 fails_with_advice(&what("spawn"), || pool.spawn(|| ()));
                 fails_with_advice(&what("broadcast"), || pool.broadcast(|i| i));
-                // The parent is as it was.
+                // Nothing has changed in the parent.
                 assert_eq!(pool.install(|| fib(10)), serial_fib(10));
                 assert_eq!(pool.broadcast(|i| i).len(), pool.num_threads());
             }
@@ -159,7 +159,7 @@ fn a_pool_is_dropped_in_the_child_without_a_hang() {
     isolated("a_pool_is_dropped_in_the_child_without_a_hang", || {
         for (state, pool) in pools() {
             let mut own = Some(pool);
-            // Only the child takes it.
+            // Only the child takes this branch.
             returns(state, "dropped", || {
                 drop(own.take());
                 String::from("dropped")
@@ -228,7 +228,7 @@ fn a_fork_inside_a_guest_hangs_nowhere() {
     isolated("a_fork_inside_a_guest_hangs_nowhere", || {
         for (state, pool) in pools() {
             pool.install(|| {
-                // The child is in the middle of the guest's call: it works alone, or fails.
+                // The child is in the middle of the guest's call. It works alone, or fails.
                 let child = in_child(|| fib(15).to_string());
                 match child {
                     Child::Returned(text) => assert_eq!(text, serial_fib(15).to_string()),
@@ -273,7 +273,7 @@ fn a_wait_for_a_handle_fails_with_advice_in_the_child() {
             heist::wait(std::slice::from_ref(&first), heist::WaitFor::All, None)
         });
         fails_with_advice("join_next", || set.join_next());
-        // What has ended can be had.
+        // Results of tasks that have ended are available.
         for handle in handles {
             while !handle.is_finished() {
                 std::thread::yield_now();
@@ -288,7 +288,7 @@ fn a_wait_for_a_handle_fails_with_advice_in_the_child() {
     });
 }
 
-/// Threads that take the locks that all pools share, again and again, until the guard is dropped.
+/// Threads that take the locks of all pools again and again, until the guard is dropped.
 struct Hammers {
     stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -306,7 +306,7 @@ impl Hammers {
                 }
             })
         };
-        // The table of pools; the timer's queue.
+        // The loop takes the lock of the table of pools, then the lock of the timer's queue.
         let cancel = hammer(|pool| {
             let _ = pool.submit(|| ()).cancel();
         });
@@ -330,7 +330,7 @@ impl Drop for Hammers {
     }
 }
 
-/// The parent's other threads may hold any lock at the moment of the fork.
+/// Other threads of the parent may hold any lock at the moment of the fork.
 #[test]
 fn a_fork_while_other_threads_use_pools_hangs_nowhere() {
     isolated("a_fork_while_other_threads_use_pools_hangs_nowhere", || {
@@ -340,7 +340,7 @@ fn a_fork_while_other_threads_use_pools_hangs_nowhere() {
         for round in 0..150 {
             let mut parents = Some((pool.clone(), pool.submit(|| 1)));
             returns(&format!("fork {round}"), "8", || {
-                // What is the parent's can be let go, and what is new works.
+                // The child can drop the parent's pools, and new pools work.
                 drop(parents.take());
                 let own = support::pool();
                 let one = own.task().deadline(deadline).submit(|| 1);
@@ -353,4 +353,64 @@ fn a_fork_while_other_threads_use_pools_hangs_nowhere() {
         }
         drop(hammers);
     });
+}
+
+/// A future that is never ready. It shows its waker.
+fn pending_in(pool: &ThreadPool) -> (std::task::Waker, heist::JoinHandle<()>) {
+    let (send, receive) = std::sync::mpsc::channel();
+    let handle = pool.submit_async(std::future::poll_fn(move |context| {
+        // Nobody receives the waker of a later poll.
+        let _ = send.send(context.waker().clone());
+        std::task::Poll::Pending
+    }));
+    let waker = receive.recv().unwrap();
+    support::spin_until(|| pool.stats().suspended == 1 && pool.stats().active == 0);
+    (waker, handle)
+}
+
+#[test]
+fn wakers_and_futures_of_the_parent_hang_nowhere_in_the_child() {
+    isolated(
+        "wakers_and_futures_of_the_parent_hang_nowhere_in_the_child",
+        || {
+            let soon = std::time::Duration::from_millis(1);
+            let pool = pool_with(|builder| builder.num_threads(1));
+            let (waker, handle) = pending_in(&pool);
+            let mut parents = Some((pool, handle, waker.clone()));
+            returns("a wake-up", "woken", || {
+                let clone = waker.clone();
+                clone.wake_by_ref();
+                drop(clone);
+                waker.wake_by_ref();
+                "woken".to_owned()
+            });
+            returns("a cancel and drops", "true", || {
+                let (pool, handle, waker) = parents.take().unwrap();
+                let cancelled = handle.cancel();
+                waker.wake();
+                drop((handle, pool));
+                cancelled.to_string()
+            });
+            returns("time", "2", || {
+                heist::block_on(async {
+                    heist::sleep(soon).await;
+                    let late = heist::timeout(soon, std::future::pending::<()>()).await;
+                    assert!(late.is_err());
+                });
+                let own = pool_with(|builder| builder.num_threads(1));
+                let every = own.every(soon, || ());
+                support::spin_until(|| every.runs() >= 2);
+                own.submit_async(async { 2 }).join().unwrap().to_string()
+            });
+            let (pool, handle, waker) = parents.unwrap();
+            fails_with_advice("submit_async", || pool.submit_async(async {}));
+            fails_with_advice("spawn_async", || pool.spawn_async(async {}));
+            fails_with_advice("delay", || pool.delay(soon, || ()));
+            fails_with_advice("every", || drop(pool.every(soon, || ())));
+            // The parent goes on.
+            waker.wake();
+            assert!(handle.cancel());
+            assert!(handle.join().unwrap_err().is_cancelled());
+        },
+    );
 }

@@ -1,4 +1,4 @@
-//! The global pool: made on first use, or once by `build_global`.
+//! The global pool: it is built at its first use, or once by `build_global`.
 
 #[path = "it/support/mod.rs"]
 mod support;

@@ -1,20 +1,274 @@
-//! Imports point down: a module uses its own layer and those below, never one above.
+//! Imports point down: a file uses only files that come before it in its package's table. So each package can be read in that order, and no
+//! imports form a circle.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Every module of the crate, lowest first. ARCHITECTURE.md prints the same list.
-const LAYERS: [&str; 17] = [
-    "sync", "testing", "sys", "unwind", "counters", "blocks", "chunks", "barrier", "ring", "sleep",
-    "latch", "lineage", "job", "pool", "fork", "executor", "stats",
-];
+/// The files of the crate in reading order. `pool/slot` is `src/pool/slot.rs`; `pool` is `src/pool/mod.rs` or `src/pool.rs`. Models and tests
+/// are left out, since they may use anything.
+const CRATE: Order = Order {
+    sources: "src",
+    files: &[
+        "sync",
+        "testing",
+        "sys",
+        "unwind",
+        "counters",
+        "blocks",
+        "pages",
+        "chunks",
+        "barrier",
+        "ring/packed",
+        "ring",
+        "sleep/counts",
+        "sleep/list",
+        "sleep/parker",
+        "sleep/answers",
+        "sleep/event",
+        "sleep",
+        "sleep/size",
+        "latch",
+        "lineage",
+        "job",
+        "pool/config",
+        "pool/backoff",
+        "pool/fifo",
+        "pool/queue",
+        "pool/admission",
+        "pool/inbox",
+        "pool/hot",
+        "pool/slot",
+        "pool/injector",
+        "pool/queue_wait",
+        "pool/roster",
+        "pool/slots",
+        "pool/registry",
+        "pool/context",
+        "pool/member",
+        "pool/steal",
+        "pool/awaited",
+        "pool/directory",
+        "pool/thread_pool",
+        "pool/notify",
+        "pool/park",
+        "pool/wait",
+        "pool/worker",
+        "pool/threads",
+        "pool/builder",
+        "pool",
+        "pool/idle",
+        "pool/queueing",
+        "pool/rescue",
+        "pool/shutdown",
+        "fork/map/source",
+        "fork/join",
+        "fork/map/drive",
+        "fork/scope",
+        "fork/scope/wait",
+        "fork/current",
+        "fork/map/blocks",
+        "fork/map/results",
+        "fork/try_scope",
+        "fork",
+        "fork/broadcast",
+        "fork/install",
+        "fork/map",
+        "executor/state",
+        "executor/late",
+        "executor/location",
+        "executor/error",
+        "executor/task",
+        "executor/timer",
+        "executor/sleep",
+        "executor/token",
+        "executor/arrivals",
+        "executor/extra",
+        "executor/suspend",
+        "executor/complete",
+        "executor/entry",
+        "executor/options",
+        "executor/tombstones",
+        "executor/help",
+        "executor/handle",
+        "executor/pending",
+        "executor/stream/chunk",
+        "executor/cancel",
+        "executor/cell",
+        "executor/future_cell",
+        "executor/submit",
+        "executor/guard",
+        "executor/join_set",
+        "executor/promise",
+        "executor/scoped",
+        "executor/futures",
+        "executor/several",
+        "executor/shutdown",
+        "executor/stream/input",
+        "executor/stream",
+        "executor",
+        "future/beside",
+        "future/block_on",
+        "future/timeout",
+        "future/yields",
+        "future/periodic",
+        "future/then",
+        "future/semaphore",
+        "future/async_pool",
+        "future/blocking",
+        "future/streams",
+        "future/spawners",
+        "future",
+        "stats/queue_wait",
+        "stats",
+    ],
+    exceptions: &[],
+};
 
-/// Where a module stands, if the table knows it.
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|name| *name == module)
+/// The files of the shim that takes rayon-core's place.
+const SHIM: Order = Order {
+    sources: "compat/rayon-core/src",
+    files: &[
+        "error",
+        "private",
+        "threads",
+        "settings",
+        "global",
+        "broadcast",
+        "join",
+        "spawn",
+        "scope",
+        "pool",
+        "builder",
+        "configuration",
+    ],
+    exceptions: &[],
+};
+
+/// The files of the comparison with other pools.
+const VERSUS: Order = Order {
+    sources: "benches/versus/src",
+    files: &[
+        "allocations",
+        "contestants/peer",
+        "fact_names",
+        "options",
+        "results",
+        "contestants/channel",
+        "contestants/chili",
+        "contestants/crossbeam",
+        "contestants/forte",
+        "contestants/heist",
+        "contestants/naive",
+        "contestants/rayon",
+        "contestants/tokio",
+        "targets",
+        "contestants",
+        "report",
+        "contest",
+        "facts",
+        "rows/entry",
+        "rows/shared",
+        "rows/busy",
+        "rows/coarse",
+        "rows/join",
+        "rows/map",
+        "rows/scope",
+        "rows/small",
+        "rows/stream",
+        "rows/submit",
+        "rows/tree",
+        "rows",
+    ],
+    exceptions: &[],
+};
+
+/// The files of the probes and the simulation of many cores.
+const SCALE: Order = Order {
+    sources: "benches/scale/src",
+    files: &[
+        "random",
+        "workload",
+        "table",
+        "samples",
+        "sim/costs",
+        "sim/policy",
+        "sim/lines",
+        "sim/kernel",
+        "sim/jobs",
+        "sim/ring",
+        "sim/sleepers",
+        "sim/tally",
+        "sim/thread",
+        "sim/world",
+        "sim/wake",
+        "sim/run",
+        "sim/steal",
+        "sim/wait",
+        "sim/search",
+        "sim",
+        "options",
+        "measured",
+        "real",
+        "simulate",
+        "chart",
+        "lines",
+        "validate",
+        "probes/forces",
+        "probes/guests",
+        "probes/ramp",
+        "probes/search",
+        "probes",
+    ],
+    exceptions: &[],
+};
+
+/// The order of the files of one package.
+struct Order {
+    /// The folder of the sources.
+    sources: &'static str,
+    /// Each file uses only files before it.
+    files: &'static [&'static str],
+    /// Imports that still point up, as (user, used).
+    exceptions: &'static [(&'static str, &'static str)],
 }
 
-/// The source without comments, character and string literals: what may name a module.
+/// The source of each module of a package, by its path. The root has the path `""`.
+type Modules = BTreeMap<String, String>;
+
+fn read(folder: &Path, path: &str, modules: &mut Modules) {
+    for entry in fs::read_dir(folder).expect("a folder of sources") {
+        let file = entry.expect("an entry of that folder").path();
+        let stem = file.file_stem().and_then(|stem| stem.to_str());
+        let stem = stem.expect("a name in UTF-8");
+        if matches!(stem, "models" | "tests") {
+            continue;
+        }
+        let inside = match stem {
+            "lib" | "main" | "mod" => path.to_owned(),
+            _ => join(path, stem),
+        };
+        if file.is_dir() {
+            read(&file, &inside, modules);
+        } else if file.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&file).expect("a source is text");
+            modules.insert(inside, code(&source));
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        _ => format!("{path}/{name}"),
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// The source without comments, and without character and string literals.
 fn code(source: &str) -> String {
     let mut code = String::with_capacity(source.len());
     let mut rest = source;
@@ -38,7 +292,7 @@ fn code(source: &str) -> String {
     code
 }
 
-/// The length of the comment that `rest` begins with; they nest.
+/// The length of the block comment at the beginning of `rest`. Block comments nest.
 fn block_comment(rest: &str) -> usize {
     let mut depth = 0;
     let mut at = 0;
@@ -59,7 +313,7 @@ fn block_comment(rest: &str) -> usize {
     at
 }
 
-/// The length of the string that `rest` begins with.
+/// The length of the string literal at the beginning of `rest`.
 fn string(rest: &str) -> usize {
     let mut escaped = false;
     for (at, next) in rest.char_indices().skip(1) {
@@ -77,160 +331,279 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_'
 }
 
-/// The first word of each path in a list like `{a::b, c::{d, e}}`, or of a single path.
-fn first_words(list: &str) -> Vec<String> {
-    let list = list.trim_start();
-    let Some(inside) = list.strip_prefix('{') else {
-        return vec![list.chars().take_while(|c| is_word(*c)).collect()];
-    };
-    let mut words = Vec::new();
-    let mut depth = 0;
-    let mut item = String::new();
-    for next in inside.chars() {
-        match next {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => words.push(std::mem::take(&mut item)),
-            _ => (),
-        }
-        if depth > 0 || next != ',' {
-            item.push(next);
-        }
-    }
-    words.push(item);
-    words
-        .iter()
-        .map(|item| item.trim().chars().take_while(|c| is_word(*c)).collect())
-        .filter(|word: &String| !word.is_empty())
-        .collect()
-}
-
-/// The modules at the root of the crate that this source names. `depth` says how many `super`s
-/// lead to the root: one in `ring.rs` and `ring/mod.rs`, two in `pool/worker.rs`.
-fn used_modules(source: &str, depth: usize) -> Vec<String> {
-    let code: String = code(source)
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
-    let code = code.replace(" :: ", "::").replace(":: ", "::");
-    let mut used = Vec::new();
-    let climb = "super::".repeat(depth);
-    for root in ["crate::", &climb] {
-        for (at, _) in code.match_indices(root) {
-            let before = code[..at].chars().next_back();
-            let after = &code[at + root.len()..];
-            // `super` behind `super` was a longer path; a path that climbs on leaves the crate.
-            if before.is_none_or(|c| !is_word(c) && c != ':' && c != '$')
-                && !after.starts_with("super")
-            {
-                // In a module inside a file `super` leads less far, to names that are no layers.
-                let words = first_words(after).into_iter();
-                used.extend(words.filter(|word| root == "crate::" || layer(word).is_some()));
+/// The paths of a tree such as `a::{b, c::{d as e, *}}`, and the length of the tree in the text.
+fn paths(tree: &str) -> (Vec<Vec<String>>, usize) {
+    let start = tree.len() - tree.trim_start().len();
+    let mut at = start;
+    if tree[at..].starts_with('{') {
+        let mut all = Vec::new();
+        at += 1;
+        loop {
+            at += tree[at..].len() - tree[at..].trim_start().len();
+            match tree[at..].chars().next() {
+                None => return (all, at),
+                Some('}') => return (all, at + 1),
+                Some(',') => at += 1,
+                Some(_) => {
+                    let (some, length) = paths(&tree[at..]);
+                    all.extend(some);
+                    at += length.max(1);
+                }
             }
         }
     }
-    used
+    let length = tree[at..]
+        .find(|next| !is_word(next))
+        .unwrap_or(tree.len() - at);
+    let word = tree[at..at + length].to_owned();
+    at += length.max(usize::from(tree[at..].starts_with('*')));
+    let rest = tree[at..].trim_start();
+    if let Some(below) = rest.strip_prefix("::") {
+        let skipped = tree.len() - below.len();
+        let (below, length) = paths(below);
+        let with_word = |mut path: Vec<String>| {
+            path.insert(0, word.clone());
+            path
+        };
+        return (below.into_iter().map(with_word).collect(), skipped + length);
+    }
+    if let Some(name) = rest.strip_prefix("as ") {
+        let length = name.find(|next| !is_word(next)).unwrap_or(name.len());
+        at = tree.len() - name.len() + length;
+    }
+    (vec![vec![word]], at)
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder of sources") {
-        let path = entry.expect("an entry of that folder").path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
+/// The path from the root of the package for a path in the module.
+fn absolute(module: &str, path: &[String]) -> Vec<String> {
+    let words = |path: &str| -> Vec<String> {
+        path.split('/')
+            .filter(|word| !word.is_empty())
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut from = words(module);
+    let mut rest = path;
+    match rest.first().map(String::as_str) {
+        Some("crate") => {
+            from.clear();
+            rest = &rest[1..];
         }
+        Some("self") => rest = &rest[1..],
+        _ => {}
+    }
+    while rest.first().is_some_and(|word| word == "super") {
+        from.pop();
+        rest = &rest[1..];
+    }
+    from.extend_from_slice(rest);
+    from
+}
+
+/// A package, and what its modules re-export.
+struct Package {
+    modules: Modules,
+    /// Maps (module, name) to the path of what the module re-exports under that name.
+    exported: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl Package {
+    fn new(modules: Modules) -> Self {
+        let mut exported = BTreeMap::new();
+        for (module, source) in &modules {
+            for (at, _) in source.match_indices("use ") {
+                let public = source[..at].trim_end();
+                let is_public = public.ends_with("pub")
+                    || (public.ends_with(')')
+                        && public[..public.rfind('(').unwrap_or(0)].ends_with("pub"));
+                if !is_public {
+                    continue;
+                }
+                for path in paths(&source[at + 4..]).0 {
+                    if let Some(name) = path.last() {
+                        let key = (module.clone(), name.clone());
+                        exported.insert(key, absolute(module, &path));
+                    }
+                }
+            }
+        }
+        Package { modules, exported }
+    }
+
+    /// The module that defines the item at an absolute path.
+    fn definer(&self, path: &[String]) -> String {
+        let deepest = (0..=path.len())
+            .rev()
+            .map(|length| (path[..length].join("/"), length))
+            .find(|(module, _)| module.is_empty() || self.modules.contains_key(module));
+        let (module, length) = deepest.unwrap_or_default();
+        let reexport = path.get(length).and_then(|name| {
+            let reexport = self.exported.get(&(module.clone(), name.clone()))?;
+            let mut on = reexport.clone();
+            on.extend_from_slice(&path[length + 1..]);
+            (on != path).then_some(on)
+        });
+        reexport.map_or(module, |path| self.definer(&path))
+    }
+
+    /// The other modules that this module names.
+    fn uses(&self, module: &str) -> BTreeSet<String> {
+        let source = &self.modules[module];
+        let children = self.modules.keys().filter(|other| parent(other) == module);
+        let children = children.filter_map(|child| child.rsplit('/').next());
+        let roots: Vec<String> = ["crate", "super", "self"]
+            .into_iter()
+            .chain(children)
+            .filter(|root| !root.is_empty())
+            .map(|root| format!("{root}::"))
+            .collect();
+        let mut used = BTreeSet::new();
+        for root in roots {
+            for (at, _) in source.match_indices(root.as_str()) {
+                let before = source[..at].chars().next_back();
+                if before.is_some_and(|next| is_word(next) || next == ':' || next == '$') {
+                    continue;
+                }
+                for path in paths(&source[at..]).0 {
+                    used.insert(self.definer(&absolute(module, &path)));
+                }
+            }
+        }
+        used.remove(module);
+        used.remove("");
+        used
     }
 }
 
-/// What is wrong with the imports of the module `module`.
-fn violations(module: &str, source: &str, depth: usize) -> Vec<String> {
-    let Some(own) = layer(module) else {
-        return vec![format!("`{module}` is missing from the table of layers")];
-    };
-    used_modules(source, depth)
-        .into_iter()
-        .filter_map(|used| match layer(&used) {
-            Some(below) if below <= own => None,
-            Some(_) => Some(format!("`{module}` imports `{used}`, which is above it")),
-            None => Some(format!(
-                "`{module}` imports `crate::{used}`, which is no module of the table: \
-                 import from the module that defines it"
-            )),
-        })
-        .collect()
+/// The violations of the order in a package.
+fn violations(order: &Order, modules: Modules) -> Vec<String> {
+    let place = |module: &str| order.files.iter().position(|file| *file == module);
+    let package = Package::new(modules);
+    let mut wrong = Vec::new();
+    let mut excused: BTreeSet<_> = order.exceptions.iter().copied().collect();
+    for module in package.modules.keys().filter(|module| !module.is_empty()) {
+        let Some(own) = place(module) else {
+            wrong.push(format!("`{module}` is missing from the order of files"));
+            continue;
+        };
+        for used in package.uses(module) {
+            let excuse = excused
+                .iter()
+                .copied()
+                .find(|&(user, of)| user == module && of == used);
+            if place(&used).is_some_and(|other| other > own) {
+                match excuse {
+                    Some(excuse) => {
+                        excused.remove(&excuse);
+                    }
+                    None => wrong.push(format!(
+                        "`{module}` imports from `{used}`, which comes after it in the order of files: \
+                         move what it needs down, or move `{module}` up if nothing before `{used}` uses it"
+                    )),
+                }
+            }
+        }
+    }
+    let gone = order
+        .files
+        .iter()
+        .filter(|file| !package.modules.contains_key(**file));
+    wrong.extend(gone.map(|file| format!("`{file}` is in the order of files and does not exist")));
+    let idle = excused.iter().map(|(user, used)| {
+        format!("`{user}` no longer imports from `{used}`: remove the exception")
+    });
+    wrong.extend(idle);
+    wrong
 }
 
 #[test]
 fn imports_point_down() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    sources(&root, &mut files);
-    files.sort();
     let mut wrong = Vec::new();
-    for file in files {
-        let inside = file.strip_prefix(&root).expect("a file below src");
-        let parts: Vec<&str> = inside.iter().filter_map(|part| part.to_str()).collect();
-        if parts == ["lib.rs"] {
-            continue;
-        }
-        let module = parts[0].trim_end_matches(".rs");
-        let depth = parts.len() - usize::from(parts.ends_with(&["mod.rs"]));
-        let source = fs::read_to_string(&file).expect("a source is text");
-        for violation in violations(module, &source, depth) {
-            wrong.push(format!("src/{}: {violation}", inside.display()));
-        }
+    for order in [CRATE, SHIM, VERSUS, SCALE] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(order.sources);
+        let mut modules = Modules::new();
+        read(&folder, "", &mut modules);
+        let found = violations(&order, modules);
+        wrong.extend(
+            found
+                .into_iter()
+                .map(|text| format!("{}: {text}", order.sources)),
+        );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-#[test]
-fn an_import_from_above_is_seen() {
-    let wrong = |module, source| violations(module, source, 1).len();
-    assert_eq!(wrong("ring", "use crate::pool::ThreadPool;"), 1);
-    assert_eq!(wrong("ring", "use super::pool::ThreadPool;"), 1);
-    assert_eq!(wrong("ring", "fn f() { crate::fork::join(); }"), 1);
-    assert_eq!(
-        wrong("job", "use crate::{sync::Arc, fork::{a, b}, stats};"),
-        2
-    );
-    assert_eq!(wrong("job", "pub(in crate::pool) fn f() {}"), 1);
-    assert_eq!(wrong("job", "use crate::ThreadPool;"), 1);
-    assert_eq!(wrong("unheard_of", ""), 1);
-    assert_eq!(
-        violations("pool", "use super::super::fork::join;", 2).len(),
-        1
-    );
+/// The number of imports that point up among these sources, in this order.
+fn count(sources: &[(&'static str, &str)]) -> usize {
+    let files: Vec<&'static str> = sources.iter().map(|(file, _)| *file).collect();
+    let modules = sources
+        .iter()
+        .map(|(file, source)| ((*file).to_owned(), code(source)))
+        .collect();
+    let order = Order {
+        sources: "",
+        files: files.leak(),
+        exceptions: &[],
+    };
+    violations(&order, modules).len()
 }
 
 #[test]
-fn imports_from_below_and_mere_words_are_allowed() {
-    let wrong = |module, source| violations(module, source, 1).len();
-    assert_eq!(wrong("pool", "use crate::{ring::Ring, sync::{a, b}};"), 0);
-    assert_eq!(wrong("pool", "use crate::pool::worker::Worker;"), 0);
+fn an_import_from_below_is_seen() {
+    let ring = |source| {
+        count(&[
+            ("ring", source),
+            ("pool/slot", ""),
+            ("pool", "pub(crate) use slot::Slot;"),
+        ])
+    };
+    assert_eq!(ring("use crate::pool::ThreadPool;"), 1);
+    assert_eq!(ring("use super::pool::ThreadPool;"), 1);
+    assert_eq!(ring("use crate::pool::Slot;"), 1);
+    assert_eq!(ring("fn f() { crate::pool::slot::make(); }"), 1);
+    assert_eq!(ring("pub(in crate::pool) fn f() {}"), 1);
+    assert_eq!(ring("use crate::{pool::{a, slot::{b, c as d}}};"), 2);
+    assert_eq!(count(&[("a/b", "use super::Thing;"), ("a", "mod b;")]), 1);
     assert_eq!(
-        wrong("ring", "// use crate::pool::ThreadPool;\n/* crate::fork */"),
+        count(&[("a/b", "use super::c::Thing;"), ("a/c", ""), ("a", "")]),
+        1
+    );
+    assert_eq!(count(&[("a", "fn f() { b::g() }"), ("a/b", "")]), 1);
+}
+
+#[test]
+fn imports_from_above_and_mere_words_are_allowed() {
+    let pool = |source| count(&[("ring", ""), ("pool/slot", ""), ("pool", source)]);
+    assert_eq!(
+        pool("use crate::{ring::Ring, pool::slot::{a, b}}; use slot::Slot;"),
         0
     );
     assert_eq!(
-        wrong("ring", "/// See [`crate::ThreadPool`].\nfn f() {}"),
+        pool("mod tests { use super::*; use super::{Ring, Slot}; }"),
         0
     );
+    let ring = |source| count(&[("ring", source), ("pool", "")]);
     assert_eq!(
-        wrong("ring", "const S: &str = \"crate::pool \\\" crate::fork\";"),
+        ring("// use crate::pool::ThreadPool;\n/* crate::pool */"),
         0
     );
+    assert_eq!(ring("/// See [`crate::pool::ThreadPool`].\nfn f() {}"), 0);
+    assert_eq!(ring("const S: &str = \"crate::pool \\\" crate::pool\";"), 0);
+    assert_eq!(ring("const C: char = '\"'; fn f() {}"), 0);
+}
+
+#[test]
+fn a_file_that_is_in_no_order_or_an_exception_that_is_none_is_seen() {
+    let modules = || Modules::from([("a".to_owned(), String::new())]);
+    let order = |files, exceptions| Order {
+        sources: "",
+        files,
+        exceptions,
+    };
+    assert_eq!(violations(&order(&[], &[]), modules()).len(), 1);
+    assert_eq!(violations(&order(&["a", "b"], &[]), modules()).len(), 1);
     assert_eq!(
-        wrong("ring", "const C: char = '\"'; use crate::sync::Arc;"),
-        0
-    );
-    assert_eq!(violations("pool", "use super::worker::Worker;", 2).len(), 0);
-    assert_eq!(
-        wrong(
-            "ring",
-            "mod tests { use super::*; use super::{Ring, Slot}; }"
-        ),
-        0
+        violations(&order(&["a"], &[("a", "b")]), modules()).len(),
+        1
     );
 }

@@ -1,4 +1,4 @@
-//! Where tasks panicked. A binary of its own: the panic hook is the process's.
+//! The locations of panics in tasks. This is a separate binary, since the panic hook belongs to the process.
 
 use heist::{JoinError, PanicLocation, ThreadPool};
 use std::panic::{catch_unwind, panic_any, resume_unwind};
@@ -33,7 +33,7 @@ fn errors_say_where_the_task_panicked_once_the_hook_is_set() {
     let text = format!("{}:{line}:{}", location.file(), location.column());
     assert_eq!(location.to_string(), text);
 
-    // Texts that are made at run time, and payloads that are no text.
+    // Messages that are formatted at run time, and payloads that are no text.
     let line = line!() + 1;
     let error = error_of(&pool, || panic!("no luck with {}", 7));
     assert_eq!(line_of(&error), Some(line));
@@ -41,7 +41,7 @@ fn errors_say_where_the_task_panicked_once_the_hook_is_set() {
     let error = error_of(&pool, || panic_any(7_u32));
     assert_eq!(line_of(&error), Some(line));
 
-    // What a task catches itself, and another panic after that.
+    // A panic that a task catches itself, and another panic after it.
     let line = line!() + 3;
     let error = error_of(&pool, || {
         let _ = catch_unwind(|| panic!("caught"));
@@ -49,20 +49,20 @@ fn errors_say_where_the_task_panicked_once_the_hook_is_set() {
     });
     assert_eq!(line_of(&error), Some(line));
 
-    // A payload that no hook has seen has no location, though another panic came before it.
+    // A payload that no hook has seen has no location, although another panic came before it.
     let error = error_of(&pool, || {
         let _ = catch_unwind(|| panic!("caught"));
         resume_unwind(Box::new("made by hand"));
     });
     assert_eq!(error.location(), None);
 
-    // Errors of other kinds have none.
+    // Errors of other kinds have no location.
     let token = heist::CancelToken::new();
     token.cancel();
     let cancelled = pool.task().token(&token).submit(|| ()).join();
     assert_eq!(cancelled.unwrap_err().location(), None);
 
-    // A scope's tasks and items of a stream.
+    // Tasks of a scope, and items of a stream.
     let line = line!() + 1;
     let error = pool.scope(|s| s.submit(|_| panic!("in a scope")).join().unwrap_err());
     assert_eq!(line_of(&error), Some(line));

@@ -1,4 +1,4 @@
-//! `membarrier` refused, from the start or later: answers stay right and nothing hangs.
+//! The kernel refuses `membarrier`, from the start or later: answers stay right and nothing hangs.
 
 #![cfg(target_os = "linux")]
 
@@ -9,7 +9,7 @@ use heist::ThreadPool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use support::{fib, isolated, pool, serial_fib, spin_until, work};
+use support::{fib, isolated, pool, pool_with, serial_fib, spin_until, watched, work};
 
 /// One instruction of a filter.
 fn instruction(code: u32, yes: u8, no: u8, operand: u32) -> libc::sock_filter {
@@ -21,11 +21,11 @@ fn instruction(code: u32, yes: u8, no: u8, operand: u32) -> libc::sock_filter {
     }
 }
 
-/// Makes `membarrier` fail with EPERM on every thread of this process. False: this system lets
+/// Makes `membarrier` fail with EPERM on every thread of this process. Returns false if this system lets
 /// nobody install a filter.
 fn refuse_membarrier() -> bool {
     let number = u32::try_from(libc::SYS_membarrier).expect("call numbers are small");
-    // The number of the call is the first word of what a filter sees.
+    // The number of the call is the first word of a filter's input.
     let program = [
         instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
@@ -41,9 +41,9 @@ fn refuse_membarrier() -> bool {
         len: program.len() as u16,
         filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: takes four numbers and changes only what this process may do.
+    // SAFETY: this `prctl` takes numbers only. It changes what this process may do, and no memory.
     let allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
-    // SAFETY: `filter` and the program that it points to live until the call returns.
+    // SAFETY: `seccomp` requires a pointer to a filter program that lives until it returns. `filter` and its instructions do.
     let installed = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
@@ -56,7 +56,7 @@ fn refuse_membarrier() -> bool {
         println!("skipped: no filter can be installed here");
         return false;
     }
-    // SAFETY: asks which commands there are.
+    // SAFETY: this `membarrier` command takes numbers only. It asks which commands exist.
     let refused = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0) };
     assert_eq!(refused, -1, "the filter refuses membarrier");
     true
@@ -91,13 +91,13 @@ fn exercise(pool: &ThreadPool) {
         let (send, receive) = mpsc::channel();
         pool.spawn(move || send.send(round).unwrap());
         assert_eq!(receive.recv(), Ok(round));
-        // Long leaves, which a thief may want while their owner stands still.
+        // Long leaves, which a thief may want while their owner is blocked.
         let (a, b) = pool.run(|| heist::join(|| work(20_000), || work(20_000)));
         assert_eq!(a, b);
     }
 }
 
-/// Several guests at once, so that rings are made, left and used again.
+/// Several guests at once, so that rings are created, left and used again.
 fn exercise_with_guests(pool: &ThreadPool) {
     thread::scope(|threads| {
         for _ in 0..4 {
@@ -178,4 +178,48 @@ fn membarrier_refused_in_the_middle_of_work_changes_no_answer() {
             }
         },
     );
+}
+
+/// The number of times that the calling thread has gone to sleep voluntarily.
+fn times_slept() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux has it");
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))
+        .expect("a line of its own");
+    count.trim().parse().expect("a number")
+}
+
+/// A waiting thread sees a fork that it may run. The fork's owner is blocked, and without fences no thread can force the fork. So the waiting thread
+/// sleeps for a while between its checks.
+#[test]
+fn a_fork_out_of_reach_keeps_no_thread_busy() {
+    isolated("a_fork_out_of_reach_keeps_no_thread_busy", || {
+        watched(|| {
+            const PARKS: u64 = 100;
+            let pool = pool_with(|builder| builder.num_threads(2).spare_threads(0));
+            pool.run(|| ());
+            if !refuse_membarrier() {
+                return;
+            }
+            let (forked, is_forked) = mpsc::channel::<()>();
+            let (pool, slept) = (&pool, times_slept());
+            pool.scope(|s| {
+                s.spawn(move |_| {
+                    // The first fork answers the request of idle threads, so that the next fork stays private.
+                    heist::join(|| (), || ());
+                    let stand_still = move || {
+                        drop(forked);
+                        let parks = pool.stats().parks;
+                        spin_until(|| pool.stats().parks >= parks + PARKS);
+                    };
+                    heist::join(stand_still, || ());
+                });
+                assert!(is_forked.recv().is_err());
+            });
+            // The pool's other thread may do the same.
+            let slept = times_slept() - slept;
+            assert!(slept > PARKS / 4, "{slept} times in {PARKS}");
+        });
+    });
 }

@@ -1,4 +1,4 @@
-//! Threads that cannot be started: an error when that was asked for, and no lost work otherwise.
+//! Threads that cannot be started: an error where the caller asked for one, and no lost work anywhere.
 //!
 //! A stack larger than the address space makes every start fail; a limit on the address space
 //! makes starts fail from a chosen one on.
@@ -18,23 +18,23 @@ use support::{
     spin_until, threads, threads_named, watched,
 };
 
-/// No machine has room for such a stack.
+/// A stack size for which no machine has room.
 const TOO_LARGE: usize = 1 << 46;
 
-/// Large beside everything else that a process of this test maps meanwhile.
+/// A stack size that is large compared with everything else that such a process maps meanwhile.
 const LARGE: usize = 512 << 20;
 
-/// One arena for all threads, so that threads map nothing but their stacks.
+/// Makes the allocator use one arena for all threads, so that threads map nothing but their stacks.
 const ONE_ARENA: &[(&str, &str)] = &[("MALLOC_ARENA_MAX", "1")];
 
 fn unstartable() -> ThreadPoolBuilder {
     ThreadPool::builder()
-        // A pool of one wants no thread while a guest is at work.
+        // A pool of one starts no thread while a guest works.
         .num_threads(threads().max(2))
         .stack_size(TOO_LARGE)
 }
 
-/// Limits the address space to what is mapped now and `more`; gives the old limit back.
+/// Limits the address space to what is mapped now and `more` bytes. Returns the old limit.
 fn limit_address_space(more: usize) -> libc::rlimit {
     let statm = std::fs::read_to_string("/proc/self/statm").expect("statm can be read");
     let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
@@ -42,7 +42,7 @@ fn limit_address_space(more: usize) -> libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: `limit` is writable.
+    // SAFETY: `getrlimit` requires a pointer to a writable limit, which `&mut limit` is.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
     assert_eq!(result, 0);
     let old = limit;
@@ -52,7 +52,7 @@ fn limit_address_space(more: usize) -> libc::rlimit {
 }
 
 fn set_limit(limit: &libc::rlimit) {
-    // SAFETY: `limit` is readable.
+    // SAFETY: `setrlimit` requires a pointer to a readable limit, which `&limit` is.
     let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, limit) };
     assert_eq!(result, 0);
 }
@@ -188,7 +188,7 @@ fn a_panic_of_a_task_without_threads_does_not_reach_the_spawner() {
 fn a_broadcast_without_threads_does_not_hang() {
     watched(|| {
         let pool = unstartable().build().unwrap();
-        // What it answers is not said: there is no worker to run on.
+        // The result is not specified, since there is no worker to run on.
         let _ = outcome(|| pool.broadcast(|index| index));
         assert_eq!(pool.join(|| 1, || 2), (1, 2));
     });
@@ -226,7 +226,7 @@ fn a_pool_goes_on_with_the_threads_it_has_and_tries_again() {
                 .unwrap();
             assert_eq!(pool.run(|| 1), 1);
             let old = limit_address_space(LARGE / 2);
-            // The one thread does everything.
+            // The only thread does everything.
             let ran = Arc::new(AtomicUsize::new(0));
             for _ in 0..100 {
                 let ran = Arc::clone(&ran);
@@ -236,7 +236,7 @@ fn a_pool_goes_on_with_the_threads_it_has_and_tries_again() {
             }
             assert_eq!(pool.install(|| fib(12)), serial_fib(12));
             spin_until(|| ran.load(Ordering::Acquire) == 100);
-            // Two tasks that need each other: the second finds no thread yet.
+            // Two tasks that need each other. The second one finds no thread yet.
             let met = Arc::new([const { AtomicBool::new(false) }; 2]);
             for side in 0..2 {
                 let met = Arc::clone(&met);
@@ -275,14 +275,14 @@ fn a_pool_that_cannot_grow_works_on_and_grows_later() {
                 let own = pool.clone();
                 let nested = pool.submit(move || own.submit(|| 1).join().unwrap());
                 assert_eq!(pool.install(|| fib(10)), serial_fib(10));
-                // Those that cannot be started: the caller stands in for them.
+                // The caller stands in for threads that cannot be started.
                 let count = pool.num_threads();
                 assert_eq!(pool.broadcast(|i| i), (0..count).collect::<Vec<_>>());
                 for (n, handle) in handles.into_iter().enumerate() {
                     assert_eq!(handle.join().unwrap(), n);
                 }
                 assert_eq!(nested.join().unwrap(), 1);
-                // Up and down meanwhile.
+                // The size changes meanwhile.
                 pool.set_num_threads(2 + round % 3);
             }
             pool.wait_idle();
@@ -334,23 +334,23 @@ fn ten_thousand_eager_threads_in_too_little_memory_are_an_error() {
     );
 }
 
-/// The sender of a letter runs it where there is no worker: who waits for idleness hears of its end.
+/// The caller of a broadcast runs the closure where there is no worker. A caller of `wait_idle` is woken at the end.
 #[test]
-fn idleness_is_seen_after_letters_that_their_sender_runs() {
+fn idleness_is_seen_after_broadcast_tasks_that_their_caller_runs() {
     for scoped in [false, true] {
         watched(move || {
             for _ in 0..100 {
                 let pool = unstartable().build().unwrap();
-                let (begun, letter) = mpsc::channel();
+                let (begun, begins) = mpsc::channel();
                 let last = pool.num_threads() - 1;
                 let waiter = {
                     let pool = pool.clone();
                     std::thread::spawn(move || {
-                        letter.recv().unwrap();
+                        begins.recv().unwrap();
                         pool.wait_idle();
                     })
                 };
-                // Long enough for the waiter to sleep, mostly.
+                // Long enough for the waiter to sleep in most runs.
                 let body = move |index| {
                     if index == last {
                         begun.send(()).unwrap();
@@ -368,13 +368,13 @@ fn idleness_is_seen_after_letters_that_their_sender_runs() {
     }
 }
 
-/// What std gives a thread whose size nobody says: the timer's.
+/// The default stack size of std, which the timer's thread has.
 const LARGE_BY_DEFAULT: &[(&str, &str)] =
     &[("MALLOC_ARENA_MAX", "1"), ("RUST_MIN_STACK", "536870912")];
 
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A pool of one worker, which is there, in a process that can start no timer.
+/// A pool with one running worker, in a process that cannot start the timer's thread.
 fn without_timer(name: &str, body: fn(&ThreadPool)) {
     isolated_with(name, LARGE_BY_DEFAULT, move || {
         let pool = ThreadPool::builder()
@@ -388,7 +388,7 @@ fn without_timer(name: &str, body: fn(&ThreadPool)) {
         body(&pool);
         assert_eq!(threads_named("heist-timer"), 0);
         set_limit(&old);
-        // Now it starts, and keeps the next deadline.
+        // Now the timer's thread starts, and keeps the next deadline.
         let held = hold_all(&pool);
         let late = pool.task().deadline(SHORT).submit(|| ());
         spin_until(|| threads_named("heist-timer") == 1);
@@ -418,7 +418,7 @@ fn who_waits_for_a_task_keeps_its_deadline_if_the_timer_cannot_be_started() {
                     .all(|(_, outcome)| outcome.unwrap_err().is_timeout())
             );
             assert!(first_finished([late(), late()]).unwrap().1.is_err());
-            // A question or a poll keeps it too.
+            // A query or a poll keeps the deadline too.
             let asked = late();
             spin_until(|| asked.is_finished());
             assert!(asked.join().unwrap_err().is_timeout());
@@ -430,7 +430,7 @@ fn who_waits_for_a_task_keeps_its_deadline_if_the_timer_cannot_be_started() {
                     .poll(&mut context)
                     .is_ready()
             });
-            // One that waits for something else serves them all.
+            // A thread that waits for something else keeps all deadlines.
             let (told, tells) = mpsc::channel();
             let mut other = late();
             other.on_finish(move |outcome| told.send(outcome.is_err()).unwrap());

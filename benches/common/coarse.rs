@@ -1,13 +1,13 @@
-//! Few and long closures: whether a second worker gets at work whose owner does not come back to the scheduler.
+//! Few and long closures: can a second worker take work whose owner does not come back to the scheduler?
 //!
-//! The leaves watch the clock instead of computing, so that a leaf takes the same time on a machine with other
-//! guests. What is probed is who runs when; with more threads than cores the rows would mean nothing.
+//! The leaves watch the clock instead of computing, so a leaf takes the same time on a shared machine. The rows show who
+//! runs when. With more threads than cores they would mean nothing.
 
 use super::contract::{Join, JoinKernel, Serial};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Which arrangement of long closures.
+/// An arrangement of long closures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// Two long closures in one join.
@@ -23,14 +23,14 @@ pub enum Case {
 /// A coarse program.
 #[derive(Clone, Copy, Debug)]
 pub struct Coarse {
-    /// Which arrangement.
+    /// The arrangement.
     pub case: Case,
-    /// How long a long closure takes.
+    /// The length of a long closure.
     pub long: Duration,
 }
 
 impl Coarse {
-    /// How long the second worker is busy in [`Case::C3`].
+    /// The time for which the second worker is busy in [`Case::C3`].
     fn busy(&self) -> Duration {
         self.long * 2 / 5
     }
@@ -46,7 +46,7 @@ impl Coarse {
 }
 
 impl JoinKernel for Coarse {
-    /// How many closures ran.
+    /// The number of closures that have run.
     type Answer = u64;
 
     fn units(&self) -> u64 {
@@ -111,7 +111,7 @@ pub fn spin(duration: Duration) -> u64 {
     1
 }
 
-/// Keeps the thread busy until the other closure has begun, but no longer than `limit`: a serial run has no other.
+/// Keeps the thread busy until the other closure has begun, or for `limit` at most: in a serial run no other closure begins.
 fn wait_until(begun: &AtomicBool, limit: Duration) {
     let start = Instant::now();
     while !begun.load(Ordering::Relaxed) && start.elapsed() < limit {}

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A fork-join primitive.
 ///
-/// Some schedulers hand a context from fork to fork (chili its scope, forte its worker), others find it in a
-/// thread-local variable. A kernel passes the context on in both cases; where it is `()` the optimiser removes the
-/// argument.
+/// Some schedulers hand a context from fork to fork (chili its scope, forte its worker); others find it in a
+/// thread-local variable. A kernel passes the context on in both cases. Where the context is `()`, the optimiser removes
+/// the argument.
 pub trait Join {
-    /// What a fork needs from the fork above it.
+    /// The context that a fork gets from the fork above it.
     type Context<'c>;
 
     /// Runs `a` and `b`, possibly in parallel, and returns both results.
@@ -22,7 +22,7 @@ pub trait Join {
         RB: Send;
 }
 
-/// The join that never forks: `a`, then `b`. It gives the serial time of kernels that are about order, not speed.
+/// A join that never forks: it runs `a`, then `b`. It gives the serial time of kernels that are about order, not speed.
 pub struct Serial;
 
 impl Join for Serial {
@@ -43,16 +43,16 @@ impl Join for Serial {
 
 /// A program made of joins, with the serial program that it is compared with.
 pub trait JoinKernel: Sync {
-    /// What the program computes.
+    /// The result of the program.
     type Answer: PartialEq + Debug + Send;
 
-    /// The number of forks, nodes or items that one run handles: times are given per unit.
+    /// The number of forks, nodes or items in one run. Times are stated for each of them.
     fn units(&self) -> u64;
 
     /// The plain program, without a scheduler.
     fn serial(&self) -> Self::Answer;
 
-    /// The same program by joins, without any cut-off.
+    /// The program by joins, without any cut-off.
     fn run<J: Join>(&self, context: &mut J::Context<'_>) -> Self::Answer;
 }
 
@@ -72,20 +72,20 @@ pub trait SpawnKernel: Copy + Send + Sync {
     /// The plain program, without a scheduler.
     fn serial(&self) -> u64;
 
-    /// The same program: what the tasks find is added to `tally`, whose total is the answer.
+    /// The program by tasks. They add what they find to `tally`, whose total is the answer.
     fn run<'scope, S: Spawn<'scope>>(self, scope: &S, tally: &'scope Tally);
 }
 
-/// A sum to which many threads add without getting into each other's way.
+/// A sum to which many threads add without contention.
 #[derive(Default)]
 pub struct Tally {
     shards: [Shard; SHARDS],
 }
 
-/// More than the threads of any row, so that a thread has a shard to itself.
+/// The number of shards. No row has as many threads, so each thread has its own shard.
 const SHARDS: usize = 32;
 
-/// One thread's part of a sum. Two cache lines, as adjacent ones are fetched together.
+/// One thread's part of a sum. It has two cache lines, since processors fetch adjacent lines together.
 #[derive(Default)]
 #[repr(align(128))]
 struct Shard {
@@ -96,7 +96,7 @@ impl Tally {
     /// Adds `amount` to the calling thread's part.
     #[inline]
     pub fn add(&self, amount: u64) {
-        // ORDERING: Relaxed; the end of the scope, which precedes `total`, orders the additions.
+        // ORDERING: Relaxed. The end of the scope comes before `total` and orders the additions.
         self.shards[shard_index()]
             .sum
             .fetch_add(amount, Ordering::Relaxed);
@@ -111,7 +111,7 @@ impl Tally {
     }
 }
 
-/// A number that is the calling thread's own, below [`SHARDS`].
+/// A number below [`SHARDS`] that belongs to the calling thread.
 #[inline]
 fn shard_index() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);

@@ -6,7 +6,7 @@ use std::hint::black_box;
 /// `fib(n)` with a fork at every call above the leaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Fib {
-    /// Which Fibonacci number.
+    /// The index of the Fibonacci number.
     pub n: u32,
 }
 
@@ -48,7 +48,7 @@ fn fib_by_join<J: Join>(context: &mut J::Context<'_>, n: u32) -> u64 {
     a + b
 }
 
-/// How often `fib(n)` forks: `fib(n + 1) - 1`.
+/// The number of forks of `fib(n)`, which is `fib(n + 1) - 1`.
 fn forks(n: u32) -> u64 {
     let (mut current, mut next) = (0u64, 1u64);
     for _ in 0..n {
@@ -57,10 +57,10 @@ fn forks(n: u32) -> u64 {
     next - 1
 }
 
-/// `fib(n)` for pools that cannot join: one half of each call is spawned, the other runs on, the leaves are summed.
+/// `fib(n)` for pools that cannot join. Each call spawns one half and runs the other; the leaves are summed.
 #[derive(Clone, Copy, Debug)]
 pub struct FibBySpawn {
-    /// Which Fibonacci number.
+    /// The index of the Fibonacci number.
     pub n: u32,
 }
 
@@ -87,10 +87,10 @@ fn fib_by_spawn<'scope, S: Spawn<'scope>>(scope: &S, mut n: u32, tally: &'scope 
     tally.add(u64::from(n));
 }
 
-/// A loop of joins of two tiny closures, each join over before the next begins.
+/// A loop of joins of two tiny closures. Each join ends before the next one begins.
 #[derive(Clone, Copy, Debug)]
 pub struct FlatJoins {
-    /// How many joins.
+    /// The number of joins.
     pub count: u64,
 }
 

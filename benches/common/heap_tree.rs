@@ -1,15 +1,14 @@
-//! Sum over a complete binary tree in memory, a fork at every node: what a user's own recursive structure costs.
+//! The sum over a complete binary tree in memory, with a fork at every node: the cost of a user's own recursive structure.
 //!
-//! The nodes lie in post-order, as they do when a program builds them by `Node { left: .., right: .. }` literals.
-//! Then the right child lies next to its parent and the left one far away, and who visits the right child first
-//! walks the memory backwards while who visits the left one first jumps. Both orders are kernels of their own, as
-//! only times within one order compare. The order is the one of the closures given to `join`: some schedulers run
-//! the second closure first.
+//! The nodes lie in post-order, as if a program had built them by `Node { left: .., right: .. }` literals. The right
+//! child lies next to its parent, and the left child far away. A visit of the right child first walks the memory
+//! backwards; a visit of the left child first jumps. Each order is a kernel of its own, since only times of one order
+//! can be compared. The order is that of the closures given to `join`: some schedulers run the second closure first.
 
 use super::contract::{Join, JoinKernel};
 use std::hint::black_box;
 
-/// A node, 32 bytes: what a boxed one takes in a general-purpose allocator.
+/// A node of 32 bytes, the size that a boxed node takes in a general-purpose allocator.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(32))]
 struct Node {
@@ -20,7 +19,7 @@ struct Node {
 
 const _: () = assert!(size_of::<Node>() == 32);
 
-/// A complete tree. It is never freed, so that its layout does not depend on what was allocated before.
+/// A complete tree. It is never freed, so its layout does not depend on earlier allocations.
 #[derive(Clone, Copy, Debug)]
 pub struct HeapTree {
     root: &'static Node,
@@ -28,7 +27,7 @@ pub struct HeapTree {
 }
 
 impl HeapTree {
-    /// A tree of `depth` levels, thus 2^depth - 1 nodes, with the values 1, 2, 3, ... in post-order.
+    /// A tree of `depth` levels, which has 2^depth - 1 nodes with the values 1, 2, 3, ... in post-order.
     pub fn new(depth: u32) -> Self {
         let count = (1usize << depth) - 1;
         let mut slots = vec![Node::default(); count].leak().iter_mut();
@@ -67,21 +66,21 @@ fn build(
     Some(slot)
 }
 
-/// The sum, with the right child's closure first.
+/// The sum in which the right child's closure is the first.
 #[derive(Clone, Copy, Debug)]
 pub struct RightFirst {
     /// The tree to sum up.
     pub tree: HeapTree,
-    /// How often, so that the sum over a small tree takes long enough to time.
+    /// The number of repetitions, so that the sum over a small tree takes long enough to time.
     pub repeat: u64,
 }
 
-/// The sum, with the left child's closure first.
+/// The sum in which the left child's closure is the first.
 #[derive(Clone, Copy, Debug)]
 pub struct LeftFirst {
     /// The tree to sum up.
     pub tree: HeapTree,
-    /// How often, so that the sum over a small tree takes long enough to time.
+    /// The number of repetitions, so that the sum over a small tree takes long enough to time.
     pub repeat: u64,
 }
 

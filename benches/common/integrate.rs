@@ -3,7 +3,7 @@
 use super::contract::{Join, JoinKernel};
 use std::hint::black_box;
 
-/// The integral of `(x * x + 1) * x` from 0 to `end`, halved until the trapezoids agree.
+/// The integral of `(x * x + 1) * x` from 0 to `end`. Intervals are halved until the trapezoids agree.
 #[derive(Clone, Copy, Debug)]
 pub struct Integrate {
     end: f64,
@@ -22,7 +22,7 @@ struct Piece {
 }
 
 impl Integrate {
-    /// The integral up to `end`; a piece is done when halving it changes its area by at most `epsilon`.
+    /// The integral up to `end`. An interval is not halved further when halving changes its area by at most `epsilon`.
     pub fn new(end: f64, epsilon: f64) -> Self {
         let mut nodes = 0;
         count_nodes(Piece::whole(end), epsilon, &mut nodes);
@@ -35,7 +35,7 @@ impl Integrate {
 }
 
 impl JoinKernel for Integrate {
-    /// The bits of the area: the halves are added in the same order by everyone, so that it is the same to the bit.
+    /// The bits of the area. Every program adds the halves in one order, so the bits agree.
     type Answer = u64;
 
     fn units(&self) -> u64 {

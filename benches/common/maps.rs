@@ -10,7 +10,7 @@ pub fn cheap_items(count: usize) -> Vec<f64> {
     (0..count).map(|i| i as f64 * 0.5).collect()
 }
 
-/// A multiplication and an addition: the map is bound by memory and by what the scheduler adds.
+/// A multiplication and an addition. The map is bound by memory and by the cost of the scheduler.
 #[inline]
 pub fn cheap(item: &f64) -> f64 {
     item * 1.5 + 0.25
@@ -21,16 +21,16 @@ pub fn serial_cheap(items: &[f64]) -> Vec<f64> {
     items.iter().map(cheap).collect()
 }
 
-/// Where the costly items are.
+/// The places of the costly items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Anywhere.
+    /// At random places.
     Random,
-    /// The costliest hundredth stands together, at seven tenths of the input.
+    /// The most expensive 1 % are adjacent, at 70 % of the input.
     Clustered,
 }
 
-/// What `count` items cost, in nanoseconds: a Pareto distribution of shape 1.1, from 1 us up to 2 ms.
+/// The costs of `count` items in nanoseconds: a Pareto distribution of shape 1.1, from 1 us to 2 ms.
 pub fn heavy_tailed_costs(count: usize, order: Order) -> Vec<u32> {
     let mut costs: Vec<u32> = (0..count as u64)
         .map(|i| (1_000.0 * unit_interval(mix(i)).powf(-1.0 / 1.1)).min(2_000_000.0) as u32)
@@ -61,7 +61,7 @@ pub fn serial_spend(costs: &[u32]) -> Vec<u32> {
 
 /// The cheap map by joins down to single items, for schedulers that have a join and no map.
 pub struct CheapMapByJoin {
-    /// What to map.
+    /// The items.
     pub items: Vec<f64>,
 }
 

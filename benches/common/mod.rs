@@ -1,8 +1,8 @@
 //! What the benches share: one kernel for every contestant, its serial program, and the naive pool.
 //!
-//! A kernel is written once, against [`contract::Join`] or [`contract::Spawn`], and every scheduler runs that same
-//! code. Beside it stands the plain serial program that a user would have written without a scheduler, and every
-//! answer is compared with the serial one. Nothing here knows heist but [`through_heist`].
+//! A kernel is written once, against [`contract::Join`] or [`contract::Spawn`], and every scheduler runs that code. Each
+//! kernel has the plain serial program that a user would write without a scheduler, and every answer is compared with
+//! its answer. Only [`through_heist`] knows heist.
 
 #![allow(
     dead_code,

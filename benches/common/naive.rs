@@ -1,6 +1,6 @@
-//! The pool that one writes in an afternoon: one queue behind a mutex, one condition variable, boxed tasks.
+//! The pool that a user writes in an afternoon: one queue behind a mutex, one condition variable, boxed tasks.
 //!
-//! It is the yardstick beside the serial program: what a scheduler must beat to be worth its code.
+//! A scheduler must beat this pool, as well as the serial program, to be worth its code.
 
 use super::contract::Spawn;
 use std::collections::VecDeque;
@@ -28,7 +28,7 @@ struct Queue {
 }
 
 impl NaivePool {
-    /// A pool whose threads are all started.
+    /// Builds a pool and starts all its threads.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue {
@@ -65,7 +65,7 @@ impl NaivePool {
         handle
     }
 
-    /// Runs `body` on the caller and returns when it and all tasks that were spawned are done.
+    /// Runs `body` on the caller and returns when it and all spawned tasks are done.
     pub fn scope<'scope, R>(&self, body: impl FnOnce(&NaiveScope<'scope>) -> R) -> R {
         let scope = NaiveScope {
             shared: Arc::clone(&self.shared),
@@ -79,7 +79,7 @@ impl NaivePool {
         result
     }
 
-    /// Maps in order, by four chunks a thread.
+    /// Maps in order, by four chunks for each thread.
     pub fn map<T, R, F>(&self, items: &[T], f: F) -> Vec<R>
     where
         T: Sync,
@@ -101,7 +101,7 @@ impl NaivePool {
         results
     }
 
-    /// Maps lazily and in order: at most `window` items are under way, or done and not given out.
+    /// Maps lazily and in order. At most `window` items are running, or finished and not returned.
     pub fn imap<I, R, F>(
         &self,
         input: impl IntoIterator<Item = I>,
@@ -166,7 +166,7 @@ impl Shared {
     }
 }
 
-/// Where the result of a task will be.
+/// A handle of a task's result.
 pub struct NaiveHandle<T> {
     place: Arc<Place<T>>,
 }
@@ -228,8 +228,9 @@ impl<'scope> NaiveScope<'scope> {
             let outcome = panic::catch_unwind(AssertUnwindSafe(|| task(&scope)));
             scope.group.done(outcome.is_err());
         });
-        // SAFETY: (1) only the lifetime changes. (2) `scope` does not return, nor unwind, before the task has run
-        // and its captures are dropped: `done` is its last step, and `WaitOnDrop` waits for all of them.
+        // SAFETY: `transmute` requires (1) types of one layout, which types that differ in a lifetime are, and (2) that the task is not used after
+        // its lifetime. `scope` neither returns nor unwinds before the task has run and its captures are dropped: `done` is the last step of
+        // the task, and `WaitOnDrop` waits for all tasks.
         let task: Task = unsafe {
             std::mem::transmute::<Box<dyn FnOnce() + Send + 'scope>, Box<dyn FnOnce() + Send>>(task)
         };
@@ -285,7 +286,7 @@ impl WaitGroup {
     }
 }
 
-/// Waits for a group also when the scope's body unwinds.
+/// Waits for a group when it is dropped, also when the scope's body unwinds.
 struct WaitOnDrop<'a>(&'a WaitGroup);
 
 impl Drop for WaitOnDrop<'_> {

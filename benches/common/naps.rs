@@ -1,6 +1,6 @@
-//! Leaves that sleep: whether every thread is busy while there is work that it may run.
+//! Leaves that sleep: is every thread busy while there is work that it may run?
 //!
-//! A sleeping leaf occupies its thread and no core, so that a pool of any size can be looked at on any machine: the work divided by the
+//! A sleeping leaf occupies its thread and no core, so a pool of any size can be measured on any machine. The work divided by the
 //! time is the number of threads that were busy.
 
 use super::contract::{Join, JoinKernel, Serial, Spawn, SpawnKernel, Tally};
@@ -15,30 +15,30 @@ pub enum Shape {
     LeafRest,
     /// `join(rest, leaf)`.
     RestLeaf,
-    /// In halves.
+    /// Into halves.
     Balanced,
-    /// Anywhere.
+    /// At random places.
     Random,
-    /// In the golden section.
+    /// By the golden section.
     Fibonacci,
     /// A chain of `join(chain, rest)`.
     Chains,
 }
 
-/// Leaves that are run by joins.
+/// A program that runs leaves by joins.
 #[derive(Clone, Debug)]
 pub struct Naps {
-    /// How they are divided.
+    /// How the leaves are divided.
     pub shape: Shape,
     /// How long each sleeps.
     pub leaves: Vec<Duration>,
 }
 
-/// So many leaves are one chain of [`Shape::Chains`].
+/// The number of leaves in one chain of [`Shape::Chains`].
 const CHAIN: usize = 10;
 
 impl JoinKernel for Naps {
-    /// How many leaves have run.
+    /// The number of leaves that have run.
     type Answer = usize;
 
     fn units(&self) -> u64 {
@@ -89,7 +89,7 @@ fn divide<J: Join>(context: &mut J::Context<'_>, shape: Shape, leaves: &[Duratio
     a + b
 }
 
-/// The leaf.
+/// Runs a leaf, which sleeps.
 pub fn sleep(nap: Duration) -> usize {
     if !nap.is_zero() {
         thread::sleep(nap);
@@ -102,18 +102,18 @@ pub fn equal(count: usize, nap: Duration) -> Vec<Duration> {
     vec![nap; count]
 }
 
-/// Where the long leaves are: one in twenty, of ten and a half times the others' length.
+/// The places of the long leaves. One leaf in twenty is long, and takes 10.5 times as long as the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tail {
     /// At the beginning.
     First,
-    /// Anywhere.
+    /// At random places.
     Random,
     /// At the end.
     Last,
 }
 
-/// `count` leaves, a twentieth of them long.
+/// `count` leaves, of which one in twenty is long.
 pub fn heavy_tailed(count: usize, nap: Duration, tail: Tail) -> Vec<Duration> {
     let long = nap * 21 / 2;
     let heavy = count / 20;
@@ -130,10 +130,10 @@ pub fn heavy_tailed(count: usize, nap: Duration, tail: Tail) -> Vec<Duration> {
     leaves
 }
 
-/// Leaves that are spawned on a scope, each by the task that halves the range.
+/// Leaves that are spawned on a scope by tasks that halve the range.
 #[derive(Clone, Copy, Debug)]
 pub struct ScopedNaps {
-    /// How many.
+    /// The number of leaves.
     pub count: usize,
     /// How long each sleeps.
     pub nap: Duration,

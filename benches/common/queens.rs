@@ -3,7 +3,7 @@
 use super::contract::{Join, JoinKernel, Spawn, SpawnKernel, Tally};
 use std::hint::black_box;
 
-/// The attacked columns and diagonals of a partly filled board, one bit a column.
+/// The attacked columns and diagonals of a partly filled board, with one bit for each column.
 #[derive(Clone, Copy, Debug)]
 struct Board {
     all: u32,
@@ -134,7 +134,7 @@ fn count_nodes(board: Board) -> u64 {
     nodes
 }
 
-/// n-queens with one spawned task for every node of the search but the first.
+/// n-queens with one spawned task for every node of the search except the first.
 #[derive(Clone, Copy, Debug)]
 pub struct QueensBySpawn {
     size: u32,

@@ -1,9 +1,9 @@
-//! A binomial tree of spawned tasks: nothing but the cost of a spawn, with tasks of every fan-out.
+//! A binomial tree of spawned tasks: the cost of a spawn and nothing else, with tasks of every fan-out.
 
 use super::contract::{Spawn, SpawnKernel, Tally};
 use std::hint::black_box;
 
-/// The tree of `order` k has children of the orders 0 to k - 1, thus 2^k nodes. Every node but the root is a task.
+/// A tree of order k has children of the orders 0 to k - 1, and so 2^k nodes. Every node except the root is a task.
 #[derive(Clone, Copy, Debug)]
 pub struct SpawnTree {
     /// The order of the root.

@@ -1,4 +1,4 @@
-//! heist behind the two interfaces of the kernels. The only file here that names it.
+//! heist behind the two interfaces of the kernels. No other file of this folder names heist.
 
 use super::contract::{Join, Spawn};
 
@@ -30,7 +30,7 @@ impl<'scope> Spawn<'scope> for heist::Scope<'scope> {
     }
 }
 
-/// A pool of `threads` workers, all else by default.
+/// A pool of `threads` workers with default settings.
 pub fn pool(threads: usize) -> heist::ThreadPool {
     heist::ThreadPool::builder()
         .num_threads(threads)

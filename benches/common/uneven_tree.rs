@@ -1,19 +1,19 @@
-//! Unbalanced Tree Search: trees that nobody can cut into even parts, as every node draws its number of children.
+//! Unbalanced Tree Search: trees that cannot be cut into even parts, since every node draws its number of children.
 //!
-//! The shapes are those of the UTS benchmark; a node's randomness comes from a cheap 64-bit mixer instead of SHA-1,
-//! so that a node costs nanoseconds and the scheduler is what is measured.
+//! The shapes are those of the UTS benchmark. A node's randomness comes from a cheap 64-bit mixer instead of SHA-1, so a
+//! node costs nanoseconds and the benchmark measures the scheduler.
 
 use super::contract::{Join, JoinKernel};
 use super::{mix, unit_interval};
 use std::hint::black_box;
 
-/// How many children a node has.
+/// A shape: how many children each node has.
 pub trait Shape: Sync {
     /// The number of children, the same at each call.
     fn children(&self, node: Node) -> u32;
 }
 
-/// A node of the tree: all that is below it follows from these.
+/// A node of the tree. Its fields determine the whole subtree.
 #[derive(Clone, Copy, Debug)]
 pub struct Node {
     state: u64,
@@ -30,7 +30,7 @@ impl Node {
     }
 }
 
-/// The geometric shape: the same number of children is expected at every node above a depth, none below.
+/// The geometric shape: the expected number of children is the same at every node above a depth, and 0 below it.
 #[derive(Clone, Debug)]
 pub struct Geometric {
     depth_limit: u32,
@@ -39,7 +39,7 @@ pub struct Geometric {
 }
 
 impl Geometric {
-    /// `branching` children are expected at each node, none from `depth_limit` on.
+    /// A shape with `branching` expected children of each node above `depth_limit`, and none from there on.
     pub fn new(branching: f64, depth_limit: u32) -> Self {
         let stop = 1.0 / (1.0 + branching);
         Self {
@@ -69,7 +69,7 @@ pub struct Binomial {
 }
 
 impl Binomial {
-    /// The root has `root_children`; any other node has `fan_out` children with this probability, else none.
+    /// A shape whose root has `root_children` children. Any other node has `fan_out` children with this probability, or else none.
     pub fn new(root_children: u32, fan_out: u32, probability: f64) -> Self {
         Self {
             root_children,
@@ -156,7 +156,7 @@ fn visit<J: Join, S: Shape>(context: &mut J::Context<'_>, shape: &S, node: Node)
     }
 }
 
-/// Visits the children from `start` to `end`, of which there is at least one, by halves.
+/// Visits the children from `start` to `end`, by halves. There is at least one.
 fn visit_children<J: Join, S: Shape>(
     context: &mut J::Context<'_>,
     shape: &S,

@@ -1,7 +1,7 @@
 //! From all files to groups of equal ones: by size, then by prefix, then by content.
 //!
-//! Each step looks only at files that still have a rival, so most files are never opened and most of the
-//! rest are read for 16 KiB only.
+//! Each step looks only at files that may still have a duplicate. So most files are never opened, and of most others
+//! only 16 KiB are read.
 
 use std::io;
 
@@ -16,22 +16,22 @@ use super::report::Findings;
 /// Files with the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Of each file, in bytes.
+    /// The size of each file in bytes.
     pub size: u64,
-    /// Of each file's content.
+    /// The hash of each file's content.
     pub hash: Hash,
-    /// At least two, sorted by path.
+    /// The files, at least two, sorted by path.
     pub files: Vec<File>,
 }
 
 impl Group {
-    /// How many bytes would be free if one file were kept.
+    /// The number of bytes that would be free if only one file were kept.
     pub fn wasted(&self) -> u64 {
         self.size * (self.files.len() as u64 - 1)
     }
 }
 
-/// Groups the files of `inventory`; the largest waste comes first.
+/// Groups the files of `inventory`. The group that wastes most comes first.
 pub fn find(
     pool: &ThreadPool,
     inventory: Inventory,
@@ -69,7 +69,7 @@ pub fn find(
             files: equal.iter().map(|(_, file)| file.clone()).collect(),
         })
         .collect();
-    // Wasted bytes go down, paths go up; no two groups share a path.
+    // The order is by wasted bytes, descending, then by path, ascending. No two groups share a path.
     findings.groups.sort_by(|a, b| {
         let by_waste = b.wasted().cmp(&a.wasted());
         by_waste.then_with(|| a.files[0].path.cmp(&b.files[0].path))
@@ -86,8 +86,8 @@ fn is_wanted(file: &File, options: &Options) -> bool {
     }
 }
 
-/// Drops files whose key nobody shares. Equal keys become neighbours, large keys come first: the keys begin
-/// with the size, and work that starts with the largest file ends evenly.
+/// Drops files whose keys are unique. Equal keys become neighbours, and large keys come first. The keys begin
+/// with the size, and parallel work that starts with the largest files ends evenly.
 fn with_rivals<K: Ord>(mut files: Vec<(K, File)>) -> Vec<(K, File)> {
     files.sort_unstable_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.path.cmp(&b.1.path)));
     let rivals: Vec<bool> = (0..files.len())
@@ -124,7 +124,7 @@ fn contents(
     skipped: &mut Vec<Skipped>,
     progress: &Progress,
 ) -> Vec<((u64, Hash), File)> {
-    // Of a short file the prefix was all there is.
+    // The prefix of a short file is its whole content.
     let (mut files, done): (Vec<_>, Vec<_>) = files
         .into_iter()
         .map(|((size, hash), file)| (size, hash, file))
@@ -148,7 +148,7 @@ fn contents(
     keyed
 }
 
-/// Pairs the files with their hashes; those that could not be read go to `skipped`.
+/// Pairs the files with their hashes. Files that could not be read go to `skipped`.
 fn keyed(
     files: Vec<(u64, File)>,
     hashes: Vec<io::Result<Hash>>,

@@ -1,4 +1,4 @@
-//! Hashes the content of files, through one buffer that is used again and again.
+//! Hashes the content of files through a buffer that is reused.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,13 +7,13 @@ use std::path::Path;
 /// A BLAKE3 hash.
 pub type Hash = [u8; 32];
 
-/// So many bytes tell most files apart (16 KiB: four pages, one read-ahead).
+/// The length of a prefix that tells most files apart: 16 KiB, which is four pages and one read-ahead.
 pub const PREFIX_BYTES: u64 = 16 * 1024;
 
-/// Large enough for BLAKE3's widest vectors and few system calls, small enough for the second-level cache.
+/// The size of the large buffer: enough for BLAKE3's widest vectors and few system calls, and less than the second-level cache.
 const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Reads files piece by piece; each thread has one.
+/// Reads files piece by piece. Each thread has one.
 pub struct Reader {
     buffer: Box<[u8]>,
 }
@@ -26,7 +26,7 @@ impl Reader {
 
     /// A reader for [`Reader::prefix`] alone.
     pub fn small() -> Self {
-        // One more byte than a prefix: a file that has grown shows in the first read.
+        // One byte more than a prefix, so that the first read shows whether a file has grown.
         Self::with_capacity(PREFIX_BYTES as usize + 1)
     }
 
@@ -36,11 +36,11 @@ impl Reader {
         }
     }
 
-    /// Hashes the first [`PREFIX_BYTES`] of a file of `size` bytes, or all if it has no more.
+    /// Hashes the first [`PREFIX_BYTES`] of a file of `size` bytes, or the whole file if it is shorter.
     ///
     /// # Errors
     ///
-    /// What the system says, or that a file of at most [`PREFIX_BYTES`] no longer has `size` bytes.
+    /// Returns the system's error, or an error if a file of at most [`PREFIX_BYTES`] no longer has `size` bytes.
     pub fn prefix(&mut self, path: &Path, size: u64) -> io::Result<Hash> {
         let expected = size.min(PREFIX_BYTES);
         let limit = if size > PREFIX_BYTES {
@@ -55,12 +55,12 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// What the system says, or that the file no longer has `size` bytes.
+    /// Returns the system's error, or an error if the file no longer has `size` bytes.
     pub fn whole(&mut self, path: &Path, size: u64, on_bytes: impl Fn(u64)) -> io::Result<Hash> {
         self.digest(path, size.saturating_add(1), size, on_bytes)
     }
 
-    /// Hashes up to `limit` bytes, so that a file which grows all the time has an end, and checks their number.
+    /// Hashes up to `limit` bytes and checks their number. The limit gives a file that grows all the time an end.
     fn digest(
         &mut self,
         path: &Path,

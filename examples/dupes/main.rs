@@ -2,13 +2,13 @@
 //!
 //! A real job on real input, in three parallel steps on one `ThreadPool`:
 //!
-//! 1. `walk` reads the directory trees by a recursive `scope`: each directory is a `spawn`, and the entries
-//!    of one directory are looked at by `map`, so that one huge flat directory is no bottleneck;
+//! 1. `walk` reads the directory trees by a recursive `scope`. Each directory is a `spawn`, and `map` looks at the
+//!    entries of one directory, so one huge flat directory is no bottleneck;
 //! 2. `groups` drops files of unique size, then of unique prefix, then of unique content, hashing by
 //!    `map_init` with one read buffer for each thread;
 //! 3. `report` prints the groups, the largest waste first.
 //!
-//! The answer depends on the files alone, never on the number of threads or on which of them came first:
+//! The answer depends on the files alone, not on the number of threads or their timing:
 //! `paths` gives the files their names after the walk, in a fixed order.
 
 mod groups;
@@ -34,26 +34,26 @@ pub use report::Findings;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // Locked for each write only: the progress bar writes to the same stream.
+    // The stream is locked for each write only, since the progress bar writes to it too.
     let mut notes = io::stderr();
     let mut output = BufWriter::new(io::stdout().lock());
     match run(&options, &mut output, &mut notes) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nobody is left to tell if this write fails, and `eprintln!` would panic.
+            // If this write fails, there is nobody to tell, and `eprintln!` would panic.
             let _ = writeln!(notes, "dupes: {failure}");
             failure.exit_code()
         }
     }
 }
 
-/// The whole program: the result goes to `output`, notes and statistics to `notes`.
+/// Runs the program. The result goes to `output`; notes and statistics go to `notes`.
 ///
-/// A reader of `output` that goes away (`dupes | head`) ends the report early and is no failure.
+/// If the reader of `output` closes it (`dupes | head`), the report ends early, and that is no failure.
 ///
 /// # Errors
 ///
-/// See [`Failure`]. Files that cannot be read are none: they are reported, counted and skipped.
+/// Returns a [`Failure`]. Files that cannot be read are no failure: they are reported, counted and skipped.
 pub fn run(
     options: &Options,
     output: &mut dyn Write,
@@ -80,7 +80,7 @@ pub fn run(
         Err(_) | Ok(()) => {}
     }
 
-    // The answer is out: a closed stderr is no reason to fail.
+    // The answer is written, so a closed stderr is no reason to fail.
     let _ = report::skipped(&findings, notes);
     if !options.quiet && !options.json {
         let _ = writeln!(notes, "\n{}", pool.stats());
@@ -98,7 +98,7 @@ pub fn find(pool: &ThreadPool, options: &Options, progress: &Progress) -> Findin
 /// Why the program ended without an answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// A command line that cannot be carried out; the text says what to change.
+    /// The command line cannot be carried out. The text says what to change.
     Usage(String),
     /// The pool could not be built.
     Pool(String),

@@ -66,7 +66,7 @@ Exit status:
   2  the command line is wrong, or a PATH does not exist";
 
 impl Options {
-    /// Finds mistakes that would otherwise look like an empty result.
+    /// Rejects mistakes that would otherwise look like an empty result.
     pub(super) fn check(&self) -> Result<(), Failure> {
         for path in &self.paths {
             if let Err(error) = path.symlink_metadata() {
@@ -80,7 +80,7 @@ impl Options {
     }
 }
 
-/// Reads `4096`, `4K`, `1M`, `2G`.
+/// Parses sizes such as `4096`, `4K`, `1M` and `2G`.
 fn parse_size(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),

@@ -1,7 +1,7 @@
-//! Gives everything that the walk found its path, in an order that does not depend on the walk's.
+//! Finds the paths of everything that the walk has found, in an order that does not depend on the walk.
 //!
-//! A path without followed links comes before one with, then the order of paths decides. The directory graph is the
-//! same however many threads read it, so the names are too.
+//! A path without followed links comes before a path with some, then the order of paths decides. The directory graph
+//! does not depend on the number of threads, so the paths do not either.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -10,24 +10,24 @@ use std::path::PathBuf;
 use super::identity::FileId;
 use super::walk::{Kind, Tree};
 
-/// Every file once.
+/// Everything that was found, each file once.
 pub struct Inventory {
     /// The regular files.
     pub files: Vec<File>,
-    /// What could not be looked at.
+    /// What could not be read.
     pub skipped: Vec<Skipped>,
-    /// How many directories were read, also in part.
+    /// The number of directories that were read, fully or in part.
     pub directories: u64,
 }
 
 /// A regular file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its first path.
+    /// The first path of the file.
     pub path: PathBuf,
     /// Other paths to the same file: hard links, or through followed symbolic links.
     pub aliases: Vec<PathBuf>,
-    /// In bytes.
+    /// The size in bytes.
     pub size: u64,
 }
 
@@ -36,11 +36,11 @@ pub struct File {
 pub struct Skipped {
     /// Where it is.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub reason: String,
 }
 
-/// A path in the order of preference; the fields' order matters.
+/// A path, ordered by preference. The order of the fields matters.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     by_link: bool,
@@ -50,10 +50,10 @@ struct Candidate {
     size: u64,
 }
 
-/// What has a path by now.
+/// What has a path so far.
 #[derive(Default)]
 struct Named {
-    /// Still to be entered, the preferred path on top.
+    /// The directories to enter, with the preferred path on top.
     directories: BinaryHeap<Reverse<Candidate>>,
     files: Vec<Candidate>,
     skipped: Vec<Skipped>,
@@ -68,7 +68,7 @@ pub fn name(tree: Tree) -> Inventory {
         named.add(root.name.into(), root.by_link, root.kind);
     }
     while let Some(Reverse(directory)) = named.directories.pop() {
-        // Missing: a preferred path to the same directory has taken it.
+        // The directory is missing if a preferred path has led to it before.
         let Some(listing) = listings.remove(&directory.id) else {
             continue;
         };
@@ -128,7 +128,7 @@ fn unite(mut candidates: Vec<Candidate>) -> Vec<File> {
         }
     }
     for file in &mut files {
-        // A PATH that was given twice is no alias of itself.
+        // A PATH that is given twice is no alias of itself.
         file.aliases.sort();
         file.aliases.dedup();
         file.aliases.retain(|alias| *alias != file.path);

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while it works.
+//! The progress bar, for a person at a terminal.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Draws only if `visible`.
+    /// A bar that draws only if `visible`.
     pub fn new(visible: bool) -> Self {
         let target = if visible {
             ProgressDrawTarget::stderr()
@@ -22,35 +22,35 @@ impl Progress {
         }
     }
 
-    /// The walk begins; its length is not known.
+    /// Begins the walk, whose length is not known.
     pub fn walking(&self) {
         self.style("{spinner} looking around: {human_pos} names, {elapsed}");
     }
 
-    /// The walk came by so many names.
+    /// Adds names that the walk has found.
     pub fn found(&self, names: usize) {
         self.bar.inc(names as u64);
     }
 
-    /// A step that opens `files` files begins.
+    /// Begins a step that opens `files` files.
     pub fn comparing(&self, what: impl Into<Cow<'static, str>>, files: u64) {
         self.style("comparing {msg} {wide_bar} {human_pos}/{human_len} files, {eta} left");
         self.bar.set_message(what);
         self.restart(files);
     }
 
-    /// A step that reads `bytes` bytes begins.
+    /// Begins a step that reads `bytes` bytes.
     pub fn hashing(&self, bytes: u64) {
         self.style("reading {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
         self.restart(bytes);
     }
 
-    /// The step has come so much further.
+    /// Adds progress of the step.
     pub fn advance(&self, amount: u64) {
         self.bar.inc(amount);
     }
 
-    /// Clears the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
@@ -61,7 +61,7 @@ impl Progress {
     }
 
     fn style(&self, template: &str) {
-        // A template is a constant of this module: a mistake in it shows at the first try.
+        // A template is a constant of this module, so a mistake in it shows at the first run.
         self.bar.set_style(
             ProgressStyle::with_template(template).expect("the template is well formed"),
         );

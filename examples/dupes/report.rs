@@ -1,4 +1,4 @@
-//! Prints what was found.
+//! Prints the result.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -13,28 +13,28 @@ use super::paths::Skipped;
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
-    /// How many directories were read.
+    /// The number of directories that were read.
     pub directories: u64,
-    /// How many files were found, several paths to one file counted once.
+    /// The number of files. Several paths to one file count once.
     pub files: u64,
-    /// Their size.
+    /// The total size of the files.
     pub bytes: u64,
-    /// How many further paths lead to these files.
+    /// The number of further paths to these files.
     pub aliases: u64,
     /// What could not be read, sorted by path.
     pub skipped: Vec<Skipped>,
-    /// The duplicates, the largest waste first.
+    /// The groups of duplicates. The group that wastes most comes first.
     pub groups: Vec<Group>,
 }
 
 impl Findings {
-    /// How many files could go.
+    /// The number of files that could be deleted.
     pub fn redundant_files(&self) -> u64 {
         let count = |group: &Group| group.files.len() as u64 - 1;
         self.groups.iter().map(count).sum()
     }
 
-    /// How many bytes that would free.
+    /// The number of bytes that deleting them would free.
     pub fn wasted_bytes(&self) -> u64 {
         self.groups.iter().map(Group::wasted).sum()
     }
@@ -96,7 +96,7 @@ pub fn skipped(findings: &Findings, notes: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints one JSON document; `--help` has its form.
+/// Prints one JSON document, whose form `--help` shows.
 pub fn json(findings: &Findings, output: &mut dyn Write) -> io::Result<()> {
     let document = Document {
         groups: findings.groups.iter().map(GroupView::new).collect(),
@@ -123,7 +123,7 @@ pub fn json(findings: &Findings, output: &mut dyn Write) -> io::Result<()> {
     writeln!(output)
 }
 
-/// Writes a path's own bytes, whatever their encoding, but nothing that would confuse a terminal.
+/// Writes the bytes of a path in whatever encoding they have, but escapes what would confuse a terminal.
 fn path_line(output: &mut dyn Write, before: &str, path: &Path) -> io::Result<()> {
     write!(output, "{before}")?;
     if path.to_string_lossy().chars().any(char::is_control) {

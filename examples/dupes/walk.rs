@@ -1,8 +1,8 @@
 //! Reads directory trees in parallel: one `spawn` for each directory.
 //!
-//! A directory may be reachable by several paths (a followed link, a bind mount, overlapping PATHs). Whoever
-//! comes first reads it, once, and keeps what it holds under the directory's identity; loops end here. Which
-//! path that was depends on luck, so no full path leaves this module: `paths` works them out afterwards.
+//! A directory may be reachable by several paths (a followed link, a bind mount, overlapping PATHs). The first task
+//! that comes to it reads it, once, and stores the content under the directory's identity. So loops end here. Which
+//! path is the first depends on timing, so no full path leaves this module: `paths` finds the paths afterwards.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -17,20 +17,20 @@ use heist::{Scope, ThreadPool};
 use super::identity::FileId;
 use super::progress::Progress;
 
-/// All that was found, not yet in any order.
+/// Everything that was found, in no particular order.
 pub struct Tree {
-    /// The starting points; their names are the paths as given.
+    /// The starting points. Their names are the paths as given.
     pub roots: Vec<Entry>,
-    /// What each directory holds.
+    /// The content of each directory.
     pub listings: HashMap<FileId, Listing>,
 }
 
-/// What one directory holds.
+/// The content of one directory.
 #[derive(Default)]
 pub struct Listing {
-    /// Files, directories and what could not be looked at; other kinds are left out.
+    /// Files, directories, and entries that could not be read. Other kinds are left out.
     pub entries: Vec<Entry>,
-    /// Why some or all entries are missing.
+    /// The reason why some or all entries are missing.
     pub error: Option<io::Error>,
 }
 
@@ -38,7 +38,7 @@ pub struct Listing {
 pub struct Entry {
     /// The last part of the path.
     pub name: OsString,
-    /// Is the name a symbolic link (that was followed)?
+    /// Whether the name is a symbolic link, which was followed.
     pub by_link: bool,
     /// What it names.
     pub kind: Kind,
@@ -46,11 +46,11 @@ pub struct Entry {
 
 /// What a name stands for.
 pub enum Kind {
-    /// A directory; its content is listed under this identity.
+    /// A directory, whose content is stored under this identity.
     Directory(FileId),
     /// A regular file and its size in bytes.
     File(FileId, u64),
-    /// Something that could not be looked at.
+    /// Something that could not be read.
     Unreadable(io::Error),
 }
 
@@ -71,17 +71,17 @@ pub fn walk(pool: &ThreadPool, roots: &[PathBuf], follow: bool, progress: &Progr
     }
 }
 
-/// What all directories' tasks share.
+/// The state that the tasks of all directories share.
 struct Walk<'call> {
     pool: &'call ThreadPool,
     follow: bool,
     progress: &'call Progress,
-    /// A key is set by the one task that reads the directory; its value when the task is done.
+    /// The one task that reads a directory inserts its key. It sets the value when it is done.
     listings: Mutex<HashMap<FileId, Listing>>,
 }
 
 impl Walk<'_> {
-    /// Looks at a starting point, and enters it if it is a directory.
+    /// Examines a starting point and enters it if it is a directory.
     fn start<'scope>(&'scope self, scope: &Scope<'scope>, root: &Path) -> Entry {
         let kind = kind_of(fs::metadata(root), || root.to_owned()).unwrap_or_else(|| {
             Kind::Unreadable(io::Error::other(
@@ -98,14 +98,14 @@ impl Walk<'_> {
         }
     }
 
-    /// Spawns a task that reads a directory, unless one has.
+    /// Spawns a task that reads a directory, unless there has been one.
     fn enter<'scope>(&'scope self, scope: &Scope<'scope>, path: PathBuf, id: FileId) {
         if self.claim(&id) {
             scope.spawn(move |scope| self.read(scope, &path, id));
         }
     }
 
-    /// Reads one directory and enters those in it.
+    /// Reads one directory and enters its subdirectories.
     fn read<'scope>(&'scope self, scope: &Scope<'scope>, path: &Path, id: FileId) {
         let (names, error) = list(path);
         let found = self.pool.map(names, |name| self.look_at(&name));
@@ -119,7 +119,7 @@ impl Walk<'_> {
         self.store(id, Listing { entries, error });
     }
 
-    /// Finds out what a name stands for; `None` for what is neither file nor directory.
+    /// Finds out what a name stands for. `None` if it is neither a file nor a directory.
     fn look_at(&self, name: &DirEntry) -> Option<Entry> {
         let file_type = match name.file_type() {
             Ok(file_type) => file_type,
@@ -155,7 +155,7 @@ impl Walk<'_> {
     }
 }
 
-/// The names in a directory, and what stopped the list.
+/// The names in a directory, and the error that ended the list.
 fn list(path: &Path) -> (Vec<DirEntry>, Option<io::Error>) {
     let mut names = Vec::new();
     match fs::read_dir(path) {
@@ -180,7 +180,7 @@ fn entry(name: &DirEntry, by_link: bool, kind: Kind) -> Entry {
     }
 }
 
-/// `None` for pipes, sockets and devices, which are never touched: opening one may wait for ever.
+/// `None` for pipes, sockets and devices. They are never opened, since that may block forever.
 fn kind_of(metadata: io::Result<Metadata>, path: impl FnOnce() -> PathBuf) -> Option<Kind> {
     match metadata {
         Err(error) => Some(Kind::Unreadable(error)),

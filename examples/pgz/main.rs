@@ -1,12 +1,12 @@
 //! Compresses files in parallel, to gzip's format: `cargo run --release --example pgz -- FILE...`
 //!
-//! A pipeline over input that may be larger than memory: one thread reads blocks when they are wanted, `imap` compresses
-//! them on the pool and gives them back in order, and the same thread writes them. The window bounds what is in memory.
+//! A pipeline over input that may be larger than memory. One thread reads blocks on demand, `imap` compresses
+//! them on the pool and returns them in order, and the first thread writes them. The window bounds the use of memory.
 //!
 //! - `pack` is that pipeline;
-//! - `sizes` counts what goes in and what comes out;
+//! - `sizes` counts the bytes of input and output;
 //! - `target` makes output files appear whole or not at all, also when a signal ends the program;
-//! - here, files that are too small to keep the pool busy, or that are to be decompressed, go side by side: one task a file.
+//! - this file runs one task for each file that is too small to keep the pool busy, or that is decompressed.
 
 mod options;
 mod pack;
@@ -28,7 +28,7 @@ use progress::Progress;
 use sizes::{Counted, Sizes};
 use target::{Origin, Target};
 
-/// A file of at most so many blocks is one task's work, from reading to writing.
+/// The largest number of blocks of a file that one task reads, compresses and writes.
 const SMALL_BLOCKS: u64 = 4;
 
 const READ_BYTES: usize = 128 * 1024;
@@ -46,13 +46,13 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     if options.stats {
-        // The work is done: a closed stderr is no reason to fail.
+        // The work is done, so a closed stderr is no reason to fail.
         let _ = writeln!(io::stderr(), "{}", pool.stats());
     }
     ExitCode::SUCCESS
 }
 
-/// The whole program; whether every file went well.
+/// Runs the program. Returns whether all files succeeded.
 fn run(pool: &ThreadPool, options: &Options) -> bool {
     let stdin = [PathBuf::from("-")];
     let files = if options.files.is_empty() {
@@ -114,7 +114,7 @@ fn run(pool: &ThreadPool, options: &Options) -> bool {
     done
 }
 
-/// What to call an input.
+/// The name of an input in messages.
 fn name(path: &Path) -> &Path {
     if is_stdin(path) {
         Path::new("standard input")
@@ -135,7 +135,7 @@ fn packs(options: &Options) -> bool {
     !options.decompress && !options.test
 }
 
-/// What all files share.
+/// The state that all files share.
 struct Job<'a> {
     pool: &'a ThreadPool,
     options: &'a Options,
@@ -143,7 +143,7 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Does what was asked for with one file.
+    /// Compresses, decompresses or tests one file.
     fn file(&self, path: &Path) -> io::Result<Sizes> {
         if is_stdin(path) {
             let mut input = self.progress.of(io::stdin().lock());
@@ -185,7 +185,7 @@ impl Job<'_> {
         Ok(sizes)
     }
 
-    /// The name of what `path` becomes, if that may be made.
+    /// The name of the output for `path`, if it may be created.
     fn target_of(&self, path: &Path) -> io::Result<PathBuf> {
         let options = self.options;
         let packed = path.extension() == Some(OsStr::new("gz"));
@@ -244,7 +244,7 @@ impl Job<'_> {
     }
 }
 
-/// `io::copy` with a larger buffer.
+/// Copies like `io::copy`, with a larger buffer.
 fn unpack(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let mut buffer = vec![0; READ_BYTES];
     loop {

@@ -80,7 +80,7 @@ Exit status:
   130  ended by a signal";
 
 impl Options {
-    /// Reads the program's own command line, or ends the program with advice.
+    /// Parses the command line of the program, or ends the program with advice.
     pub fn read() -> Self {
         let levels = LEVELS.map(|(flag, help)| {
             Arg::new(flag)
@@ -101,7 +101,7 @@ impl Options {
         options
     }
 
-    /// Bytes that one task compresses.
+    /// The number of bytes that one task compresses.
     pub fn block(&self) -> usize {
         self.block_kib as usize * 1024
     }

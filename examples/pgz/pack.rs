@@ -1,7 +1,7 @@
 //! Compression in parallel blocks that together are one gzip member.
 //!
-//! Each block is a deflate stream of its own that ends at a byte, by a sync flush; so they can be put one after the other. It may
-//! still refer to the 32 KiB before it: they are its dictionary. The checksums of the blocks are combined into that of the whole.
+//! Each block is a separate deflate stream that a sync flush ends at a byte, so the blocks can be concatenated. A block may
+//! refer to the 32 KiB before it, which are its dictionary. The checksums of the blocks are combined into that of the whole.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
@@ -14,18 +14,18 @@ use heist::ThreadPool;
 use super::options::Options;
 use super::target::Origin;
 
-/// How far back deflate can refer.
+/// The distance in bytes to which deflate can refer back.
 const DICTIONARY: usize = 32 * 1024;
 
-/// An empty last block.
+/// An empty last block of a deflate stream.
 const END: [u8; 2] = [3, 0];
 
 thread_local! {
-    /// Its tables are large: each thread makes them once.
+    /// The compressor of this thread. Its tables are large, so each thread makes them once.
     static DEFLATER: RefCell<Option<Compress>> = const { RefCell::new(None) };
 }
 
-/// Compresses `input` to `output`. No more blocks than the window of `imap`, four for each thread, are in memory.
+/// Compresses `input` to `output`. At most as many blocks as the window of `imap` has, four for each thread, are in memory.
 pub fn pack(
     pool: &ThreadPool,
     options: &Options,
@@ -40,7 +40,7 @@ pub fn pack(
         tail: Vec::new(),
         ended: false,
     };
-    // zlib-rs's level 1 is a fifth larger than gzip's, its level 2 is not.
+    // The output of zlib-rs at level 1 is 20 % larger than that of gzip. At level 2 it is not.
     let level = Compression::new(options.level.max(2));
     let mut crc = Hasher::new();
     let mut length = 0_u32; // modulo 2^32, as the format wants it
@@ -78,19 +78,19 @@ fn header(origin: &Origin, level: u32) -> Vec<u8> {
     header
 }
 
-/// Reads blocks when they are asked for, on the thread that asks.
+/// An iterator that reads each block when it is asked for, on the thread that asks.
 struct Blocks<'a> {
     input: &'a mut dyn Read,
     size: usize,
-    /// The end of the block before.
+    /// The end of the last block.
     tail: Vec<u8>,
     ended: bool,
 }
 
-/// A piece of input behind the piece that it may refer to.
+/// A block of input, preceded by the input to which it may refer.
 struct Block {
     bytes: Vec<u8>,
-    /// Where the piece itself begins.
+    /// The position at which the block itself begins.
     start: usize,
 }
 
@@ -126,7 +126,7 @@ impl Iterator for Blocks<'_> {
 /// A compressed block.
 struct Packed {
     bytes: Vec<u8>,
-    /// Of what went in.
+    /// The checksum of the input.
     crc: Hasher,
     length: u32,
 }
@@ -137,7 +137,7 @@ fn deflate(block: &Block, level: Compression) -> io::Result<Packed> {
     crc.update(rest);
     let length = rest.len() as u32;
 
-    // Only what is written to costs memory.
+    // Only memory that is written to is used.
     let mut bytes = Vec::with_capacity(rest.len() + rest.len() / 8 + 64);
     DEFLATER
         .with_borrow_mut(|deflater| {
@@ -151,7 +151,7 @@ fn deflate(block: &Block, level: Compression) -> io::Result<Packed> {
                 let before = deflater.total_in();
                 let status = deflater.compress_vec(rest, &mut bytes, FlushCompress::Sync)?;
                 rest = &rest[(deflater.total_in() - before) as usize..];
-                // Room is left: so all of it is out.
+                // There is room left, so the output is complete.
                 if rest.is_empty() && (bytes.len() < bytes.capacity() || status == Status::BufError)
                 {
                     return Ok(());

@@ -1,4 +1,4 @@
-//! What a person at a terminal sees while it works.
+//! The progress bar, for a person at a terminal.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Draws only if `visible`. There are `bytes` to read, as far as is known.
+    /// A bar that draws only if `visible`. `bytes` is the number of bytes to read, as far as it is known.
     pub fn new(visible: bool, bytes: u64) -> Self {
         let target = if visible {
             ProgressDrawTarget::stderr()
@@ -24,28 +24,28 @@ impl Progress {
         } else {
             "{spinner} {bytes}, {bytes_per_sec}"
         };
-        // A constant: a mistake in it shows at the first try.
+        // The template is a constant, so a mistake in it shows at the first run.
         bar.set_style(ProgressStyle::with_template(template).expect("the template is well formed"));
         Progress { bar }
     }
 
-    /// `input`, counted as it is read.
+    /// Wraps `input` so that the bar counts what is read.
     pub fn of<R: Read>(&self, input: R) -> impl Read {
         self.bar.wrap_read(input)
     }
 
-    /// Says above the bar what went wrong.
+    /// Prints an error above the bar.
     pub fn note(&self, line: impl fmt::Display) {
         self.say(format_args!("pgz: {line}"));
     }
 
-    /// Says something above the bar.
+    /// Prints a message above the bar.
     pub fn say(&self, line: impl fmt::Display) {
-        // Nobody is left to tell if this write fails.
+        // If this write fails, there is nobody to tell.
         self.bar.suspend(|| drop(writeln!(io::stderr(), "{line}")));
     }
 
-    /// Clears the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

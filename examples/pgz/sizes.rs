@@ -1,4 +1,4 @@
-//! How many bytes went in, and how many came out.
+//! The numbers of bytes of input and output.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -6,18 +6,18 @@ use std::ops::Add;
 
 use indicatif::HumanBytes;
 
-/// Bytes before and after.
+/// The numbers of bytes before and after.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sizes {
     read: u64,
     written: u64,
-    /// Compressed, as part of what it is uncompressed: the same in both directions.
+    /// The compressed size divided by the uncompressed size, in both directions.
     packed: u64,
     plain: u64,
 }
 
 impl Sizes {
-    /// Of a compression.
+    /// The line that reports a compression.
     pub fn packed(read: u64, written: u64) -> Self {
         Sizes {
             read,
@@ -27,7 +27,7 @@ impl Sizes {
         }
     }
 
-    /// Of a decompression.
+    /// The line that reports a decompression.
     pub fn unpacked(read: u64, written: u64) -> Self {
         Sizes {
             read,
@@ -74,7 +74,7 @@ impl<T> Counted<T> {
         Counted { inner, bytes: 0 }
     }
 
-    /// How many bytes have passed.
+    /// The number of bytes that have passed.
     pub fn count(&self) -> u64 {
         self.bytes
     }

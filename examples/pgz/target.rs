@@ -10,40 +10,40 @@ use std::time::SystemTime;
 
 use tempfile::NamedTempFile;
 
-/// What is known of an input.
+/// What is known about an input.
 #[derive(Default)]
 pub struct Origin {
-    /// Without its directory; None: standard input.
+    /// The name without its directory. `None` for standard input.
     pub name: Option<OsString>,
-    /// When it was changed last.
+    /// The time of the last change.
     pub modified: Option<SystemTime>,
 }
 
-/// Temporary files that exist. Who makes, renames or removes one holds the lock.
+/// The temporary files that exist. A thread holds the lock while it creates, renames or removes one.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the temporary files and ends the program; for the signal handler. It keeps the lock: no file follows.
+/// Removes the temporary files and ends the program, for the signal handler. It keeps the lock, so no further file is created.
 pub fn abandon() {
     let unfinished = unfinished();
     for path in unfinished.iter() {
-        // Nobody is left who could do more about it.
+        // Nobody can do more about an error here.
         let _ = fs::remove_file(path);
     }
     process::exit(130);
 }
 
-/// A file to be.
+/// An output file that has a temporary name until it is complete.
 pub struct Target {
     path: PathBuf,
     file: Option<NamedTempFile>,
 }
 
 impl Target {
-    /// Begins a temporary file beside `path`.
+    /// Creates a temporary file beside `path`.
     pub fn new(path: &Path) -> io::Result<Self> {
         let directory = path
             .parent()
@@ -59,14 +59,14 @@ impl Target {
         })
     }
 
-    /// To write to.
+    /// The file to write to.
     pub fn file(&mut self) -> &mut File {
         let file = self.file.as_mut();
         file.expect("it is there until the target is gone")
             .as_file_mut()
     }
 
-    /// Gives the file its name, and the input's permissions and time of change.
+    /// Gives the file its final name, and the permissions and the time of change of the input.
     pub fn finish(mut self, like: &Metadata, overwrite: bool) -> io::Result<()> {
         let file = self.file();
         file.set_permissions(like.permissions())?;
@@ -84,7 +84,7 @@ impl Target {
         } else {
             file.persist_noclobber(&self.path)
         };
-        // A failure has removed the file.
+        // After a failure the file is removed already.
         unfinished.retain(|path| *path != temporary);
         done.map(drop).map_err(|failure| failure.error)
     }

@@ -1,7 +1,7 @@
 //! The results as a bar chart, in SVG written by hand.
 //!
-//! Lengths are times relative to the serial run, which is a line at 1. If the ratios span widely, the scale
-//! is logarithmic and the bars grow from that line: to the left faster than serial, to the right slower. A
+//! Lengths are times relative to the serial run, which is a line at 1. If the ratios differ widely, the scale
+//! is logarithmic and the bars begin at that line: bars to the left are faster than serial, bars to the right slower. A
 //! logarithmic bar that begins anywhere else would have a length without a meaning.
 
 use std::fmt::{self, Write};
@@ -24,7 +24,7 @@ const GRID: &str = "#dddddd";
 /// A complete SVG document.
 pub fn svg(report: &Report) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = draw(report, &mut text);
     text
 }
@@ -57,7 +57,7 @@ fn draw(report: &Report, out: &mut String) -> fmt::Result {
         bar(&scale, ratios[0], top, NAIVE, mark, out)?;
         bar(&scale, ratios[1], top + BAR, HEIST, "", out)?;
     }
-    // Over the bars, so that it is seen where they cross it.
+    // The line is drawn over the bars, so that it is visible where they cross it.
     let one = scale.x(1.0);
     writeln!(
         out,
@@ -163,7 +163,7 @@ fn label(out: &mut String, x: f64, y: f64, colour: &str, text: &str) -> fmt::Res
     )
 }
 
-/// Where a ratio stands on the paper.
+/// The axis, which maps ratios to positions.
 struct Scale {
     logarithmic: bool,
     least: f64,
@@ -171,14 +171,14 @@ struct Scale {
 }
 
 impl Scale {
-    /// Up to so many times serial still fits a linear axis.
+    /// The largest ratio for which the axis is linear.
     const WIDE: f64 = 4.0;
 
     fn new(values: &[f64]) -> Self {
         let least = values.iter().copied().fold(1.0, f64::min);
         let most = values.iter().copied().fold(1.0, f64::max);
         if most > Self::WIDE {
-            // Whole powers of two, with room for the numbers beside the bars.
+            // The range is between whole powers of two, with room for the numbers beside the bars.
             return Scale {
                 logarithmic: true,
                 least: (least * 0.75).log2().floor().exp2(),
@@ -193,12 +193,12 @@ impl Scale {
         }
     }
 
-    /// From one tick of a linear axis to the next.
+    /// The distance between two ticks of a linear axis.
     fn step(most: f64) -> f64 {
         if most > 2.0 { 0.5 } else { 0.25 }
     }
 
-    /// Where bars begin.
+    /// The position where bars begin.
     fn origin(&self) -> f64 {
         if self.logarithmic { 1.0 } else { 0.0 }
     }
@@ -212,7 +212,7 @@ impl Scale {
         LEFT + position.clamp(0.0, 1.0) * (WIDTH - RIGHT - LEFT)
     }
 
-    /// At most about ten.
+    /// The ticks, at most about ten.
     fn ticks(&self) -> Vec<f64> {
         if self.logarithmic {
             let (low, high) = (self.least.log2() as i32, self.most.log2() as i32);

@@ -8,9 +8,9 @@ use heist::{Scope, ThreadPool};
 
 use super::naive::{NaivePool, NaiveScope};
 
-/// Below this argument `fib` is plain calls, in both pools: a call takes 2 ns, a fork of the naive pool about 1,000.
+/// Below this argument `fib` is plain calls in both pools. A call takes 2 ns, and a fork of the naive pool about 1,000 ns.
 const FIB_CUTOFF: u32 = 20;
-/// Only the boards of the first rows are tasks, in both pools: the rest of a board takes about a microsecond.
+/// The number of rows whose boards are tasks, in both pools. The rest of a board takes about a microsecond.
 const QUEENS_TASK_ROWS: u32 = 4;
 /// Below this number of nodes the naive pool's tree is plain calls.
 const NAIVE_TREE_CUTOFF: u64 = 1000;
@@ -19,19 +19,19 @@ const NAIVE_PIECES: &str = "cuts the input into 8 equal pieces a thread, whateve
 
 /// A job.
 pub struct Kernel {
-    /// What is computed, and by which means.
+    /// What is computed, and by which operation.
     pub name: String,
-    /// Where the naive pool is spared.
+    /// A note where the naive pool does less.
     pub remark: Option<String>,
-    /// Plain code.
+    /// The plain code.
     pub serial: Box<dyn Fn() -> u64>,
-    /// The same on the naive pool.
+    /// The job on the naive pool.
     pub naive: Box<dyn Fn(&NaivePool) -> u64>,
-    /// The same on heist.
+    /// The job on heist.
     pub heist: Box<dyn Fn(&ThreadPool) -> u64>,
 }
 
-/// All jobs; one takes 10 to 100 ms of plain code, so that neither the clock nor a wake-up decides.
+/// All jobs. Each takes 10 to 100 ms of plain code, so the resolution of the clock and single wake-ups do not matter.
 pub fn all() -> Vec<Kernel> {
     vec![
         fib(37),
@@ -42,7 +42,7 @@ pub fn all() -> Vec<Kernel> {
     ]
 }
 
-/// A tree of forks, of which each has much to do.
+/// A tree of forks with much work in each.
 fn fib(n: u32) -> Kernel {
     #[inline(never)]
     fn serial(n: u32) -> u64 {
@@ -74,7 +74,7 @@ fn fib(n: u32) -> Kernel {
     }
 }
 
-/// A chess board with a queen in each of the first rows; bits are columns that are attacked in the next one.
+/// A chess board with a queen in each of the first rows. The bits are columns that are attacked in the next row.
 #[derive(Clone, Copy)]
 struct Board {
     free_rows: u32,
@@ -208,13 +208,13 @@ fn uneven_tree(nodes: u64) -> Kernel {
     }
 }
 
-/// Items so cheap that memory is the limit.
+/// A map of items so cheap that memory is the limit.
 fn cheap_map(items: u64) -> Kernel {
     fn f(x: &f64) -> f64 {
         (x * 1.000_1 + 0.5).sqrt()
     }
     fn checksum(output: &[f64]) -> u64 {
-        // A few of them: reading all would be measured too.
+        // Only a few results are read, since reading all would be measured too.
         let sample = black_box(output).iter().step_by(4093);
         sample.fold(0, |sum, x| sum ^ x.to_bits().rotate_left(sum as u32 & 63))
     }
@@ -237,7 +237,7 @@ fn heavy_tailed_map(items: u64) -> Kernel {
     fn checksum(output: &[u64]) -> u64 {
         output.iter().fold(0, |sum, x| sum.rotate_left(1) ^ x)
     }
-    // Pareto with index 1.1, cut off at 2,000 times the least.
+    // A Pareto distribution with index 1.1, cut off at 2,000 times the least cost.
     let steps = (0..items).map(|i| {
         let uniform = (mix(i) >> 11) as f64 / (1u64 << 53) as f64;
         (200.0 * (1.0 - uniform).powf(-1.0 / 1.1)).min(400_000.0) as u32
@@ -253,7 +253,7 @@ fn heavy_tailed_map(items: u64) -> Kernel {
     }
 }
 
-/// A random number from another (the finish of SplitMix64).
+/// A random number from another one (the finaliser of SplitMix64).
 fn mix(seed: u64) -> u64 {
     let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -261,7 +261,7 @@ fn mix(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// `4M`, `200k`, `17`.
+/// Formats counts such as `4M`, `200k` and `17`.
 fn in_words(number: u64) -> String {
     match number {
         n if n >= 1_000_000 && n % 1_000_000 == 0 => format!("{}M", n / 1_000_000),

@@ -1,8 +1,8 @@
 //! One table in under a minute: `cargo run --release --example throughput`
 //!
 //! Five jobs, each done serially, by a naive pool (one queue behind one lock) and by heist. `naive` is that pool,
-//! `kernels` are the jobs, `measure` takes turns between the three so that a busy machine slows all of them alike,
-//! `table` prints, `chart` draws. The numbers to quote come from the package's benches; this is for a first
+//! `kernels` are the jobs. `measure` alternates between the three, so a busy machine slows all of them alike.
+//! `table` prints, and `chart` draws. The numbers to quote come from the package's benches. This is for a first
 //! look at one's own machine.
 
 mod chart;
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(advice) => {
-            // Nobody is left to tell if this write fails, and `eprintln!` would panic.
+            // If this write fails, there is nobody to tell, and `eprintln!` would panic.
             let _ = writeln!(io::stderr(), "throughput: {advice}");
             ExitCode::FAILURE
         }
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), String> {
-    // Created first: a minute later would be a bad time to hear that it cannot be written.
+    // The file is created first, so that an error does not come after a minute of measuring.
     let drawing = options.svg.as_deref().map(create).transpose()?;
     let pool = ThreadPool::builder()
         .num_threads(options.threads)
@@ -88,7 +88,7 @@ fn run(options: &Options) -> Result<(), String> {
     }
 }
 
-/// The table, then the statistics of heist's pool; a reader that goes away is no failure.
+/// Prints the table, then the statistics of heist's pool. A reader that closes the output is no failure.
 fn print(report: &Report, pool: &ThreadPool) -> Result<(), String> {
     let text = format!(
         "{}\nheist's own counts:\n{}\n",
@@ -114,7 +114,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> String {
     )
 }
 
-/// Moves between measurements only, so that drawing it costs none of them anything.
+/// A progress bar that moves between measurements only, so drawing it does not affect them.
 fn progress_bar(steps: usize) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();

@@ -1,4 +1,4 @@
-//! Takes turns: every round runs every kernel in all three ways, in changing order.
+//! Measures in turns: every round runs every kernel in all three ways, in changing order.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use heist::ThreadPool;
 use super::kernels::Kernel;
 use super::naive::NaivePool;
 
-/// How long to go on.
+/// How long to measure.
 pub struct Plan {
-    /// So many rounds, after one that does not count.
+    /// The number of rounds, after one that does not count.
     pub rounds: usize,
-    /// But after this time no further one begins.
+    /// The time after which no further round begins.
     pub at_most: Duration,
 }
 
 /// All results.
 pub struct Report {
-    /// Of each pool.
+    /// The number of threads of each pool.
     pub threads: usize,
-    /// How many rounds counted.
+    /// The number of rounds that count.
     pub rounds: usize,
-    /// In the kernels' order.
+    /// The results in the order of the kernels.
     pub rows: Vec<Row>,
 }
 
@@ -29,17 +29,17 @@ pub struct Report {
 pub struct Row {
     /// The kernel's name.
     pub name: String,
-    /// Where the naive pool was spared.
+    /// A note where the naive pool did less.
     pub remark: Option<String>,
-    /// Plain code.
+    /// The times of plain code.
     pub serial: Times,
-    /// The naive pool.
+    /// The times of the naive pool.
     pub naive: Times,
-    /// heist.
+    /// The times of heist.
     pub heist: Times,
 }
 
-/// How long the runs took.
+/// The times of the runs.
 #[derive(Default)]
 pub struct Times(Vec<Duration>);
 
@@ -49,7 +49,7 @@ impl Times {
         self.0.iter().min().copied().unwrap_or_default()
     }
 
-    /// The middle one; of an even number, the mean of the middle two.
+    /// The middle run, or the mean of the two in the middle.
     pub fn median(&self) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort();
@@ -60,7 +60,7 @@ impl Times {
     }
 }
 
-/// Measures all kernels; `step` is called after each round of each kernel, between measurements.
+/// Measures all kernels. Calls `step` after each round of each kernel, between measurements.
 pub fn measure(
     kernels: &[Kernel],
     naive: &NaivePool,
@@ -71,7 +71,7 @@ pub fn measure(
     let mut rows: Vec<Row> = kernels.iter().map(Row::new).collect();
     for (kernel, row) in kernels.iter().zip(&mut rows) {
         row.round(kernel, naive, heist, 0);
-        // Cold caches, threads that do not run yet.
+        // The first round has cold caches, and threads that do not run yet.
         *row = Row::new(kernel);
         step();
     }
@@ -102,7 +102,7 @@ impl Row {
         }
     }
 
-    /// Runs the kernel in all three ways; another one begins each time.
+    /// Runs the kernel in all three ways, beginning with another one each time.
     fn round(&mut self, kernel: &Kernel, naive: &NaivePool, heist: &ThreadPool, number: usize) {
         let mut answers = [0; 3];
         for turn in 0..3 {

@@ -1,7 +1,7 @@
-//! The pool that everybody writes first: one `Mutex<VecDeque>` of boxed tasks and one `Condvar`.
+//! The pool that a user writes first: one `Mutex<VecDeque>` of boxed tasks and one `Condvar`.
 //!
-//! Not a straw man: a thread that waits runs tasks (the newest, likely its own), idle threads take the oldest
-//! and sleep when there are none, borrowed data may be used. What it lacks is a queue for each thread.
+//! It is no straw man. A thread that waits runs tasks (the newest, likely its own). Idle threads take the oldest task
+//! and sleep when there is none. Tasks may borrow. What it lacks is a queue for each thread.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ use std::thread::{self, JoinHandle};
 
 type Task = Box<dyn FnOnce() + Send>;
 
-/// One queue, `threads - 1` threads; the caller is the last one.
+/// A pool with one queue and `threads - 1` threads. The caller is the last one.
 pub struct NaivePool {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -23,7 +23,7 @@ pub struct NaivePool {
 #[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
-    /// A task came, a scope ended, or the pool closed.
+    /// Signalled when a task arrives, a scope ends, or the pool closes.
     changed: Condvar,
 }
 
@@ -34,11 +34,11 @@ struct Queue {
 }
 
 impl NaivePool {
-    /// A pool that keeps `threads` processors busy, the caller's included.
+    /// Builds a pool that keeps `threads` processors busy, that of the caller included.
     ///
     /// # Errors
     ///
-    /// The system refused a thread; those already started have ended again.
+    /// Returns an error if the system refuses a thread. Threads that were started have ended by then.
     pub fn new(threads: usize) -> io::Result<Self> {
         let mut pool = NaivePool {
             shared: Arc::default(),
@@ -52,7 +52,7 @@ impl NaivePool {
         Ok(pool)
     }
 
-    /// How many processors it keeps busy.
+    /// The number of processors that the pool keeps busy.
     pub fn threads(&self) -> usize {
         self.threads.len() + 1
     }
@@ -78,7 +78,7 @@ impl NaivePool {
         }
     }
 
-    /// Runs both, perhaps at the same time.
+    /// Runs both closures, possibly at the same time.
     pub fn join<A, B: Send>(&self, a: impl FnOnce() -> A, b: impl FnOnce() -> B + Send) -> (A, B) {
         let mut result_b = None;
         let result_a = self.scope(|scope| {
@@ -88,8 +88,8 @@ impl NaivePool {
         (result_a, result_b.expect("scope waits for its tasks"))
     }
 
-    /// `f` of every item, in order. A task for each item would be hopeless on cheap ones, so this cuts the input
-    /// into eight equal pieces a thread.
+    /// Maps every item by `f`, in order. A task for each item would be far too slow for cheap items, so this cuts the input
+    /// into eight equal pieces for each thread.
     pub fn map<T: Sync, R: Send + Clone + Default>(
         &self,
         input: &[T],
@@ -116,7 +116,7 @@ impl Drop for NaivePool {
         lock(&self.shared.queue).closed = true;
         self.shared.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // Tasks catch their panics, so a thread ends well.
+            // Tasks catch their panics, so no thread ends by a panic.
             let _ = thread.join();
         }
     }
@@ -128,7 +128,7 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// What a thread of the pool does: the oldest task first, until the pool closes.
+    /// Runs tasks on a thread of the pool, the oldest first, until the pool closes.
     fn work(&self) {
         let mut queue = lock(&self.queue);
         while !queue.closed {
@@ -143,10 +143,10 @@ impl Shared {
         }
     }
 
-    /// What a waiting caller does: the newest task first, until none of its own is pending.
+    /// Runs tasks on a waiting caller, the newest first, until none of its own is pending.
     fn work_until_done(&self, pending: &AtomicUsize) {
         let mut queue = lock(&self.queue);
-        // Acquire: what the tasks wrote is seen by whoever they leave.
+        // Acquire makes the writes of the tasks visible to the caller.
         while pending.load(Ordering::Acquire) > 0 {
             match queue.tasks.pop_back() {
                 Some(task) => {
@@ -160,16 +160,16 @@ impl Shared {
     }
 }
 
-/// Where tasks are spawned; they may borrow what outlives `'scope`.
+/// A scope in which tasks are spawned. They may borrow what outlives `'scope`.
 pub struct NaiveScope<'scope> {
     state: Arc<ScopeState>,
-    /// A scope must not pass for one of a shorter or longer life.
+    /// Makes the lifetime invariant.
     invariant: PhantomData<fn(&'scope ()) -> &'scope ()>,
 }
 
 struct ScopeState {
     shared: Arc<Shared>,
-    /// Tasks that were spawned and have not ended.
+    /// The number of tasks that were spawned and have not ended.
     pending: AtomicUsize,
     /// The first panic of a task.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -203,7 +203,7 @@ impl ScopeState {
         }
         // Release: partner of the Acquire in `work_until_done`.
         if self.pending.fetch_sub(1, Ordering::Release) == 1 {
-            // With the lock held nobody is between looking at `pending` and going to sleep.
+            // While this thread holds the lock, no thread is between its check of `pending` and its sleep.
             let queue = lock(&self.shared.queue);
             self.shared.changed.notify_all();
             drop(queue);
@@ -211,7 +211,7 @@ impl ScopeState {
     }
 }
 
-/// Waits on the normal way out and when the body panics.
+/// Waits for the tasks when the body returns and when it panics.
 struct WaitForTasks<'a>(&'a ScopeState);
 
 impl Drop for WaitForTasks<'_> {
@@ -220,7 +220,7 @@ impl Drop for WaitForTasks<'_> {
     }
 }
 
-/// A panic never happens under these locks, so a poisoned one is as good as any.
+/// Locks, also if the lock is poisoned: no panic happens while one of these locks is held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,14 @@
-//! The results as text.
+//! Prints the results as text.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::measure::{Report, Times};
 
-/// A table of all results, and where the naive pool was spared.
+/// A table of all results, with notes where the naive pool did less.
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
-    // Writing to a String cannot fail.
+    // Writing to a `String` cannot fail.
     let _ = write_table(report, &mut text);
     text
 }
@@ -66,20 +66,20 @@ fn write_table(report: &Report, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// How many times as long `times` are as those of the serial run.
+/// The ratio of `times` to those of the serial run.
 pub fn ratio(times: &Times, serial: &Times, which: impl Fn(&Times) -> Duration) -> f64 {
-    // A clock too coarse to see the job would give 0 / 0.
+    // If the clock is too coarse to measure the job, this would be 0 / 0.
     let nanosecond = 1e-9;
     which(times).as_secs_f64().max(nanosecond) / which(serial).as_secs_f64().max(nanosecond)
 }
 
-/// `1 thread`, `2 threads`.
+/// Formats a count of threads: `1 thread`, `2 threads`.
 pub fn threads(report: &Report) -> String {
     let plural = if report.threads == 1 { "" } else { "s" };
     format!("{} thread{plural}", report.threads)
 }
 
-/// `12.34 ms`.
+/// Formats a time such as `12.34 ms`.
 pub fn milliseconds(time: Duration) -> String {
     format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }

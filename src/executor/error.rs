@@ -1,17 +1,46 @@
-//! What can become of a task other than a result.
+//! Errors: why a task has no result, and why a closure was refused.
 
-use super::location::PanicLocation;
+use super::location::{PanicLocation, message};
 use crate::unwind::Payload;
-use std::any::Any;
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::io;
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex};
+// From std in models too: ids order nothing.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Tells tasks apart, within one process and for its whole life.
+/// The id of a task, unique within a process for its whole life.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handles = [pool.submit(|| 1), pool.submit(|| 2)];
+/// assert_ne!(handles[0].id(), handles[1].id());
+/// # Ok::<(), heist::BuildError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(super) NonZeroU64);
+
+impl TaskId {
+    /// Returns an id that no other task has. Each thread takes ids from the process in blocks, which end with multiples of `BLOCK`.
+    pub(crate) fn next() -> Self {
+        const BLOCK: u64 = 1 << 12;
+        static BLOCKS_END: AtomicU64 = AtomicU64::new(0);
+        thread_local! {
+            static LAST: Cell<u64> = const { Cell::new(0) };
+        }
+        let id = LAST.with(|last| {
+            let mut id = last.get();
+            if id.is_multiple_of(BLOCK) {
+                id = BLOCKS_END.fetch_add(BLOCK, Ordering::Relaxed);
+            }
+            last.set(id + 1);
+            id + 1
+        });
+        TaskId(NonZeroU64::new(id).expect("heist: task ids have overflowed"))
+    }
+}
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,7 +48,8 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// Why there is no result: the task panicked, was cancelled, or its deadline passed; or a promise was failed or dropped.
+/// The reason why a handle has no result: the task panicked, was cancelled or missed its deadline, or a
+/// promise failed or was dropped.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -34,36 +64,39 @@ struct Inner {
     kind: Kind,
     id: TaskId,
     name: Option<Arc<str>>,
-    /// Where it panicked, if that is known.
+    /// Where the task panicked, if that is known.
     location: Option<PanicLocation>,
 }
 
-enum Kind {
-    /// The lock makes the error `Sync`, which payloads are not.
+/// What there is in place of a result.
+pub(super) enum Kind {
+    /// The payload of the task's panic. The lock makes the error `Sync`, which payloads are not.
     Panic(Mutex<Payload>),
-    Cancelled(Cause),
-    Timeout,
-    /// Somebody has failed the promise.
+    /// The error with which a promise was failed.
     Failed(Arc<dyn Error + Send + Sync>),
-    /// The promise was dropped.
+    /// Neither a payload nor an error.
+    Ended(Cause),
+}
+
+/// Why a task ended without a result, a payload or an error of the user's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Its handle, its token or its stream cancelled it before it began.
+    Cancelled,
+    /// A shutdown dropped it before it began, or the pool was dropped.
+    ShutDown,
+    /// The pool had been shut down before the task was submitted.
+    Refused,
+    /// The queue was full, and the pool rejects tasks in that case.
+    Full,
+    /// Its deadline passed.
+    Deadline,
+    /// Its promise was dropped.
     BrokenPromise,
 }
 
-/// Who saw to it that a task does not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// Its handle, its token, or a stream that ended.
-    Asked,
-    /// `shutdown_now`, or the pool went.
-    ShutDown,
-    /// It came after the shutdown.
-    Refused,
-    /// The queue was full, and the pool rejects.
-    Full,
-}
-
 impl JoinError {
-    fn new(kind: Kind, id: TaskId, name: Option<Arc<str>>) -> Self {
+    pub(super) fn new(kind: Kind, id: TaskId, name: Option<Arc<str>>) -> Self {
         JoinError(Box::new(Inner {
             kind,
             id,
@@ -82,92 +115,110 @@ impl JoinError {
         self
     }
 
-    pub(super) fn cancelled(cause: Cause, id: TaskId, name: Option<Arc<str>>) -> Self {
-        Self::new(Kind::Cancelled(cause), id, name)
-    }
-
-    pub(super) fn timed_out(id: TaskId, name: Option<Arc<str>>) -> Self {
-        Self::new(Kind::Timeout, id, name)
-    }
-
-    pub(super) fn failed(error: Arc<dyn Error + Send + Sync>, id: TaskId) -> Self {
-        Self::new(Kind::Failed(error), id, None)
-    }
-
-    pub(super) fn broken_promise(id: TaskId) -> Self {
-        Self::new(Kind::BrokenPromise, id, None)
-    }
-
-    /// The same error for another item of the task. A panic's payload cannot be shared, so that there it says what it was.
-    pub(super) fn again(&self) -> Self {
+    /// Returns a copy of the error, for another item of a chunk. A payload cannot be copied, so the copy's payload is the error's text.
+    pub(super) fn duplicate(&self) -> Self {
         let kind = match &self.0.kind {
             Kind::Panic(_) => Kind::Panic(Mutex::new(Box::new(self.to_string()))),
-            Kind::Cancelled(cause) => Kind::Cancelled(*cause),
-            Kind::Timeout => Kind::Timeout,
             Kind::Failed(error) => Kind::Failed(Arc::clone(error)),
-            Kind::BrokenPromise => Kind::BrokenPromise,
+            Kind::Ended(cause) => Kind::Ended(*cause),
         };
         Self::new(kind, self.0.id, self.0.name.clone()).at(self.0.location.clone())
     }
 
-    /// The task panicked.
+    /// Returns whether the task panicked.
     pub fn is_panic(&self) -> bool {
         matches!(self.0.kind, Kind::Panic(_))
     }
 
-    /// The task was dropped before it began: cancelled, refused, or its pool was shut down.
+    /// Returns whether the task was dropped before it began: cancelled, refused, or left over at a shutdown.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// pool.shutdown();
+    /// let error = pool.submit(|| 1).join().unwrap_err();
+    /// assert!(error.is_cancelled() && !error.is_panic());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.0.kind, Kind::Cancelled(_))
+        matches!(self.0.kind, Kind::Ended(cause) if cause != Cause::Deadline && cause != Cause::BrokenPromise)
     }
 
-    /// The task's deadline passed.
+    /// Returns whether the task missed its [deadline](crate::TaskBuilder::deadline), or the stream its
+    /// [time limit](crate::Imap::timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = heist::ThreadPool::new()?;
+    /// let late = pool.task().deadline(Duration::ZERO).submit(|| std::thread::sleep(Duration::from_millis(1)));
+    /// assert!(late.join().unwrap_err().is_timeout());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0.kind, Kind::Timeout)
+        matches!(self.0.kind, Kind::Ended(Cause::Deadline))
     }
 
-    /// The handle is that of a [`promise`](crate::promise()) that somebody has [failed](crate::Promise::fail): the
-    /// [`source`](Error::source) says why.
+    /// Returns whether the handle belongs to a [`promise`](crate::promise()) that
+    /// [failed](crate::Promise::fail). The reason is the [`source`](Error::source).
     pub fn is_failed(&self) -> bool {
         matches!(self.0.kind, Kind::Failed(_))
     }
 
-    /// The handle is that of a [`promise`](crate::promise()) that was dropped unresolved.
+    /// Returns whether the handle belongs to a [`promise`](crate::promise()) that was dropped unresolved.
     pub fn is_broken_promise(&self) -> bool {
-        matches!(self.0.kind, Kind::BrokenPromise)
+        matches!(self.0.kind, Kind::Ended(Cause::BrokenPromise))
     }
 
-    /// What the panic carried, for [`std::panic::resume_unwind`].
+    /// Returns the payload of the panic, for [`std::panic::resume_unwind`].
     ///
     /// # Panics
-    /// If the task did not panic: ask [`is_panic`](Self::is_panic), or use [`try_into_panic`](Self::try_into_panic).
+    ///
+    /// Panics if the task did not panic. Check [`is_panic`](Self::is_panic) first, or use
+    /// [`try_into_panic`](Self::try_into_panic).
+    ///
+    /// ```
+    /// let error = heist::submit(|| panic!("no luck")).join().unwrap_err();
+    /// assert_eq!(error.into_panic().downcast_ref(), Some(&"no luck"));
+    /// ```
     pub fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
         self.try_into_panic()
             .unwrap_or_else(|error| panic!("{error}, so there is no panic to take"))
     }
 
-    /// What the panic carried.
+    /// Returns the payload of the panic.
     ///
     /// # Errors
-    /// The error itself, if the task did not panic.
+    ///
+    /// Returns the error itself if the task did not panic.
+    ///
+    /// ```
+    /// let (promise, handle) = heist::promise::<u32>();
+    /// drop(promise);
+    /// let error = handle.join().unwrap_err().try_into_panic().unwrap_err();
+    /// assert!(error.is_broken_promise());
+    /// ```
     pub fn try_into_panic(self) -> Result<Box<dyn std::any::Any + Send + 'static>, JoinError> {
-        match *self.0 {
-            Inner {
-                kind: Kind::Panic(payload),
-                ..
-            } => Ok(payload
-                .into_inner()
-                .unwrap_or_else(|poison| poison.into_inner())),
-            other => Err(JoinError(Box::new(other))),
+        match self.0.kind {
+            Kind::Panic(payload) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            kind => Err(JoinError(Box::new(Inner { kind, ..*self.0 }))),
         }
     }
 
-    /// Where in its source the task panicked, if that is known.
+    /// Returns where in the source the task panicked, if the program has asked for it.
     ///
-    /// Rust tells the place of a panic to the process's panic hook only, so it is known if the program has called
-    /// [`record_panic_locations`](crate::record_panic_locations), and the panic began on the thread that ran the task. It is `None` for a panic that came
-    /// from another thread, as that of the stolen side of a [`join`](crate::join) does, for one that was caught and goes on by
-    /// [`resume_unwind`](std::panic::resume_unwind) with another payload, for items of a stream with a [`chunk`](crate::Imap::chunk) of more than one,
-    /// and for errors that are no panics. A payload that is no text is told by its type alone.
+    /// Rust reports the location of a panic only to the process's panic hook. It is therefore known only if
+    /// the program has called [`record_panic_locations`](crate::record_panic_locations) and the panic began
+    /// on the thread that ran the task. It is `None` in these cases:
+    ///
+    /// - The panic came from another thread, such as that of the stolen side of a [`join`](crate::join).
+    /// - The panic was caught and continued by [`resume_unwind`](std::panic::resume_unwind) with another
+    ///   payload.
+    /// - The item belongs to a stream with a [`chunk`](crate::Imap::chunk) of more than one item.
+    /// - The error is not a panic.
+    ///
+    /// If a thread has several panics under way whose payloads are not text, the location can be that of another
+    /// panic with a payload of this type.
     ///
     /// ```
     /// heist::record_panic_locations();
@@ -178,12 +229,12 @@ impl JoinError {
         self.0.location.as_ref()
     }
 
-    /// Which task.
+    /// Returns the task's id.
     pub fn id(&self) -> TaskId {
         self.0.id
     }
 
-    /// The task's name, if it was given one.
+    /// Returns the task's name, if it was given one.
     pub fn name(&self) -> Option<&str> {
         self.0.name.as_deref()
     }
@@ -197,33 +248,23 @@ impl fmt::Display for JoinError {
         }
         match &self.0.kind {
             Kind::Panic(payload) => {
-                let payload = payload.lock().unwrap_or_else(|poison| poison.into_inner());
+                let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
                 match message(&**payload) {
                     Some(message) => write!(f, "panicked: {message}"),
                     None => f.write_str("panicked"),
                 }
             }
-            Kind::Cancelled(Cause::Asked) => f.write_str("was cancelled before it began"),
-            Kind::Cancelled(Cause::ShutDown) => {
-                f.write_str("was cancelled: its pool was shut down before it began")
-            }
-            Kind::Cancelled(Cause::Refused) => {
-                f.write_str("was refused: its pool had been shut down")
-            }
-            Kind::Cancelled(Cause::Full) => f.write_str("was refused: the pool's queue was full"),
-            Kind::Timeout => f.write_str("missed its deadline"),
             Kind::Failed(error) => write!(f, "failed: {error}"),
-            Kind::BrokenPromise => f.write_str("was promised, and the promise was dropped"),
+            Kind::Ended(cause) => f.write_str(match cause {
+                Cause::Cancelled => "was cancelled before it began",
+                Cause::ShutDown => "was cancelled: its pool was shut down before it began",
+                Cause::Refused => "was refused: its pool had been shut down",
+                Cause::Full => "was refused: the pool's queue was full",
+                Cause::Deadline => "missed its deadline",
+                Cause::BrokenPromise => "was promised, and the promise was dropped",
+            }),
         }
     }
-}
-
-/// The text of a panic, where it is one.
-pub(super) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
-    payload
-        .downcast_ref::<&'static str>()
-        .copied()
-        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
 }
 
 impl fmt::Debug for JoinError {
@@ -241,10 +282,12 @@ impl Error for JoinError {
     }
 }
 
-/// For programs whose errors are [`io::Error`]: `handle.join()?`.
+/// Converts the error for programs whose errors are [`io::Error`], so that `handle.join()?` works there.
 ///
-/// A missed deadline is [`TimedOut`](io::ErrorKind::TimedOut); a promise that was [failed](crate::Promise::fail) with an [`io::Error`] has the kind of that;
-/// everything else is [`Other`](io::ErrorKind::Other), cancelled tasks too: `Interrupted` has callers try again. The [`JoinError`] itself is inside.
+/// A missed deadline becomes [`TimedOut`](io::ErrorKind::TimedOut). A promise that
+/// [failed](crate::Promise::fail) with an [`io::Error`] keeps the kind of that error. Everything else becomes
+/// [`Other`](io::ErrorKind::Other), including cancelled tasks, because callers retry on `Interrupted`. The
+/// [`JoinError`] is inside.
 ///
 /// ```
 /// fn count() -> std::io::Result<usize> {
@@ -257,34 +300,44 @@ impl Error for JoinError {
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> Self {
         let kind = match &error.0.kind {
-            Kind::Timeout => io::ErrorKind::TimedOut,
+            Kind::Ended(Cause::Deadline) => io::ErrorKind::TimedOut,
             Kind::Failed(source) => source
                 .downcast_ref::<io::Error>()
                 .map_or(io::ErrorKind::Other, io::Error::kind),
-            Kind::Panic(_) | Kind::Cancelled(_) | Kind::BrokenPromise => io::ErrorKind::Other,
+            Kind::Panic(_) | Kind::Ended(_) => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }
 }
 
-/// Why [`try_submit`](crate::ThreadPool::try_submit) did not take a closure. It gives it back.
+/// The reason why [`try_submit`](crate::ThreadPool::try_submit) refused a closure, and the closure.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// pool.shutdown();
+/// match pool.try_submit(|| 6 * 7) {
+///     Ok(handle) => assert_eq!(handle.join().unwrap(), 42),
+///     Err(refused) => assert_eq!(refused.into_inner()(), 42),
+/// }
+/// # Ok::<(), heist::BuildError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TrySubmitError<F> {
-    /// As many tasks are queued as the pool may hold.
+    /// The queue is full.
     Full(F),
     /// The pool has been shut down.
     ShutDown(F),
 }
 
 impl<F> TrySubmitError<F> {
-    /// The closure.
+    /// Returns the closure.
     pub fn into_inner(self) -> F {
         match self {
             TrySubmitError::Full(f) | TrySubmitError::ShutDown(f) => f,
         }
     }
 
-    /// The queue was full: a later try may succeed.
+    /// Returns whether the queue was full. If so, a later call can succeed.
     pub fn is_full(&self) -> bool {
         matches!(self, TrySubmitError::Full(_))
     }
@@ -292,20 +345,20 @@ impl<F> TrySubmitError<F> {
 
 impl<F> fmt::Debug for TrySubmitError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_full() {
-            "Full(..)"
-        } else {
-            "ShutDown(..)"
+        f.write_str(match self {
+            TrySubmitError::Full(_) => "Full(..)",
+            TrySubmitError::ShutDown(_) => "ShutDown(..)",
         })
     }
 }
 
 impl<F> fmt::Display for TrySubmitError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_full() {
-            "the pool's queue is full: try again later, or raise queue_capacity"
-        } else {
-            "the pool has been shut down and takes no more tasks"
+        f.write_str(match self {
+            TrySubmitError::Full(_) => {
+                "the pool's queue is full: try again later, or raise queue_capacity"
+            }
+            TrySubmitError::ShutDown(_) => "the pool has been shut down and takes no more tasks",
         })
     }
 }

@@ -1,109 +1,196 @@
-//! What only some tasks have: a name, a token, a deadline, callbacks, waiters. One more block, made when first needed.
+//! The second block of a task, for what only some tasks have: a name, a token, a deadline, callbacks and waiters. It is made when it is first needed.
 
 use super::arrivals::Arrivals;
-use super::cell::TaskRef;
+use super::error::{Cause, TaskId};
+use super::task::{Callback, TaskRef};
 use super::timer;
 use super::token::CancelToken;
 use crate::fork::ScopePtr;
-use crate::sleep::Parker;
-use crate::sync::{Arc, Mutex, lock};
-use std::ptr::NonNull;
+use crate::job::Group;
+use crate::sleep::{Event, Parker};
+use crate::sync::{Arc, Mutex, Ordering, lock};
+use crate::unwind;
+use std::ptr::{self, NonNull};
 use std::task::Waker;
 use std::time::Instant;
 
-/// Gets the outcome's address, which is `&Result<T, JoinError>` of the task's own `T`.
-pub(super) type Callback = Box<dyn FnOnce(NonNull<()>) + Send>;
-
-/// Something of the user's, to be dropped somewhere else.
-pub(super) type Refuse = Box<dyn Drops + Send>;
-
-/// Anything, for the sake of its destructor.
-pub(super) trait Drops {}
-impl<T> Drops for T {}
-
-/// Who is told of the end.
-pub(super) enum Waiter {
-    Parker(Arc<Parker>),
-    Waker(Waker),
-    /// One of several handles that somebody waits for.
-    Member(Arc<Arrivals>, usize),
-    /// The scope that waits for a task which its handle has taken out of the scope's hands.
-    Scope(ScopePtr<'static>),
-}
-
-impl Waiter {
-    fn wake(self) {
-        match self {
-            Waiter::Parker(parker) => parker.unpark(),
-            // A waker is the user's: its panic is nobody's here.
-            Waiter::Waker(waker) => {
-                crate::unwind::catch(|| waker.wake()).unwrap_or_else(crate::unwind::drop_quietly)
-            }
-            Waiter::Member(arrivals, index) => arrivals.arrive(index),
-            // SAFETY: left there by the scope's own entry for the task, instead of counting it down. The task has ended just
-            // now, on a thread that runs it in the pool or, where it was cancelled, holds the pool meanwhile.
-            Waiter::Scope(scope) => unsafe { scope.end_one() },
-        }
-    }
-}
-
-/// See the module. What is fixed at the submit stands outside the lock.
+/// The second block of a task. What is fixed at the submission is outside the lock.
 #[derive(Default)]
 pub(super) struct Extra {
     pub(super) name: Option<std::sync::Arc<str>>,
     pub(super) token: Option<CancelToken>,
     pub(super) deadline: Option<Instant>,
+    /// Of a future of a scope: a copy of the scope's group. The queues read it as long as they hold the future's cell, perhaps after the end of the scope.
+    pub(super) group: Option<Group>,
     pub(super) list: Mutex<List>,
 }
 
-/// What is to be done at the end.
+/// What is done when the task ends.
 #[derive(Default)]
 pub(super) struct List {
     pub(super) callbacks: Vec<Callback>,
     pub(super) waiters: Vec<Waiter>,
-    /// The pool is calling back, after a deadline.
-    pub(super) called_abroad: bool,
+    /// Whether a deadline has ended the task and the pool is about to call the callbacks.
+    pub(super) deferred: bool,
 }
 
-impl Extra {
-    /// The token and the timer know the task from now on. False: the token is cancelled already.
-    pub(super) fn enrol(&self, task: &TaskRef) -> bool {
-        if let Some(deadline) = self.deadline {
-            timer::add(deadline, task.clone());
-        }
-        match &self.token {
-            Some(token) => token.enrol(task.clone()),
-            None => true,
+/// Something that is notified when the task has ended.
+pub(super) enum Waiter {
+    Parker(Arc<Parker>),
+    Waker(Waker),
+    /// A set of tasks that a thread waits for, and the index of this task in the set.
+    Set(Arc<Arrivals>, usize),
+    /// The scope of a task that began or ended elsewhere than from the scope's queue entry.
+    Scope(ScopePtr<'static>),
+}
+
+impl Waiter {
+    pub(super) fn parker(&self) -> Option<Arc<Parker>> {
+        match self {
+            Waiter::Parker(parker) => Some(Arc::clone(parker)),
+            _ => None,
         }
     }
 
-    /// They forget it.
-    pub(super) fn leave(&self, task: super::TaskId) {
+    pub(super) fn wake(self) {
+        match self {
+            Waiter::Parker(parker) => parker.unpark(),
+            // A waker is the user's code. Its panic must not reach the thread that ends the task.
+            Waiter::Waker(waker) => {
+                unwind::catch(|| waker.wake()).unwrap_or_else(unwind::drop_quietly)
+            }
+            Waiter::Set(arrivals, index) => arrivals.arrive(index),
+            // SAFETY: (1) the scope's entry for the task has left the pointer here instead of counting itself down, so the scope still waits. (2) This is the
+            // only call for that entry. (3) The current thread has just ended the task, so it takes part in the pool or keeps it alive.
+            Waiter::Scope(scope) => unsafe { scope.end_one() },
+        }
+    }
+}
+
+impl Extra {
+    /// Converts the block into the address that [`Header::extra`](super::task::Header::extra) holds.
+    pub(super) fn into_raw(self: Box<Self>) -> *mut () {
+        Box::into_raw(self).cast()
+    }
+
+    /// Removes a task that is ending from its token and from the timer.
+    pub(super) fn deregister(&self, task: TaskId) {
         if let Some(deadline) = self.deadline {
             timer::remove(deadline, task);
         }
         if let Some(token) = &self.token {
-            token.leave(task);
+            token.deregister(task);
         }
-    }
-
-    /// Removes waiters.
-    pub(super) fn forget(&self, which: impl Fn(&Waiter) -> bool) {
-        let gone: Vec<Waiter> = {
-            let mut list = lock(&self.list);
-            let (gone, stay) = std::mem::take(&mut list.waiters)
-                .into_iter()
-                .partition(|waiter| which(waiter));
-            list.waiters = stay;
-            gone
-        };
-        // A waker's destructor is the user's: not under the lock.
-        crate::unwind::drop_quietly(gone);
     }
 }
 
-pub(super) fn wake_all(waiters: Vec<Waiter>) {
-    for waiter in waiters {
-        waiter.wake();
+/// Frees a second block.
+///
+/// # Safety
+/// (1) [`Extra::into_raw`] has returned the address. (2) Nobody uses the block any more, and it is freed once.
+pub(super) unsafe fn drop_extra(extra: NonNull<()>) {
+    // SAFETY: as the caller asserts, (1) the address comes from a box of this type, and (2) nobody else uses or frees the block.
+    unwind::drop_quietly(unsafe { Box::from_raw(extra.cast::<Extra>().as_ptr()) });
+}
+
+impl TaskRef {
+    /// The second block, if there is one.
+    #[inline]
+    pub(super) fn extra(&self) -> Option<&Extra> {
+        // ORDERING: Acquire pairs with the Release in `extra_or_new`.
+        let extra = self.extra.load(Ordering::Acquire).cast::<Extra>();
+        // SAFETY: (1) the pointer is null or `into_raw` has returned it. (2) The block is freed with the cell, which this reference keeps alive. (3) Nobody has a
+        // `&mut` to a block that was published.
+        unsafe { extra.as_ref() }
+    }
+
+    /// The second block, which is made if there is none.
+    pub(super) fn extra_or_new(&self) -> &Extra {
+        if let Some(extra) = self.extra() {
+            return extra;
+        }
+        let fresh = Box::<Extra>::default().into_raw();
+        let set = self.extra.compare_exchange(
+            ptr::null_mut(),
+            fresh,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        if set.is_err() {
+            // SAFETY: (1) `into_raw` has made the address from a box of this type. (2) It was not published, so nobody else uses the block.
+            drop(unsafe { Box::from_raw(fresh.cast::<Extra>()) });
+        }
+        self.extra().expect("heist: a task lost its second block")
+    }
+
+    /// The task's name, for an owner that outlives the task.
+    pub(super) fn shared_name(&self) -> Option<std::sync::Arc<str>> {
+        self.extra()?.name.clone()
+    }
+
+    /// Adds a task that is about to be queued to its token and to the timer. A token that is cancelled already cancels the task.
+    pub(super) fn register_cancellers(&self) {
+        let Some(extra) = self.extra() else { return };
+        if let Some(deadline) = extra.deadline {
+            timer::add(deadline, self.clone());
+        }
+        if let Some(token) = &extra.token
+            && !token.register(self.clone())
+        {
+            self.cancel(Cause::Cancelled);
+        }
+    }
+
+    /// Calls `add` with the list of what is done when the task ends. Returns false, without a call, if the task has finished.
+    pub(super) fn at_end(&self, add: impl FnOnce(&mut List)) -> bool {
+        if self.state.is_finished() {
+            return false;
+        }
+        let mut list = lock(&self.extra_or_new().list);
+        if !self.state.add_extra() {
+            return false;
+        }
+        add(&mut list);
+        true
+    }
+
+    /// Removes the waiters for which `which` returns true.
+    pub(super) fn remove_waiters(&self, which: impl Fn(&Waiter) -> bool) {
+        let Some(extra) = self.extra() else { return };
+        let gone: Vec<_> = lock(&extra.list)
+            .waiters
+            .extract_if(.., |waiter| which(waiter))
+            .collect();
+        // A waker's destructor is the user's code, so it runs after the lock is released.
+        unwind::drop_quietly(gone);
+    }
+
+    /// Adds a callback to those that the pool is about to call on behalf of the timer. Returns false if there are none.
+    pub(super) fn defer_callback(&self, callback: &mut Option<Callback>) -> bool {
+        let Some(extra) = self.extra() else {
+            return false;
+        };
+        let mut list = lock(&extra.list);
+        if list.deferred {
+            list.callbacks.extend(callback.take());
+        }
+        list.deferred
+    }
+}
+
+/// The event that the task has finished.
+impl Event for TaskRef {
+    fn is_set(&self) -> bool {
+        self.state.is_finished()
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        self.at_end(|list| list.waiters.push(Waiter::Parker(Arc::clone(parker))))
+    }
+
+    fn unregister(&self, parker: &Arc<Parker>) {
+        self.remove_waiters(
+            |waiter| matches!(waiter, Waiter::Parker(other) if Arc::ptr_eq(other, parker)),
+        );
     }
 }

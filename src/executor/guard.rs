@@ -9,10 +9,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 impl<T> JoinHandle<T> {
-    /// Turns the handle into a guard that [cancels](Self::cancel) the task when it is dropped before the task has finished.
+    /// Converts the handle into a guard that [cancels](Self::cancel) the task if it is dropped before the
+    /// task has finished.
     ///
-    /// Use it where an early return, a `?` or a panic makes the task's result useless. A task that has begun runs to its end even so: give it a
-    /// [`CancelToken`](crate::CancelToken) to stop it earlier.
+    /// Use it where an early return, a `?` or a panic makes the result useless. A task that has begun still
+    /// runs to its end; give it a [`CancelToken`](crate::CancelToken) to stop it earlier.
     ///
     /// ```
     /// let pool = heist::ThreadPool::with_threads(1)?;
@@ -32,24 +33,36 @@ impl<T> JoinHandle<T> {
 
 /// A [`JoinHandle`] that cancels its task when it is dropped. See [`JoinHandle::abort_on_drop`].
 ///
-/// It dereferences to the handle, which gives access to the handle's questions and to [`on_finish`](JoinHandle::on_finish). It is a future too. Dropping
-/// it before it is ready, as `select!` and time-outs do, cancels the task.
+/// It dereferences to the handle, for questions and for [`on_finish`](JoinHandle::on_finish), and it is a
+/// future too. Dropping the future before it is ready, as `select!` and timeouts do, cancels the task.
 #[must_use = "a guard that is dropped at once cancels its task"]
 pub struct AbortOnDrop<T> {
-    /// Always there; taken out when the guard goes.
+    /// `None` only while the guard is consumed or dropped.
     handle: Option<JoinHandle<T>>,
 }
 
 impl<T> AbortOnDrop<T> {
-    /// Waits for the task. See [`JoinHandle::join`].
+    /// Waits for the task and returns its result. See [`JoinHandle::join`].
     ///
     /// # Errors
-    /// The task panicked, was cancelled, or missed its deadline.
+    ///
+    /// Returns an error if the task panicked, was cancelled, or missed its deadline.
+    ///
+    /// # Blocking
+    ///
+    /// Waits until the task has finished.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let guard = pool.submit(|| 1).abort_on_drop();
+    /// assert_eq!(guard.join().unwrap(), 1);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn join(self) -> Result<T, JoinError> {
         self.disarm().join()
     }
 
-    /// Gives the plain handle back, whose drop lets the task run.
+    /// Converts the guard back into a [`JoinHandle`], which detaches the task when it is dropped.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -78,10 +91,11 @@ impl<T> DerefMut for AbortOnDrop<T> {
     }
 }
 
-/// Resolves to what [`JoinHandle::join`] gives.
+/// Resolves to what [`JoinHandle::join`] returns.
 ///
 /// # Panics
-/// When polled again after it was ready.
+///
+/// Panics if polled again after it was ready.
 impl<T> Future for AbortOnDrop<T> {
     type Output = Result<T, JoinError>;
 

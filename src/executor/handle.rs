@@ -1,25 +1,26 @@
 //! The handle of a submitted task.
 
-use super::cell::{self, TaskRef};
+use super::complete::report_lost_panic;
 use super::error::{Cause, JoinError, TaskId};
-use super::extra::{Callback, Waiter};
-use super::timer;
-use crate::job::Task;
-use crate::pool::{self, Registry, Seat, Slot, context, worker};
-use crate::sync::{now, thread};
+use super::extra::Waiter;
+use super::help;
+use super::task::{Callback, TaskRef};
+use super::timer::{self, deadline_after};
+use crate::pool;
 use crate::unwind;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// A submitted task, to be joined, cancelled, awaited or let go.
+/// A handle of a submitted task, which waits for its result, cancels it, or detaches it. It is also a future.
 ///
-/// Dropping it lets the task go: it runs, and its result is dropped. Every handle resolves, whatever happens: the task runs, panics, is cancelled,
-/// misses its deadline, or its pool is shut down.
+/// Dropping the handle detaches the task: the task runs, and its result is dropped. Use
+/// [`abort_on_drop`](Self::abort_on_drop) for a handle that cancels instead. Every handle resolves: the task
+/// returns, panics, is cancelled, misses its deadline, or is dropped because its pool is shut down.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -29,21 +30,21 @@ use std::time::{Duration, Instant};
 /// ```
 #[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
 pub struct JoinHandle<T> {
-    /// Always there; taken out when the handle goes.
+    /// The handle's reference. `None` only while the handle is dropped.
     task: Option<TaskRef>,
-    /// The outcome is the caller's already.
+    /// Whether the handle has given the outcome away.
     taken: bool,
     marker: PhantomData<fn() -> T>,
 }
 
-// SAFETY: the handle moves a `T` to whoever joins.
+// SAFETY: (1) a `TaskRef` is `Send`. (2) The handle moves a `T` to the thread that joins it, and `T` is `Send`.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
-// SAFETY: shared, it gives no access to the `T`.
+// SAFETY: (1) a `TaskRef` is `Sync`. (2) A shared handle gives no access to the `T`: `peek` shows only which variant the outcome is.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
-    /// `task` owns the handle's reference to a task whose result is a `T`.
+    /// (1) `task` is the reference of a handle, which its state counts with the flag `HANDLE`. (2) The task's result is a `T`.
     #[inline]
     pub(super) unsafe fn new(task: TaskRef) -> Self {
         JoinHandle {
@@ -58,16 +59,20 @@ impl<T> JoinHandle<T> {
         self.task.as_ref().expect("heist: a handle without a task")
     }
 
-    /// Waits for the task, and gives its result.
+    /// Waits for the task and returns its result.
     ///
-    /// On a thread that takes part in a pool, the task runs here and now if nobody has begun it: a pool of one thread
-    /// does not wait for itself, however its tasks join each other. Tasks that wait for each other in a ring wait for ever.
+    /// Use [`join_timeout`](Self::join_timeout) to limit the wait, and `.await` in asynchronous code. On a thread
+    /// that takes part in a pool, a task that has not begun runs on the calling thread. A pool of one thread
+    /// therefore does not deadlock, however its tasks join each other. Only a cycle of tasks that wait for each
+    /// other never ends.
     ///
     /// # Errors
-    /// The task panicked, was cancelled, or missed its deadline.
+    ///
+    /// Returns an error if the task panicked, was cancelled, or missed its deadline.
     ///
     /// # Blocking
-    /// Until the task has finished; a worker leaves its place to a spare thread meanwhile.
+    ///
+    /// Waits until the task has finished. While a worker waits, a spare thread replaces it.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -78,34 +83,48 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn join(mut self) -> Result<T, JoinError> {
         let task = self.task();
-        if !task.is_finished() {
-            run_here(task);
-            cell::wait(task, None);
+        if !task.state.is_finished() {
+            help::join(task);
         }
         self.take()
     }
 
-    /// Waits for at most `timeout`. Returns whether the task has finished; a timeout of zero asks just that. It never cancels.
+    /// Waits for at most `timeout` and returns whether the task has finished. A timeout of zero only checks.
+    /// The task is not cancelled when the time is over.
     ///
-    /// It does not run the task itself, which could take longer than `timeout`: on the only thread of a pool, without a spare, the time passes
-    /// and the task has not begun. With a timeout beyond what [`Instant`] can hold, as [`Duration::MAX`] is, nothing can be late, and the task
-    /// runs here as in [`join`](Self::join).
+    /// It does not run the task itself, because that could take longer than `timeout`. On the only thread of a
+    /// pool without spare threads, the time therefore passes and the task does not begin. A timeout beyond what
+    /// [`Instant`](std::time::Instant) can hold, such as [`Duration::MAX`], is no limit, and the task runs on the
+    /// calling thread as in [`join`](Self::join).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handle = pool.submit(|| 1);
+    /// assert!(handle.wait_timeout(Duration::from_secs(60)));
+    /// assert!(handle.is_finished());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         if self.is_finished() || timeout.is_zero() {
             return self.is_finished();
         }
         let task = self.task();
-        let deadline = after(timeout);
+        let deadline = deadline_after(timeout);
         if deadline.is_none() {
-            run_here(task);
+            help::run_here(task);
         }
-        cell::wait(task, deadline)
+        help::wait(task, deadline)
     }
 
-    /// [`join`](Self::join) for at most `timeout`. Like [`wait_timeout`](Self::wait_timeout), it does not run the task itself.
+    /// Waits for at most `timeout` and returns the task's result, as [`join`](Self::join) does.
+    ///
+    /// Like [`wait_timeout`](Self::wait_timeout), it runs the task on the calling thread only if `timeout` is no
+    /// limit, such as [`Duration::MAX`].
     ///
     /// # Errors
-    /// The handle, if the task has not finished by then.
+    ///
+    /// Returns the handle if the task has not finished in time.
     ///
     /// ```
     /// use std::time::Duration;
@@ -125,45 +144,82 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Whether the task has come to its end, of whatever kind.
+    /// Returns whether the task has ended: returned, panicked, or resolved without a result. Never waits.
     pub fn is_finished(&self) -> bool {
-        timer::look();
-        self.task().is_finished()
+        timer::check_deadlines();
+        self.task().state.is_finished()
     }
 
-    /// Whether the task has begun and not ended.
-    pub fn is_running(&self) -> bool {
-        self.task().is_running()
-    }
-
-    /// Whether the task was cancelled before it began, and will not run. Until [`is_finished`](Self::is_finished) its closure may be being
-    /// dropped yet.
-    pub fn is_cancelled(&self) -> bool {
-        self.task().is_cancelled()
-    }
-
-    /// Which task.
-    pub fn id(&self) -> TaskId {
-        self.task().id()
-    }
-
-    /// The name that the task was given.
-    pub fn name(&self) -> Option<&str> {
-        self.task().name()
-    }
-
-    /// Drops the task if it has not begun: its closure is dropped here and now, and whoever waits is told.
+    /// Returns whether the task has begun and has not ended.
     ///
-    /// True: it will not run, or was cancelled before. False: it runs or has ended. To stop one that runs, give it a
-    /// [`CancelToken`](crate::CancelToken).
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let handle = pool.submit(move || gate.recv());
+    /// while !handle.is_running() {
+    ///     std::thread::yield_now();
+    /// }
+    /// assert!(!handle.is_finished() && !handle.cancel());
+    /// go.send(()).unwrap();
+    /// assert!(handle.join().unwrap().is_ok());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn is_running(&self) -> bool {
+        self.task().state.is_running()
+    }
+
+    /// Returns whether the task was cancelled before it began, and will not run. For a future: whether it was
+    /// cancelled, and is not polled again unless a poll is under way.
+    ///
+    /// Perhaps its closure is still being dropped until [`is_finished`](Self::is_finished)
+    /// returns true.
+    pub fn is_cancelled(&self) -> bool {
+        self.task().state.is_cancelled()
+    }
+
+    /// Returns the task's id.
+    pub fn id(&self) -> TaskId {
+        self.task().id
+    }
+
+    /// Returns the task's name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.task().extra()?.name.as_deref()
+    }
+
+    /// Cancels the task if it has not begun. Its closure is dropped on the calling thread, and its waiters are
+    /// woken. A [future](crate::ThreadPool::submit_async) is cancelled after it has begun too: a thread of its
+    /// pool drops it, after the poll that is under way if there is one, and then its waiters are woken.
+    ///
+    /// Returns true if the task will not run, now or because of an earlier call, and false if it is running or
+    /// has ended otherwise. To stop a running task, give it a [`CancelToken`](crate::CancelToken).
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::with_threads(1)?;
+    /// let (go, gate) = std::sync::mpsc::channel::<()>();
+    /// let first = pool.submit(move || gate.recv());
+    /// let second = pool.submit(|| 2);
+    /// assert!(second.cancel());
+    /// assert!(second.join().unwrap_err().is_cancelled());
+    /// go.send(()).unwrap();
+    /// assert!(first.join().unwrap().is_ok());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn cancel(&self) -> bool {
         let task = self.task();
-        task.cancel(Cause::Asked) || task.is_cancelled()
+        task.cancel(Cause::Cancelled) || task.state.is_cancelled()
     }
 
-    /// Calls `f` with the outcome when the task ends, before the handle reports it as finished; in the order added; on the thread that ends the
-    /// task, or here and now if it has ended. (After a deadline: on the pool, and the handle is finished by then.) A panic of `f` goes to the pool's
+    /// Calls `f` with the outcome when the task ends, before the handle reports it as finished.
+    ///
+    /// Callbacks run in the order in which they were added, on the thread that ends the task, or at once on
+    /// the calling thread if the task has ended. After a missed deadline they run on the pool, and the handle
+    /// may report the task as finished before them. A panic of `f` goes to the pool's
     /// [`panic_handler`](crate::ThreadPoolBuilder::panic_handler).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the handle has given its result away, as a future that was ready has.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -180,7 +236,7 @@ impl<T> JoinHandle<T> {
     {
         let task = self.task();
         let callback: Callback = Box::new(move |outcome: NonNull<()>| {
-            // SAFETY: the cell that calls holds a `T`'s outcome, and nobody changes it meanwhile.
+            // SAFETY: (1) the callback is called with the outcome of this task, a `Result<T, JoinError>`. (2) Nobody writes it during the call.
             f(unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() });
         });
         let mut callback = Some(callback);
@@ -191,30 +247,39 @@ impl<T> JoinHandle<T> {
             !self.taken,
             "heist: on_finish after the handle has given its result"
         );
-        if !task.call_abroad(&mut callback)
+        if !task.defer_callback(&mut callback)
             && let Some(callback) = callback
             && let Err(payload) = unwind::catch(|| callback(task.outcome()))
         {
-            task.lost_callback(payload);
+            report_lost_panic(Some(payload), pool::pool(task.pool()).as_deref());
         }
     }
 
-    /// Lets the task go: it runs, and its result is dropped. The same as dropping the handle, said aloud.
+    /// Detaches the task: it runs, and its result is dropped. Dropping the handle has the same effect; the call says that it is intended.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// pool.submit(|| println!("in the background")).detach();
+    /// pool.wait_idle();
+    /// assert_eq!(pool.stats().completed, 1);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn detach(self) {}
 
-    /// Whether the task has finished without a result.
+    /// Returns whether the task has ended without a result.
     pub(super) fn is_error(&self) -> bool {
-        self.look().is_some_and(Result::is_err)
+        self.peek().is_some_and(Result::is_err)
     }
 
-    /// The outcome, if it is there and was not taken. Callers look at no more than which variant it is: others may look too, and a `T` need not be
-    /// `Sync`.
-    fn look(&self) -> Option<&Result<T, JoinError>> {
+    /// Returns the outcome, if it is there and was not taken. Callers look only at which variant it is: other threads may look at the same time, and a `T` need
+    /// not be `Sync`.
+    fn peek(&self) -> Option<&Result<T, JoinError>> {
         let task = self.task();
-        if self.taken || !task.is_finished() {
+        if self.taken || !task.state.is_finished() {
             return None;
         }
-        // SAFETY: finished, not taken, and the handle is borrowed: the outcome stays there, and nobody writes.
+        // SAFETY: (1) the outcome of a finished task with a handle is there until the handle takes it, and this one, which is borrowed, has not. (2) It is a
+        // `Result<T, JoinError>`. (3) Nobody writes it any more.
         Some(unsafe { task.outcome().cast::<Result<T, JoinError>>().as_ref() })
     }
 
@@ -224,114 +289,17 @@ impl<T> JoinHandle<T> {
             !std::mem::replace(&mut self.taken, true),
             "heist: a handle was polled again after it had given its result"
         );
-        // SAFETY: finished: the outcome is the handle's, which has not taken it before.
+        // SAFETY: (1) `outcome` returns the address of the outcome of a finished task, a `Result<T, JoinError>`. (2) It belongs to the handle, which takes it
+        // once: `taken` was false.
         unsafe { self.task().outcome().cast::<Result<T, JoinError>>().read() }
     }
 }
 
 impl<T, E> JoinHandle<Result<T, E>> {
-    /// Whether the task has finished without a result, or with an `Err`.
+    /// Returns whether the task has ended without a result, or has returned an `Err`.
     pub(super) fn has_failed(&self) -> bool {
-        self.look()
+        self.peek()
             .is_some_and(|outcome| !matches!(outcome, Ok(Ok(_))))
-    }
-}
-
-/// The moment that is `timeout` from now; None: never.
-pub(super) fn after(timeout: Duration) -> Option<Instant> {
-    now().checked_add(timeout)
-}
-
-/// Runs the task on the current thread if that takes part in a pool and nobody has begun it.
-pub(super) fn run_here(task: &TaskRef) {
-    let Some(slot) = context::slot() else {
-        return;
-    };
-    if slot.registry().id == task.pool() {
-        run_in(slot.registry(), task);
-    } else if task.is_queued()
-        && let Some(registry) = pool::pool(task.pool())
-    {
-        // As a guest of that pool: two pools whose tasks join each other's would wait for each other otherwise.
-        run_in(&registry, task);
-    }
-}
-
-/// Runs a task of this pool on the current thread if nobody has begun it. A thread that takes no part in the pool becomes its guest for this.
-pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
-    if !task.is_queued() {
-        return;
-    }
-    match context::slot() {
-        Some(slot) if ptr::eq(slot.registry(), registry) => {
-            run_at(slot, task);
-            slot.helped();
-        }
-        _ => worker::as_guest(registry, |slot| run_at(slot, task)),
-    }
-}
-
-/// [`run_in`] from a slot of that pool.
-fn run_at(slot: &Slot, task: &TaskRef) {
-    // If it is the own deque's newest, nothing of it is left there.
-    let queued = pop_own(slot, task);
-    // A thread that unwinds runs no task itself: code that asks `thread::panicking` would be told of a panic that is none of its own.
-    if context::is_deep() || unwind::panicking() {
-        run_on_fresh_stack(slot, task);
-    } else if let Some(queued) = queued {
-        worker::run_in_place(slot, queued);
-    } else if task.run_queued(slot) {
-        task.bury_from(slot);
-    }
-}
-
-/// Takes the task from the end of the own deque, and on the way what needs nothing any more, so that a recursion that joins what it has
-/// submitted leaves nothing behind. None: another task is the newest.
-fn pop_own(slot: &Slot, target: &TaskRef) -> Option<Task> {
-    if slot.role() == Seat::Guest {
-        return None;
-    }
-    while let Some(task) = slot.pop_detached() {
-        if target.is(&task) {
-            return Some(task);
-        }
-        if !TaskRef::is_dead(&task) {
-            slot.push_detached(task);
-            return None;
-        }
-        drop(task);
-    }
-    None
-}
-
-/// Little stack is left here: another thread runs the task, with a stack of its own, while this one waits.
-#[cold]
-fn run_on_fresh_stack(slot: &Slot, task: &TaskRef) {
-    let registry = slot.registry();
-    let Some(shared) = registry.this.upgrade() else {
-        return;
-    };
-    if !task.claim_of(registry) {
-        return;
-    }
-    let (claimed, stack) = (task.clone(), registry.stack_size());
-    let builder = thread::Builder::new().name("heist-deep".to_owned());
-    let run = move || {
-        context::set_floor(stack / 2);
-        worker::as_guest(&shared, |slot| claimed.run_claimed(slot));
-    };
-    // Std panics over a size beyond what the system can be asked for.
-    match unwind::catch(|| builder.stack_size(stack).spawn(run)) {
-        Ok(Ok(thread)) => {
-            cell::wait(task, None);
-            // It has nothing more to do, and no panic of its own.
-            let _ = thread.join();
-        }
-        not_started => {
-            unwind::drop_quietly(not_started);
-            registry.start_failures.add_shared(1);
-            task.clone().run_claimed(slot);
-        }
     }
 }
 
@@ -346,27 +314,27 @@ impl<T> Drop for JoinHandle<T> {
     }
 }
 
-/// Resolves to what [`JoinHandle::join`] gives, on any runtime. Never blocks; dropping it lets the task go.
+/// Resolves to what [`JoinHandle::join`] returns, on any async runtime.
+///
+/// Polling never blocks. Dropping the future detaches the task. If the handle is polled with different wakers, the last one is woken.
 ///
 /// # Panics
-/// When polled again after it was ready.
+///
+/// Panics if polled again after it was ready.
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let task = self.task();
-        timer::look();
-        if !task.is_finished() {
+        timer::check_deadlines();
+        if !task.state.is_finished() {
             task.check_fork();
             let mut old = Vec::new();
-            // Before the lock: a waker is the user's code.
+            // Cloned before the lock is taken, because a waker's methods are the user's code.
             let waker = context.waker().clone();
             let pending = task.at_end(|list| {
-                let (wakers, rest) = std::mem::take(&mut list.waiters)
-                    .into_iter()
-                    .partition(|waiter| matches!(waiter, Waiter::Waker(_)));
-                old = wakers;
-                list.waiters = rest;
+                let is_waker = |waiter: &mut Waiter| matches!(waiter, Waiter::Waker(_));
+                old.extend(list.waiters.extract_if(.., is_waker));
                 list.waiters.push(Waiter::Waker(waker));
             });
             drop(old);
@@ -382,13 +350,10 @@ impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("JoinHandle");
-        if let Some(task) = &self.task {
-            debug
-                .field("id", &task.id())
-                .field("name", &task.name())
-                .field("is_finished", &task.is_finished());
-        }
-        debug.finish_non_exhaustive()
+        f.debug_struct("JoinHandle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("is_finished", &self.task().state.is_finished())
+            .finish_non_exhaustive()
     }
 }

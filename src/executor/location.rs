@@ -1,7 +1,7 @@
-//! Where a task panicked.
+//! The source locations of panics.
 //!
-//! Only the process's panic hook is told the place of a panic; what is caught later is the payload alone. So the hook notes the place, in a list of its
-//! thread, and whoever catches the payload on that thread looks for it there: by the type of the payload and the hash of its text.
+//! Only the process's panic hook learns where a panic began. A caught panic is a payload without a location. So the hook records the location in a list of its
+//! thread, and the thread that catches the payload finds it there by the payload's type and the hash of its text.
 
 use crate::unwind::Payload;
 use std::any::Any;
@@ -10,10 +10,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{self, PanicHookInfo};
-// The flag orders nothing: it spares those who never asked for places the look at the list.
+// The flag orders nothing: it saves programs that do not record locations a look at the list.
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where in a source file a task panicked. See [`JoinError::location`](crate::JoinError::location).
+/// The place in a source file where a task panicked. See [`JoinError::location`](crate::JoinError::location).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PanicLocation {
     file: Box<str>,
@@ -22,30 +22,30 @@ pub struct PanicLocation {
 }
 
 impl PanicLocation {
-    /// The source file, as the compiler names it.
+    /// Returns the name of the source file, as the compiler knows it.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// The line in the file, counted from 1.
+    /// Returns the line in the file, counted from 1.
     pub fn line(&self) -> u32 {
         self.line
     }
 
-    /// The column in the line, counted from 1.
+    /// Returns the column in the line, counted from 1.
     pub fn column(&self) -> u32 {
         self.column
     }
 }
 
-/// `file:line:column`, as in the text that the standard library prints.
+/// Formats the location as `file:line:column`, as the standard library prints it.
 impl fmt::Display for PanicLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
 
-/// How many panics a thread remembers: as many as may be under way on it at the same time, in destructors that panic and catch.
+/// The number of panics that a thread remembers. Several are under way at the same time only if destructors panic and catch during an unwind.
 const REMEMBERED: usize = 8;
 
 static RECORDING: AtomicBool = AtomicBool::new(false);
@@ -54,15 +54,18 @@ thread_local! {
     static PANICS: RefCell<VecDeque<(u64, PanicLocation)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Has errors of tasks that panic say where: from now on [`JoinError::location`](crate::JoinError::location) knows the file and the line.
+/// Makes [`JoinError::location`](crate::JoinError::location) available: records where tasks panic from now
+/// on.
 ///
-/// It puts a panic hook before the one that is set, which is still called. A library does not change the process's hook by itself, so this is for the
-/// program to call, once, at its start. A second call does nothing.
+/// It installs a panic hook that calls the previous one. A library does not change the process's hook by
+/// itself, so the program should call this once, at its start. A second call does nothing.
 ///
-/// Set a hook of your own before this call, or call [`note_panic`] in it: a hook that is set later replaces this one, and locations are unknown again.
+/// Set a hook of your own before this call, or call [`note_panic`] in it. A hook that is set later replaces
+/// this one, and locations are unknown again.
 ///
 /// # Panics
-/// On a thread that is panicking, as [`std::panic::set_hook`] does.
+///
+/// Panics on a thread that is panicking, as [`std::panic::set_hook`] does.
 ///
 /// ```
 /// heist::record_panic_locations();
@@ -79,8 +82,9 @@ pub fn record_panic_locations() {
     }
 }
 
-/// Notes where a panic happens, for [`JoinError::location`](crate::JoinError::location). For programs with a panic hook of their own, which call it there;
-/// others call [`record_panic_locations`].
+/// Records where a panic begins, for [`JoinError::location`](crate::JoinError::location).
+///
+/// Call it in the panic hook of a program that has its own. Other programs call [`record_panic_locations`].
 ///
 /// ```
 /// std::panic::set_hook(Box::new(|info| {
@@ -101,7 +105,7 @@ pub fn note_panic(info: &PanicHookInfo<'_>) {
     };
     let key = key(info.payload());
     RECORDING.store(true, Ordering::Relaxed);
-    // A thread that ends may have no list any more.
+    // A thread that is ending has perhaps dropped its list.
     let _ = PANICS.try_with(|panics| {
         let mut panics = panics.borrow_mut();
         if panics.len() == REMEMBERED {
@@ -111,7 +115,7 @@ pub fn note_panic(info: &PanicHookInfo<'_>) {
     });
 }
 
-/// Where the panic with this payload happened, if it was on this thread.
+/// Returns where the panic with this payload began, if it began on this thread, and removes it from the list.
 pub(super) fn of(payload: &Payload) -> Option<PanicLocation> {
     if !RECORDING.load(Ordering::Relaxed) {
         return None;
@@ -125,10 +129,18 @@ pub(super) fn of(payload: &Payload) -> Option<PanicLocation> {
     known.ok().flatten()
 }
 
-/// What tells one payload from another: the payload's address changes on the way from the hook to the catch.
+/// Returns the payload of a panic if it is text.
+pub(super) fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+}
+
+/// Returns what identifies a payload. Its address does not, because that changes between the hook and the catch.
 fn key(payload: &(dyn Any + Send)) -> u64 {
     let mut hasher = DefaultHasher::new();
     payload.type_id().hash(&mut hasher);
-    super::error::message(payload).hash(&mut hasher);
+    message(payload).hash(&mut hasher);
     hasher.finish()
 }

@@ -2,80 +2,76 @@
 //!
 //! # A task
 //!
-//! `submit` makes one block ([`cell`]): header, state word, and the closure, in whose place the outcome is written. The queues of
-//! the scheduler hold one reference to it, the handle another. The state word ([`state`]) decides every race by one
-//! compare-and-swap: who runs the task, who cancels it, whether the deadline was first, who drops the outcome. What only some tasks
-//! need (name, token, deadline, callbacks, waiters) stands in a second block ([`extra`]).
+//! `submit` makes one block ([`cell`]): a header ([`task`]) with the state word, then the closure, in whose place the outcome is written. A queue
+//! of the scheduler holds one reference to the block, the handle another. One compare-and-swap on the state word ([`state`]) decides each race: who runs the
+//! task, who cancels it, whether the deadline was first, who drops the outcome. What only some tasks need (name, token, deadline, callbacks, waiters) is in a
+//! second block ([`extra`]).
+//!
+//! A task ends in one of three ways. A runner runs it ([`complete`]). A cancel drops its closure before it begins: `cancel_unrun` in [`complete`] does that, and
+//! [`cancel`] notes that the queue still holds its entry. A deadline ends it before or during its run ([`cancel`]). [`token`] and [`timer`] are lower modules and
+//! reach these through the operations in the header.
 //!
 //! # Waiting
 //!
-//! A handle's waiter first runs the task itself where it may, then waits as every wait does ([`worker::block`](crate::pool::worker::block)):
-//! the task's last step wakes it. Waiting for any of several tasks is waiting for the next entry in a list ([`arrivals`]); the waiter begins
-//! a task of the set only where no other thread can ([`pending`]).
+//! A thread that waits for a handle first runs the task itself if it may ([`help`]), then waits in [`worker::block`](crate::pool::worker::block) until the last
+//! step of the task wakes it. A wait for several tasks is a wait for a set of them ([`pending`]), which lists those that have finished ([`arrivals`]).
 //!
-//! **Invariant.** A cell does not keep its pool alive: a task that is queued or runs is in its pool's hands, and a pool
-//! that goes ends what is queued. Whoever else needs the pool finds it by number.
+//! **Invariant.** A cell does not keep its pool alive. A queued or running task belongs to its pool, and a pool that is dropped ends what is queued. Other code
+//! finds the pool by its number.
+//!
+//! **Invariant.** Imports among the files of this folder form no circle: `tests/layers.rs` lists the files, lowest first.
 
 mod arrivals;
+mod cancel;
 mod cell;
+mod complete;
+mod entry;
 mod error;
 mod extra;
+mod future_cell;
+mod futures;
 mod guard;
 mod handle;
+mod help;
+mod join_set;
+mod late;
 mod location;
+mod options;
 mod pending;
 mod promise;
 mod scoped;
 mod several;
+mod sleep;
 mod state;
-mod timer;
+mod suspend;
+mod task;
+pub(crate) mod timer;
 mod token;
+mod tombstones;
 
-// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
+// The documentation of `ThreadPool` shows the methods in the order of these modules. The empty lines keep rustfmt from sorting them.
 mod submit;
 
 mod stream;
 
-mod close;
+mod shutdown;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, heist_loom))]
 mod models;
 
-pub use close::{RunningTask, ShutdownTimeout};
-pub use error::{JoinError, TaskId, TrySubmitError};
-pub use guard::AbortOnDrop;
-pub use handle::JoinHandle;
-pub use location::{PanicLocation, note_panic, record_panic_locations};
-pub use promise::{Promise, promise};
-pub use scoped::ScopedJoinHandle;
-pub use several::{
-    AsCompleted, JoinSet, JoinSetTask, Joined, TaskError, WaitFor, Waited, as_completed,
-    first_finished, first_ok, try_join_all, wait, wait_results,
-};
-pub use stream::{Imap, ImapUnordered};
-pub use submit::{TaskBuilder, imap, spawn, submit};
-pub use token::{CancelToken, current_token};
-
-use std::cell::Cell;
-use std::num::NonZeroU64;
-// Numbers order nothing.
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The next task's number. Threads take them in blocks.
-fn next_id() -> TaskId {
-    const BLOCK: u64 = 1 << 12;
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static OWN: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
-    }
-    let id = OWN.with(|own| {
-        let (mut next, mut end) = own.get();
-        if next == end {
-            next = NEXT.fetch_add(BLOCK, Ordering::Relaxed);
-            end = next + BLOCK;
-        }
-        own.set((next + 1, end));
-        next
-    });
-    TaskId(NonZeroU64::new(id).expect("64 bits are enough for ever"))
-}
+// Each of these modules marks as `pub` what users see.
+pub use error::*;
+pub use futures::*;
+pub use guard::*;
+pub use handle::*;
+pub use join_set::*;
+pub use location::*;
+pub use promise::*;
+pub use scoped::*;
+pub use several::*;
+pub use shutdown::*;
+pub use sleep::*;
+pub use stream::*;
+pub use submit::*;
+pub use suspend::*;
+pub use token::*;

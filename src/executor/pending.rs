@@ -1,128 +1,248 @@
-//! The tasks of a set that may not have begun, and when the thread that waits for the set begins one of them itself.
+//! A set of tasks whose ends one thread waits for, one after the other.
 //!
-//! A wait for all of the tasks runs them one by one: each has to end anyway. A wait for the first of them does not: nobody knows which one that
-//! is, and a task that takes long would hold back the results of all others. Such a waiter leaves its place to other threads, and runs a
-//! task itself where no other thread can: at once if the pool has none that is awake or could be woken or started, and after some
-//! [`PATIENCE`] if there are others and nothing has finished. Those may be blocked by what the waiter holds, or they may all have long tasks.
+//! The set lists the tasks that have finished, and its waiter may run one that has not begun. A wait for all tasks runs them one by one, because all have to
+//! end. A wait for the first task does not, because it is unknown which one that is, and a long task would delay the results of all others. Such a waiter leaves
+//! the tasks to other threads, and runs one itself only if no other thread can: at once if the pool has no thread that is awake or could be woken or started,
+//! and after [`PATIENCE`] if there are other threads but nothing has finished. Perhaps the other threads are blocked by what the waiter holds, or all are busy
+//! with long tasks.
 
 use super::arrivals::Arrivals;
-use super::cell::TaskRef;
-use super::handle::run_here;
+use super::extra::Waiter;
+use super::handle::JoinHandle;
+use super::help::run_here;
+use super::task::TaskRef;
 use super::timer;
 use crate::pool::{self, context, worker};
-use crate::sync::now;
+use crate::sync::{Arc, now};
+use crate::sys;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How long a wait for the first of several tasks leaves them to other threads. Far longer than a wake-up or the start of a thread takes.
+/// How long a wait for the first of several tasks leaves them to other threads, if there are threads that can begin one. A wake-up or the start of a thread
+/// takes far less.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// To what the patience falls, by halves, while nobody else runs the tasks of a set.
+/// The least value to which the patience is halved while no other thread runs the tasks of a set.
 const LEAST_PATIENCE: Duration = Duration::from_millis(1);
 
-/// What a wait waits for.
+/// When a wait ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Any of the tasks has finished.
+    /// One of the tasks has finished.
     Any,
-    /// All of them have, or the only one that is left has.
+    /// One of the tasks has finished. Even if the waits of its pool may run anything, the waiter leaves the tasks to other threads for [`PATIENCE`]. It runs one
+    /// at once only if no other thread can begin it.
+    AnyElsewhere,
+    /// All of the tasks have finished.
     All,
 }
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Pending {
-    /// Tasks with other indices have begun.
-    indices: Range<usize>,
+/// What a set holds for each task, such as its handle.
+pub(super) trait HasTask {
+    fn task(&self) -> &TaskRef;
+}
+
+impl<T> HasTask for JoinHandle<T> {
+    fn task(&self) -> &TaskRef {
+        self.task()
+    }
+}
+
+impl<H: HasTask> HasTask for &H {
+    fn task(&self) -> &TaskRef {
+        (**self).task()
+    }
+}
+
+/// A set of tasks. See the [module documentation](self).
+pub(super) struct Pending<H> {
+    /// The items that were not taken, by index. Indices count from 0 and are not used again.
+    items: HashMap<usize, H, BuildHasherDefault<IndexHasher>>,
+    /// The list of tasks that have finished and were not taken.
+    pub(super) arrivals: Arc<Arrivals>,
+    /// The tasks with indices outside this range have begun.
+    unbegun: Range<usize>,
+    /// The index of the next task.
+    next: usize,
     patience: Duration,
 }
 
-impl Pending {
-    /// Of tasks with the indices from 0 to `len`.
-    pub(super) fn new(len: usize) -> Self {
+impl<H> Default for Pending<H> {
+    fn default() -> Self {
         Pending {
-            indices: 0..len,
+            items: HashMap::default(),
+            arrivals: Arc::default(),
+            unbegun: 0..0,
+            next: 0,
             patience: PATIENCE,
         }
     }
+}
 
-    /// Another task, with the next index.
-    pub(super) fn push(&mut self, index: usize) {
-        self.indices.end = index + 1;
+impl<H: HasTask> Pending<H> {
+    pub(super) fn of(items: impl IntoIterator<Item = H>) -> Self {
+        let mut set = Self::default();
+        for item in items {
+            set.push(item);
+        }
+        set
     }
 
-    /// Spends one step of a wait: runs a task, or blocks until one has arrived. False: the deadline has passed. `task`: the one with this
-    /// index, if it has not arrived yet.
-    pub(super) fn wait<'a>(
-        &mut self,
-        arrivals: &Arrivals,
-        until: Until,
-        deadline: Option<Instant>,
-        task: impl Fn(usize) -> Option<&'a TaskRef>,
-    ) -> bool {
-        if deadline.is_some() {
-            // What runs here could take longer than the time that is left.
-            return timer::block(arrivals, deadline);
+    /// Adds a task, with the next index.
+    pub(super) fn push(&mut self, item: H) {
+        let index = self.next;
+        self.next += 1;
+        self.unbegun.end = self.next;
+        let waiter = || Waiter::Set(Arc::clone(&self.arrivals), index);
+        if !item.task().at_end(|list| list.waiters.push(waiter())) {
+            self.arrivals.arrive(index);
         }
-        let Some(slot) = context::slot() else {
-            return timer::block(arrivals, None);
-        };
-        let queued = |index| task(index).filter(|task| task.is_queued());
-        let Some(oldest) = self.oldest(&queued) else {
-            return timer::block(arrivals, None);
-        };
-        if until == Until::All || worker::waits_any(slot.registry()) || !others_can_begin(oldest) {
-            self.indices.start += 1;
-            run_here(oldest);
-            return true;
+        self.items.insert(index, item);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The items that were not taken, in any order.
+    pub(super) fn items(&self) -> impl Iterator<Item = &H> {
+        self.items.values()
+    }
+
+    /// Takes the task that finished first among those that have finished, with its index.
+    pub(super) fn take_finished(&mut self) -> Option<(usize, H)> {
+        let index = self.arrivals.next()?;
+        self.items.remove_entry(&index)
+    }
+
+    /// Takes the task that finishes next, with its index, or `None` if the set is empty.
+    pub(super) fn poll_finished(&mut self, context: &mut Context<'_>) -> Poll<Option<(usize, H)>> {
+        timer::check_deadlines();
+        if !self.is_empty() && self.arrivals.poll(context).is_pending() {
+            return Poll::Pending;
         }
-        if timer::block(arrivals, now().checked_add(self.patience)) {
+        Poll::Ready(self.take_finished())
+    }
+
+    /// Takes all items, in the order of their indices.
+    pub(super) fn take_all(&mut self) -> Vec<H> {
+        let mut items: Vec<_> = self.items.drain().collect();
+        items.sort_unstable_by_key(|&(index, _)| index);
+        items.into_iter().map(|(_, item)| item).collect()
+    }
+
+    /// Removes the set from the waiters of its tasks.
+    pub(super) fn deregister(&self) {
+        for item in self.items.values() {
+            item.task().remove_waiters(
+                |waiter| matches!(waiter, Waiter::Set(other, _) if Arc::ptr_eq(other, &self.arrivals)),
+            );
+        }
+    }
+
+    /// Blocks until a task has finished. Returns false if the deadline has passed.
+    pub(super) fn block(&self, deadline: Option<Instant>) -> bool {
+        timer::block(&*self.arrivals, deadline)
+    }
+
+    /// Performs one step of a wait: runs a task, or blocks for a while. Returns false if the deadline has passed. If one task is left, a wait for any is a wait for
+    /// all.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a forked child, where no thread would end the tasks.
+    pub(super) fn wait(&mut self, until: Until, deadline: Option<Instant>) -> bool {
+        if sys::forks() != 0 {
+            self.items().for_each(|item| item.task().check_fork());
+        }
+        // With a deadline the waiter runs no task, because that could take longer than the time that is left.
+        let Some(member) = context::member().filter(|_| deadline.is_none()) else {
+            return self.block(deadline);
+        };
+        let Some(pool) = self.oldest().map(|task| task.pool()) else {
+            return self.block(deadline);
+        };
+        let at_once = match until {
+            Until::AnyElsewhere => false,
+            Until::Any if self.len() > 1 => worker::waits_any(member.registry),
+            Until::Any | Until::All => true,
+        };
+        if at_once || !others_can_begin(pool) {
+            self.unbegun.start += 1;
+            self.run(self.unbegun.start - 1);
+        } else if self.block(now().checked_add(self.patience)) {
             self.patience = PATIENCE;
-        } else if let Some(newest) = self.newest(&queued) {
-            // Other threads take the oldest first.
-            self.indices.end -= 1;
+        } else if self.find_newest() {
+            // Other threads take the oldest tasks first.
+            self.unbegun.end -= 1;
             self.patience = (self.patience / 2).max(LEAST_PATIENCE);
-            run_here(newest);
+            self.run(self.unbegun.end);
         }
         true
     }
 
-    /// The first one that has not begun.
-    fn oldest<'a>(
-        &mut self,
-        queued: &impl Fn(usize) -> Option<&'a TaskRef>,
-    ) -> Option<&'a TaskRef> {
-        while !self.indices.is_empty() {
-            if let Some(task) = queued(self.indices.start) {
-                return Some(task);
-            }
-            self.indices.start += 1;
+    fn run(&self, index: usize) {
+        if let Some(item) = self.items.get(&index) {
+            run_here(item.task());
         }
-        None
     }
 
-    /// The last one that has not begun.
-    fn newest<'a>(
-        &mut self,
-        queued: &impl Fn(usize) -> Option<&'a TaskRef>,
-    ) -> Option<&'a TaskRef> {
-        while !self.indices.is_empty() {
-            if let Some(task) = queued(self.indices.end - 1) {
-                return Some(task);
-            }
-            self.indices.end -= 1;
+    /// Returns the first task that has not begun. Its index becomes the first of `unbegun`.
+    pub(super) fn oldest(&mut self) -> Option<&TaskRef> {
+        while !self.unbegun.is_empty() && !self.is_queued(self.unbegun.start) {
+            self.unbegun.start += 1;
         }
-        None
+        let first = self.unbegun.clone().next()?;
+        self.items.get(&first).map(HasTask::task)
+    }
+
+    /// Returns whether there is a task that has not begun. The index of the last such task becomes the last of `unbegun`.
+    fn find_newest(&mut self) -> bool {
+        while !self.unbegun.is_empty() && !self.is_queued(self.unbegun.end - 1) {
+            self.unbegun.end -= 1;
+        }
+        !self.unbegun.is_empty()
+    }
+
+    fn is_queued(&self, index: usize) -> bool {
+        self.items
+            .get(&index)
+            .is_some_and(|item| item.task().state.is_queued())
     }
 }
 
-/// Whether another thread than the current one is awake in the task's pool, or could be woken or started there.
-fn others_can_begin(task: &TaskRef) -> bool {
-    pool::with_pool(task.pool(), |registry| {
-        registry.is_some_and(|registry| {
-            let counts = registry.sleep.counts();
-            let own = usize::from(worker::is_pool_thread(registry));
-            counts.available > 0 || counts.workers > own
-        })
-    })
+/// A hash of consecutive indices, which needs no protection against chosen keys.
+#[derive(Default)]
+struct IndexHasher(u64);
+
+impl Hasher for IndexHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("heist: indices are of type usize");
+    }
+
+    fn write_usize(&mut self, index: usize) {
+        // The fractional part of the golden ratio, times 2^64.
+        self.0 = (index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Returns whether another thread than the current one is awake in the pool with this number, or could be woken or started there.
+fn others_can_begin(pool: u64) -> bool {
+    let can_begin = pool::with_pool(pool, |registry| {
+        let counts = registry.sleep.counts();
+        let own = usize::from(worker::is_pool_thread(registry));
+        counts.available > 0 || counts.workers > own
+    });
+    can_begin.unwrap_or(false)
 }

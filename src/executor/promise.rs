@@ -1,23 +1,24 @@
-//! A handle that somebody else completes.
+//! A handle that other code completes.
 //!
-//! A promise is a task's cell that stands in no queue and belongs to no pool. It is *queued* until somebody resolves it, so that every race between a
-//! resolver and a handle that cancels is the race between a runner and a handle that cancels.
+//! A promise is the cell of a task that is in no queue and belongs to no pool. Its phase is *queued* until it is resolved. So the race between a promise that is
+//! resolved and a handle that cancels is the race between a runner and a handle that cancels.
 
-use super::cell::{self, TaskRef};
-use super::error::{JoinError, TaskId};
-use super::extra::Callback;
+use super::cell;
+use super::error::{Cause, JoinError, Kind, TaskId};
 use super::handle::JoinHandle;
+use super::task::{Callback, TaskRef};
 use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// Makes a handle that somebody else completes, and the promise with which they do it.
+/// Creates a handle that another piece of code completes, and the promise that completes it.
 ///
-/// Use it to give a [`JoinHandle`] for work that no task of a pool does: a reply from a socket, a process that ends, an event of a foreign
-/// library. The handle works like that of a task everywhere: [`join`](JoinHandle::join), time-outs, `.await`, [`on_finish`](JoinHandle::on_finish),
-/// [`as_completed`](crate::as_completed), [`JoinSet::insert`](crate::JoinSet::insert). It is not finished, and not running, until the promise is
-/// resolved. No pool counts it.
+/// Use it to get a [`JoinHandle`] for work that is not a task of a pool: a reply from a socket, the end of a
+/// process, an event of a foreign library. The handle works like that of a task everywhere: with
+/// [`join`](JoinHandle::join), timeouts, `.await`, [`on_finish`](JoinHandle::on_finish),
+/// [`as_completed`](crate::as_completed) and [`JoinSet::insert`](crate::JoinSet::insert). Until the promise
+/// is resolved, the handle is neither finished nor running. No pool counts it.
 ///
 /// ```
 /// let (promise, handle) = heist::promise();
@@ -30,25 +31,27 @@ pub fn promise<T: Send + 'static>() -> (Promise<T>, JoinHandle<T>) {
         task: Some(task),
         marker: PhantomData,
     };
-    // SAFETY: the handle's reference, and the result is a `T`.
-    (promise, unsafe { JoinHandle::new(handle) })
+    (promise, handle)
 }
 
-/// What completes a [`JoinHandle`]. See [`promise`].
+/// Completes a [`JoinHandle`]. See [`promise`].
 ///
-/// Dropping it unresolved completes the handle with an error that [says so](JoinError::is_broken_promise): no waiter hangs.
+/// Dropping it unresolved completes the handle with an error that [says so](JoinError::is_broken_promise), so
+/// no waiter hangs.
 #[must_use = "a promise that is dropped completes its handle with an error"]
 pub struct Promise<T: Send + 'static> {
-    /// Taken out when the promise is resolved.
+    /// `None` once the promise is resolved.
     task: Option<TaskRef>,
     marker: PhantomData<fn(T)>,
 }
 
 impl<T: Send + 'static> Promise<T> {
-    /// Completes the handle with a value. Callbacks of [`on_finish`](JoinHandle::on_finish) run before this returns.
+    /// Completes the handle with a value. Waiters are woken, and callbacks of [`on_finish`](JoinHandle::on_finish)
+    /// run before this method returns.
     ///
     /// # Errors
-    /// The value, if the handle was [cancelled](JoinHandle::cancel) before.
+    ///
+    /// Returns the value if the handle was [cancelled](JoinHandle::cancel) before.
     ///
     /// ```
     /// let (promise, handle) = heist::promise();
@@ -67,10 +70,11 @@ impl<T: Send + 'static> Promise<T> {
         }
     }
 
-    /// Completes the handle with an error: a text, or whatever is an error. The handle's [`JoinError`] has it as its
-    /// [`source`](Error::source). A [`JoinError`], such as another handle's, is passed on as it is.
+    /// Completes the handle with an error, which may be a text or any error type.
     ///
-    /// Returns false if the handle was [cancelled](JoinHandle::cancel) before.
+    /// It becomes the [`source`](Error::source) of the handle's [`JoinError`]. A [`JoinError`], such as that
+    /// of another handle, is passed on unchanged. Returns `false` if the handle was
+    /// [cancelled](JoinHandle::cancel) before.
     ///
     /// ```
     /// use std::error::Error;
@@ -83,13 +87,15 @@ impl<T: Send + 'static> Promise<T> {
     pub fn fail(mut self, error: impl Into<Box<dyn Error + Send + Sync>>) -> bool {
         let error = match error.into().downcast::<JoinError>() {
             Ok(error) => *error,
-            Err(error) => JoinError::failed(error.into(), self.id()),
+            Err(error) => JoinError::new(Kind::Failed(error.into()), self.id(), None),
         };
         self.complete(Err(error)).is_none()
     }
 
-    /// Calls `f` when the handle is [cancelled](JoinHandle::cancel), on the thread that cancels; at once if it has been. If the promise is resolved first,
-    /// `f` is dropped uncalled.
+    /// Calls `f` when the handle is [cancelled](JoinHandle::cancel), on the thread that cancels it, or at
+    /// once if it was cancelled before.
+    ///
+    /// If the promise is resolved first, `f` is dropped without being called.
     ///
     /// ```
     /// let (promise, handle) = heist::promise::<u32>();
@@ -103,9 +109,9 @@ impl<T: Send + 'static> Promise<T> {
         let added = self.task().at_end(|list| {
             let f = f.take();
             let callback: Callback = Box::new(move |outcome: NonNull<()>| {
-                // SAFETY: the cell that calls is this promise's, which holds a `T`'s outcome, and nobody changes it meanwhile.
+                // SAFETY: (1) the callback is called with the outcome of this promise, a `Result<T, JoinError>`. (2) Nobody writes it during the call.
                 let outcome = unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() };
-                // An error of another task, which was passed on, may say that this one was cancelled.
+                // The promise has perhaps failed with the error of another task, which was cancelled.
                 let cancelled = |error: &JoinError| error.is_cancelled() && error.id() == id;
                 if let (Err(error), Some(f)) = (outcome, f)
                     && cancelled(error)
@@ -115,20 +121,21 @@ impl<T: Send + 'static> Promise<T> {
             });
             list.callbacks.push(callback);
         });
-        // Nobody but a handle that cancels can have finished it.
+        // While there is a promise, only its handle can finish it, by a cancel.
         if !added && let Some(f) = f {
             f();
         }
     }
 
-    /// Whether the handle was [cancelled](JoinHandle::cancel): nobody wants the value any more.
+    /// Returns whether the handle was [cancelled](JoinHandle::cancel): then nobody needs the value any
+    /// more.
     pub fn is_cancelled(&self) -> bool {
-        self.task().is_cancelled()
+        self.task().state.is_cancelled()
     }
 
-    /// The number that the handle has too.
+    /// Returns the id of the handle.
     pub fn id(&self) -> TaskId {
-        self.task().id()
+        self.task().id
     }
 
     fn task(&self) -> &TaskRef {
@@ -136,10 +143,10 @@ impl<T: Send + 'static> Promise<T> {
         task.expect("heist: a promise without a task")
     }
 
-    /// Gives the outcome back if the handle was cancelled before.
+    /// Resolves the promise. Returns the outcome if the handle was cancelled before.
     fn complete(&mut self, outcome: Result<T, JoinError>) -> Option<Result<T, JoinError>> {
         let task = self.task.take()?;
-        // SAFETY: made by `make_promise::<T>`: a promise for a `T`.
+        // SAFETY: `make_promise::<T>` has made the cell.
         unsafe { task.fulfil(outcome) }
     }
 }
@@ -147,7 +154,7 @@ impl<T: Send + 'static> Promise<T> {
 impl<T: Send + 'static> Drop for Promise<T> {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
-            let error = JoinError::broken_promise(task.id());
+            let error = JoinError::new(Kind::Ended(Cause::BrokenPromise), task.id, None);
             drop(self.complete(Err(error)));
         }
     }
@@ -157,7 +164,7 @@ impl<T: Send + 'static> fmt::Debug for Promise<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Promise")
             .field("id", &self.id())
-            .field("is_cancelled", &self.task().is_cancelled())
+            .field("is_cancelled", &self.task().state.is_cancelled())
             .finish_non_exhaustive()
     }
 }

@@ -1,28 +1,30 @@
-//! Tasks with handles inside a scope: they may borrow what outlives it.
+//! Tasks with handles inside a scope, which may borrow what outlives the scope.
 
-use super::cell::{self, TaskRef};
-use super::error::{Cause, JoinError, TaskId};
-use super::extra::Waiter;
+use super::error::{JoinError, TaskId};
 use super::handle::JoinHandle;
-use super::state::Birth;
-use crate::blocks::{self, Blocks};
-use crate::fork::{Scope, ScopePtr};
-use crate::job::{Fate, Group, Task, TaskHeader};
+use super::state::{InitialFlags, UNGATED};
+use super::{cell, entry};
+use crate::fork::Scope;
 use crate::pool::{Slot, context};
-use std::alloc::Layout;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::NonNull;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 impl<'scope> Scope<'scope> {
-    /// [`spawn`](Self::spawn) with a handle for the result.
+    /// Spawns a task that may borrow, and returns a handle for its result.
     ///
-    /// The scope waits for the task in any case. A panic goes to the handle; if that was dropped before, to the pool's
-    /// [`panic_handler`](crate::ThreadPoolBuilder::panic_handler).
+    /// The scope waits for the task even if the handle is dropped. A panic of `f` is an error of the handle; if
+    /// the handle was dropped before, the panic goes to the pool's
+    /// [`panic_handler`](crate::ThreadPoolBuilder::panic_handler). Use [`spawn`](Self::spawn) if nobody needs the
+    /// result, and [`ThreadPool::submit`](crate::ThreadPool::submit) for a task that borrows nothing and may
+    /// outlive the scope.
+    ///
+    /// # Blocking
+    ///
+    /// This method does not wait, even if the pool's queue is full.
     ///
     /// ```
     /// let text = String::from("to be or not to be");
@@ -38,13 +40,13 @@ impl<'scope> Scope<'scope> {
         F: FnOnce(&Scope<'scope>) -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        self.submit_as(Birth::default(), 1, f)
+        self.submit_as(0, 1, f)
     }
 
-    /// [`submit`](Self::submit) of a task that stands for `tasks` in the pool's counts.
+    /// Submits a task as [`submit`](Self::submit) does. It begins with `flags`, and counts as so many `tasks` in the pool's statistics.
     pub(super) fn submit_as<F, T>(
         &self,
-        birth: Birth,
+        flags: InitialFlags,
         tasks: u64,
         f: F,
     ) -> ScopedJoinHandle<'scope, T>
@@ -54,104 +56,27 @@ impl<'scope> Scope<'scope> {
     {
         self.registry().check_fork();
         self.registry().end_idle_moment(context::slot());
-        let scope = self.handle();
-        // SAFETY: the closure runs while the entry below has not ended, for which the scope waits.
+        let scope = self.ptr();
+        // SAFETY: the closure runs before the entry below is counted down, and the scope waits for that. So the scope is still there.
         let run = move || f(unsafe { scope.get() });
-        let birth = Birth {
-            handle: true,
-            ungated: true,
-            ..birth
-        };
         let blocks = context::slot().map(Slot::blocks);
-        // SAFETY: what closure and result borrow outlives 'scope; the entry below keeps the closure within the scope, the handle's type
-        // the result within 'scope.
-        let (task, header) = unsafe { cell::make(self.registry().id, birth, None, blocks, run) };
-        let (task, scope) = (TaskRef::of(task), self.handle().erased());
+        // SAFETY: what closure and result borrow outlives `'scope`. (1) The closure is gone before the entry below is counted down, and the scope waits for that.
+        // (2) The result is dropped before the entry is counted down, or belongs to the handle, whose type does not outlive `'scope`.
+        let (task, inner) =
+            unsafe { cell::make_joinable(self.registry().id, flags | UNGATED, None, blocks, run) };
+        let (task, scope) = (task.into_ref(), self.ptr().erased());
         self.queue(tasks, |group, blocks| {
-            Entry::queued(group, blocks, task, scope)
+            entry::make(group, blocks, task, scope)
         });
-        // SAFETY: the birth counts a handle's reference, and here it is.
-        let task = unsafe { TaskRef::from_header(header) };
-        ScopedJoinHandle {
-            // SAFETY: the handle's reference, and the result is a `T`.
-            inner: unsafe { JoinHandle::new(task) },
-            marker: PhantomData,
-        }
+        ScopedJoinHandle::new(inner)
     }
 }
 
-/// What stands in a queue for a submitted task of a scope: for it the scope waits.
-#[repr(C)]
-struct Entry {
-    header: TaskHeader,
-    task: TaskRef,
-    scope: ScopePtr<'static>,
-}
-
-impl Entry {
-    fn queued(
-        group: *const Group,
-        blocks: Option<&Blocks>,
-        task: TaskRef,
-        scope: ScopePtr<'static>,
-    ) -> Task {
-        let block = blocks::allocate(Layout::new::<Entry>(), blocks).cast::<Entry>();
-        let header = TaskHeader::new(resolve, group);
-        let entry = Entry {
-            header,
-            task,
-            scope,
-        };
-        // SAFETY: allocated for this layout.
-        unsafe { block.write(entry) };
-        // SAFETY: the header is the entry's first field; `resolve` ends it.
-        unsafe { Task::from_header(block.cast()) }
-    }
-}
-
-/// Ends an entry.
-unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>) -> bool {
-    let block = task.cast::<Entry>();
-    // SAFETY: made by `Entry::queued`, resolved once: the value is moved out, the memory is given back.
-    let Entry { task, scope, .. } = unsafe { block.read() };
-    // SAFETY: allocated for this layout there, and its value was moved out.
-    unsafe { blocks::release(block.cast(), Layout::new::<Entry>(), blocks) };
-    let live = match (fate, context::slot()) {
-        (Fate::Run, Some(slot)) if task.claim() => {
-            task.run_claimed(slot);
-            true
-        }
-        _ if fate == Fate::Drop && task.cancel(Cause::ShutDown) => true,
-        _ => {
-            if fate == Fate::Run {
-                cell::note_nothing_run();
-            }
-            // Its handle may have it, to run or to cancel, perhaps further down this very stack. The scope must outlast that, but nobody need
-            // wait here.
-            if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) {
-                return false;
-            }
-            false
-        }
-    };
-    // SAFETY: this thread takes part in the pool, and the entry has not been counted down.
-    unsafe { scope.end_one() };
-    live
-}
-
-/// Whether that is an entry whose task somebody has begun or ended.
-pub(super) fn is_dead(task: &Task) -> bool {
-    // SAFETY: an entry, alive as long as its task.
-    task.is_ended_by(resolve)
-        && !unsafe { task.header().cast::<Entry>().as_ref() }
-            .task
-            .is_queued()
-}
-
-/// A task of [`Scope::submit`], to be joined, cancelled, awaited or let go within its scope.
+/// A handle of a task that was submitted by [`Scope::submit`]. It cannot outlive the scope.
 ///
-/// It has the methods of [`JoinHandle`] but for [`abort_on_drop`](JoinHandle::abort_on_drop): the scope ends what it has begun. The functions for
-/// several handles, such as [`wait`](crate::wait()), take a [`JoinHandle`] only, because they keep it for longer than a scope lasts.
+/// It has the methods of [`JoinHandle`] except [`abort_on_drop`](JoinHandle::abort_on_drop), because the
+/// scope completes what it has begun. The functions for several handles, such as [`wait`](crate::wait()),
+/// take [`JoinHandle`]s only, because they keep them for longer than a scope lasts.
 ///
 /// ```
 /// let names = ["ada", "grace"];
@@ -167,27 +92,41 @@ pub struct ScopedJoinHandle<'scope, T> {
 }
 
 impl<'scope, T> ScopedJoinHandle<'scope, T> {
+    pub(super) fn new(inner: JoinHandle<T>) -> Self {
+        ScopedJoinHandle {
+            inner,
+            marker: PhantomData,
+        }
+    }
+
     pub(super) fn into_inner(self) -> JoinHandle<T> {
         self.inner
     }
 
-    /// See [`JoinHandle::join`].
+    /// Waits for the task and returns its result. See [`JoinHandle::join`].
     ///
     /// # Errors
-    /// As there.
+    ///
+    /// Returns an error if the task panicked or was cancelled.
+    ///
+    /// # Blocking
+    ///
+    /// Waits until the task has finished.
     pub fn join(self) -> Result<T, JoinError> {
         self.inner.join()
     }
 
-    /// See [`JoinHandle::wait_timeout`].
+    /// Waits for at most `timeout` and returns whether the task has finished. See
+    /// [`JoinHandle::wait_timeout`].
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.inner.wait_timeout(timeout)
     }
 
-    /// See [`JoinHandle::join_timeout`].
+    /// Waits for at most `timeout` and returns the task's result. See [`JoinHandle::join_timeout`].
     ///
     /// # Errors
-    /// As there.
+    ///
+    /// Returns the handle if the task has not finished in time.
     pub fn join_timeout(self, timeout: Duration) -> Result<Result<T, JoinError>, Self> {
         self.inner.join_timeout(timeout).map_err(|inner| Self {
             inner,
@@ -195,38 +134,47 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
         })
     }
 
-    /// Whether the task has come to its end, of whatever kind.
+    /// Returns whether the task has ended: returned, panicked, or resolved without a result.
     pub fn is_finished(&self) -> bool {
         self.inner.is_finished()
     }
 
-    /// Whether the task has begun and not ended.
+    /// Returns whether the task has begun and has not ended.
     pub fn is_running(&self) -> bool {
         self.inner.is_running()
     }
 
-    /// Whether the task was cancelled before it began; see [`JoinHandle::is_cancelled`].
+    /// Returns whether the task was cancelled before it began. See [`JoinHandle::is_cancelled`].
     pub fn is_cancelled(&self) -> bool {
         self.inner.is_cancelled()
     }
 
-    /// Which task.
+    /// Returns the task's id.
     pub fn id(&self) -> TaskId {
         self.inner.id()
     }
 
-    /// The name of the task. Always `None` at present, because [`Scope::submit`] has no options.
+    /// Returns the task's name, which is always `None` at present, because [`Scope::submit`] has no options.
     pub fn name(&self) -> Option<&str> {
         self.inner.name()
     }
 
-    /// See [`JoinHandle::cancel`].
+    /// Cancels the task if it has not begun. See [`JoinHandle::cancel`].
+    ///
+    /// ```
+    /// heist::scope(|s| {
+    ///     let handle = s.submit(|_| 1);
+    ///     let cancelled = handle.cancel();
+    ///     assert_eq!(handle.join().is_err(), cancelled);
+    /// });
+    /// ```
     pub fn cancel(&self) -> bool {
         self.inner.cancel()
     }
 
-    /// Calls `f` with the outcome when the task ends, within the scope; see [`JoinHandle::on_finish`]. Neither the result nor `f` may borrow: use
-    /// [`join`](Self::join) where they do.
+    /// Calls `f` with the outcome when the task ends, within the scope. See [`JoinHandle::on_finish`].
+    ///
+    /// Neither the result nor `f` may borrow. If they do, use [`join`](Self::join).
     ///
     /// ```
     /// let (sender, receiver) = std::sync::mpsc::channel();
@@ -245,15 +193,17 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
         self.inner.on_finish(f);
     }
 
-    /// Lets the task go: it runs within the scope, and its result is dropped.
+    /// Detaches the task: it runs within the scope, and its result is dropped.
     pub fn detach(self) {}
 }
 
-/// Resolves to what [`ScopedJoinHandle::join`] gives; see [`JoinHandle`]. The scope waits for the task whether or not the future is polled to its
-/// end.
+/// Resolves to what [`ScopedJoinHandle::join`] returns. See [`JoinHandle`].
+///
+/// The scope waits for the task whether or not the future is polled to its end.
 ///
 /// # Panics
-/// When polled again after it was ready.
+///
+/// Panics if polled again after it was ready.
 impl<T> Future for ScopedJoinHandle<'_, T> {
     type Output = Result<T, JoinError>;
 

@@ -1,48 +1,20 @@
-//! Waiting for several handles at once.
+//! Waits for several handles at once.
 
-use super::arrivals::Arrivals;
-use super::error::{JoinError, TaskId};
-use super::extra::Waiter;
-use super::handle::{JoinHandle, after};
+use super::error::JoinError;
+use super::handle::JoinHandle;
 use super::pending::{Pending, Until};
-use crate::pool::ThreadPool;
-use crate::sync::Arc;
-use crate::sys;
-use std::collections::HashMap;
+use super::sleep::Sleep;
+use super::timer::deadline_after;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-mod joined;
-mod results;
-
-pub use joined::{JoinSetTask, Joined};
-pub use results::{try_join_all, wait_results};
-
-/// Has the task's end put `index` into the list.
-pub(super) fn enrol<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>, index: usize) {
-    let member = || Waiter::Member(Arc::clone(arrivals), index);
-    if !handle.task().at_end(|list| list.waiters.push(member())) {
-        arrivals.arrive(index);
-    }
-}
-
-/// See [`TaskRef::check_fork`](super::cell::TaskRef::check_fork).
-fn check_fork<'a, T: 'a>(handles: impl IntoIterator<Item = &'a JoinHandle<T>>) {
-    if sys::forks() != 0 {
-        for handle in handles {
-            handle.task().check_fork();
-        }
-    }
-}
-
-/// Undoes [`enrol`].
-fn strike<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>) {
-    handle.task().forget(
-        |waiter| matches!(waiter, Waiter::Member(other, _) if Arc::ptr_eq(other, arrivals)),
-    );
-}
-
-/// The outcomes of `handles`, each as it finishes, with its index in the input; those that have finished come first.
+/// Returns an iterator over the outcomes of `handles` in the order in which the tasks finish, each with the index of its handle in the input.
+///
+/// Tasks that have finished already come first. Use [`try_join_all`] for the results in the order of the input, [`wait`] to keep the handles,
+/// and [`JoinSet`](crate::JoinSet) to add tasks meanwhile. [`AsCompleted`] says how `next` waits.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -53,56 +25,127 @@ fn strike<T>(handle: &JoinHandle<T>, arrivals: &Arc<Arrivals>) {
 /// # Ok::<(), heist::BuildError>(())
 /// ```
 pub fn as_completed<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> AsCompleted<T> {
-    let arrivals = Arc::new(Arrivals::default());
-    let handles: Vec<_> = handles.into_iter().map(Some).collect();
-    for (index, handle) in handles.iter().flatten().enumerate() {
-        enrol(handle, &arrivals, index);
-    }
     AsCompleted {
-        left: handles.len(),
-        pending: Pending::new(handles.len()),
-        handles,
-        arrivals,
+        tasks: Pending::of(handles),
         deadline: None,
         timed_out: false,
+        sleep: None,
     }
 }
 
-/// See [`as_completed`].
+/// An iterator over outcomes in the order in which tasks finish. See [`as_completed`].
 ///
 /// # Blocking
-/// `next` waits for the next task that finishes; a worker leaves its place to a spare thread meanwhile. On a thread that takes part in a pool it
-/// runs a task itself where no other thread can, and the last one, unless there is a time limit: nobody else is there, or all others have been
-/// busy for some time and nothing has finished.
+///
+/// `next` waits for the next task that finishes. While a worker waits, a spare thread replaces it. A thread that
+/// takes part in a pool leaves the tasks to other threads. It runs one itself if there is no other thread, or if
+/// nothing has finished for 50 ms. It also runs the last one. With a time limit it runs none.
 #[must_use = "iterators are lazy: nothing is waited for until `next`"]
 pub struct AsCompleted<T> {
-    handles: Vec<Option<JoinHandle<T>>>,
-    arrivals: Arc<Arrivals>,
-    left: usize,
-    pending: Pending,
+    tasks: Pending<JoinHandle<T>>,
     deadline: Option<Instant>,
     timed_out: bool,
+    /// Wakes a future that waits for the next task when the time is over.
+    sleep: Option<Sleep>,
 }
 
 impl<T> AsCompleted<T> {
-    /// The iterator ends this long from now, whether or not all tasks have finished.
+    /// Limits the time of the whole iteration, counted from this call. When it is over, `next` returns `None` though tasks have not finished.
+    ///
+    /// The tasks are not cancelled: [`unfinished`](Self::unfinished) returns their handles. While there is a limit, `next` runs no task itself.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let (promise, handle) = heist::promise::<u32>();
+    /// let mut all = heist::as_completed([handle]).timeout(Duration::from_millis(1));
+    /// assert!(all.next().is_none() && all.timed_out());
+    /// promise.resolve(7).unwrap();
+    /// let handle = all.unfinished().pop().unwrap();
+    /// assert_eq!(handle.join().unwrap(), 7);
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.deadline = after(timeout);
+        self.deadline = deadline_after(timeout);
         self
     }
 
-    /// Whether it ended because its time was over.
+    /// Waits for the next task that finishes, as `next` does, in async code. No thread waits meanwhile.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handles: Vec<_> = (0..3).map(|n| pool.submit(move || n)).collect();
+    /// let sum = heist::block_on(async {
+    ///     let (mut all, mut sum) = (heist::as_completed(handles), 0);
+    ///     while let Some((_, result)) = all.next_async().await {
+    ///         sum += result.unwrap();
+    ///     }
+    ///     sum
+    /// });
+    /// assert_eq!(sum, 3);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn next_async(&mut self) -> impl Future<Output = Option<(usize, Result<T, JoinError>)>> {
+        std::future::poll_fn(|context| self.poll_next_task(context))
+    }
+
+    pub(crate) fn poll_next_task(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<(usize, Result<T, JoinError>)>> {
+        if self.timed_out {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(next) = self.tasks.poll_finished(context) {
+            return Poll::Ready(next.map(|(index, mut handle)| (index, handle.take())));
+        }
+        if let Some(deadline) = self.deadline {
+            let sleep = self
+                .sleep
+                .get_or_insert_with(|| Sleep::until(Some(deadline)));
+            self.timed_out = Pin::new(sleep).poll(context).is_ready();
+        }
+        if self.timed_out {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Returns whether the iterator ended because its time was over.
     pub fn timed_out(&self) -> bool {
         self.timed_out
     }
 
-    /// The handles that it has not given out, in the order of the input.
+    /// Returns the handles whose outcomes the iterator has not returned, in the order of the input.
     pub fn unfinished(mut self) -> Vec<JoinHandle<T>> {
-        let handles: Vec<_> = self.handles.iter_mut().filter_map(Option::take).collect();
-        for handle in &handles {
-            strike(handle, &self.arrivals);
+        self.tasks.deregister();
+        self.tasks.take_all()
+    }
+
+    /// Adds a task, whose index is the next one.
+    #[cfg(feature = "futures")]
+    pub(crate) fn push(&mut self, handle: JoinHandle<T>) {
+        self.tasks.push(handle);
+    }
+
+    /// Returns how many tasks are left.
+    #[cfg(feature = "futures")]
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Cancels the tasks that are left.
+    #[cfg(feature = "futures")]
+    pub(crate) fn cancel_all(&self) {
+        for handle in self.tasks.items() {
+            handle.cancel();
         }
-        handles
+    }
+
+    /// Cancels the tasks that have not begun, and detaches the others.
+    fn cancel(self) {
+        for handle in self.unfinished() {
+            handle.cancel();
+        }
     }
 }
 
@@ -110,75 +153,62 @@ impl<T> Iterator for AsCompleted<T> {
     type Item = (usize, Result<T, JoinError>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.left > 0 && !self.timed_out {
-            if let Some(index) = self.arrivals.next() {
-                self.left -= 1;
-                let mut handle = self.handles[index].take()?;
+        while !self.tasks.is_empty() && !self.timed_out {
+            if let Some((index, mut handle)) = self.tasks.take_finished() {
                 return Some((index, handle.take()));
             }
-            let handles = &self.handles;
-            check_fork(handles.iter().flatten());
-            let until = if self.left == 1 {
-                Until::All
-            } else {
-                Until::Any
-            };
-            self.timed_out = !self
-                .pending
-                .wait(&self.arrivals, until, self.deadline, |index| {
-                    handles[index].as_ref().map(JoinHandle::task)
-                });
+            self.timed_out = !self.tasks.wait(Until::Any, self.deadline);
         }
         None
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let least = if self.deadline.is_none() {
-            self.left
-        } else {
-            0
-        };
-        (least, Some(self.left))
+        let left = self.tasks.len();
+        let least = if self.deadline.is_none() { left } else { 0 };
+        (least, Some(left))
     }
 }
 
 impl<T> fmt::Debug for AsCompleted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsCompleted")
-            .field("left", &self.left)
+            .field("left", &self.tasks.len())
             .field("timed_out", &self.timed_out)
             .finish_non_exhaustive()
     }
 }
 
-/// What [`wait`] waits for.
+/// The event that [`wait`] waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitFor {
     /// One task has finished.
     First,
-    /// One task has finished without a result, or all have finished.
+    /// One task has ended without a result, or all have finished.
     FirstError,
-    /// All have finished.
+    /// All tasks have finished.
     All,
 }
 
-/// What [`wait`] found: indices of its input, rising.
+/// The result of [`wait`]: indices of its input, in ascending order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Waited {
-    /// The finished ones.
+    /// The tasks that have finished.
     pub done: Vec<usize>,
-    /// The others.
+    /// The tasks that have not finished.
     pub pending: Vec<usize>,
 }
 
-/// Waits for some of `handles`, at most for `timeout`, and says which have finished. The handles stay as they are.
+/// Waits for some of `handles`, for at most `timeout`, and returns which have finished. The handles stay
+/// usable.
 ///
-/// With no handles it returns at once. That the time is over is no error.
+/// It returns at once if there are no handles. Reaching the time limit is not an error. Use [`as_completed`]
+/// to process results one by one, and [`wait_results`] if tasks return a [`Result`].
 ///
 /// # Blocking
-/// On a thread that takes part in a pool, a wait for [`All`](WaitFor::All) without a time limit runs tasks that nobody has begun. The other waits do
-/// as [`AsCompleted`].
+///
+/// On a thread that takes part in a pool, a wait for [`All`](WaitFor::All) without a time limit runs tasks
+/// that have not begun. The other waits behave like [`AsCompleted`].
 ///
 /// ```
 /// use heist::WaitFor;
@@ -192,52 +222,62 @@ pub fn wait<T>(handles: &[JoinHandle<T>], what: WaitFor, timeout: Option<Duratio
     wait_by(handles, what, timeout, JoinHandle::is_error)
 }
 
-/// [`wait`] with another notion of an error. `is_error` is asked about finished tasks only.
+/// Waits for some of `handles` as [`wait`](crate::wait()) does, for tasks that return a [`Result`]: with [`WaitFor::FirstError`], a task that returns `Err`
+/// counts as one that ends without a result.
+///
+/// ```
+/// use heist::WaitFor;
+/// let pool = heist::ThreadPool::new()?;
+/// let (promise, pending) = heist::promise::<Result<u32, String>>();
+/// let handles = [pending, pool.submit(|| Err("no such file".to_string()))];
+/// let waited = heist::wait_results(&handles, WaitFor::FirstError, None);
+/// assert_eq!((waited.done, waited.pending), (vec![1], vec![0]));
+/// # drop(promise);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn wait_results<T, E>(
+    handles: &[JoinHandle<Result<T, E>>],
+    what: WaitFor,
+    timeout: Option<Duration>,
+) -> Waited {
+    wait_by(handles, what, timeout, JoinHandle::has_failed)
+}
+
+/// Implements [`wait`]. `is_error` is called for finished tasks only.
 fn wait_by<T>(
     handles: &[JoinHandle<T>],
     what: WaitFor,
     timeout: Option<Duration>,
     is_error: impl Fn(&JoinHandle<T>) -> bool,
 ) -> Waited {
-    let deadline = timeout.and_then(after);
-    let arrivals = Arc::new(Arrivals::default());
-    for (index, handle) in handles.iter().enumerate() {
-        enrol(handle, &arrivals, index);
-    }
-    let mut missing = handles.len();
-    let mut pending = Pending::new(missing);
-    let mut enough = false;
-    while !enough && missing > 0 {
-        if let Some(index) = arrivals.next() {
-            missing -= 1;
-            enough = match what {
-                WaitFor::First => true,
-                WaitFor::FirstError => is_error(&handles[index]),
-                WaitFor::All => false,
-            };
-            continue;
-        }
-        check_fork(handles);
-        let until = if missing == 1 || what == WaitFor::All {
-            Until::All
-        } else {
-            Until::Any
-        };
-        if !pending.wait(&arrivals, until, deadline, |index| {
-            Some(handles[index].task())
-        }) {
-            break;
+    let deadline = timeout.and_then(deadline_after);
+    let mut tasks = Pending::of(handles);
+    let until = match what {
+        WaitFor::All => Until::All,
+        WaitFor::First | WaitFor::FirstError => Until::Any,
+    };
+    let enough = |handle: &JoinHandle<T>| match what {
+        WaitFor::First => true,
+        WaitFor::FirstError => is_error(handle),
+        WaitFor::All => false,
+    };
+    while !tasks.is_empty() {
+        match tasks.take_finished() {
+            Some((_, handle)) if enough(handle) => break,
+            Some(_) => {}
+            None if tasks.wait(until, deadline) => {}
+            None => break,
         }
     }
-    for handle in handles {
-        strike(handle, &arrivals);
-    }
+    tasks.deregister();
     let (done, pending) = (0..handles.len()).partition(|&index| handles[index].is_finished());
     Waited { done, pending }
 }
 
-/// The outcome of the task that finishes first, with its index; the others are [cancelled](JoinHandle::cancel) if they have not begun, else let
-/// go. None: there were no handles.
+/// Waits for the task that finishes first and returns its outcome, with its index, or `None` if there are no
+/// handles.
+///
+/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun, and detached otherwise.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -251,14 +291,17 @@ pub fn first_finished<T>(
 ) -> Option<(usize, Result<T, JoinError>)> {
     let mut all = as_completed(handles);
     let first = all.next();
-    cancel(all.unfinished());
+    all.cancel();
     first
 }
 
-/// The first success, with its task's index; the others are [cancelled](JoinHandle::cancel) if they have not begun, else let go.
+/// Waits for the first task that returns `Ok` and returns its value, with the task's index.
+///
+/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun, and detached otherwise.
 ///
 /// # Errors
-/// Every task's error, in the order of the input, if none succeeded.
+///
+/// Returns the errors of all tasks, in the order of the input, if none succeeded.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -274,7 +317,7 @@ pub fn first_ok<T, E>(
     for (index, outcome) in &mut all {
         match outcome {
             Ok(Ok(value)) => {
-                cancel(all.unfinished());
+                all.cancel();
                 return Ok((index, value));
             }
             Ok(Err(error)) => errors.push((index, TaskError::Failed(error))),
@@ -285,12 +328,12 @@ pub fn first_ok<T, E>(
     Err(errors.into_iter().map(|(_, error)| error).collect())
 }
 
-/// Why a task brought no success. See [`first_ok`].
+/// The reason why a task did not succeed. See [`first_ok`].
 #[derive(Debug)]
 pub enum TaskError<E> {
-    /// It returned this.
+    /// The task returned this error.
     Failed(E),
-    /// It returned nothing.
+    /// The task returned nothing.
     Lost(JoinError),
 }
 
@@ -312,141 +355,42 @@ impl<E: std::error::Error + 'static> std::error::Error for TaskError<E> {
     }
 }
 
-fn cancel<T>(handles: Vec<JoinHandle<T>>) {
-    for handle in handles {
-        handle.cancel();
-    }
-}
-
-/// Tasks of one kind, joined in the order in which they finish. Dropping it cancels those that have not begun.
+/// Waits for all of `handles` and returns their results, in the order of the input.
+///
+/// Use [`as_completed`] to process each result as it comes, and [`first_ok`] if one result is enough.
+///
+/// # Errors
+///
+/// Returns the error of the first task that ends without a result. The other tasks are then [cancelled](JoinHandle::cancel) if they have not
+/// begun, and detached otherwise.
+///
+/// # Blocking
+///
+/// Waits like an iterator of [`AsCompleted`].
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
-/// let mut set = heist::JoinSet::new(&pool);
-/// for n in 1..=4 {
-///     set.spawn(move || n);
-/// }
-/// let mut sum = 0;
-/// while let Some(result) = set.join_next() {
-///     sum += result.unwrap();
-/// }
-/// assert_eq!(sum, 10);
+/// let squares = heist::try_join_all((0..4).map(|n| pool.submit(move || n * n)));
+/// assert_eq!(squares.unwrap(), [0, 1, 4, 9]);
+///
+/// let failed = heist::try_join_all((0..4).map(|n| pool.submit(move || assert!(n != 2))));
+/// assert!(failed.unwrap_err().is_panic());
 /// # Ok::<(), heist::BuildError>(())
 /// ```
-pub struct JoinSet<T> {
-    pool: ThreadPool,
-    arrivals: Arc<Arrivals>,
-    handles: HashMap<usize, JoinHandle<T>>,
-    pending: Pending,
-    next: usize,
-}
-
-impl<T: Send + 'static> JoinSet<T> {
-    /// An empty set of tasks of this pool.
-    pub fn new(pool: &ThreadPool) -> Self {
-        JoinSet {
-            pool: pool.clone(),
-            arrivals: Arc::default(),
-            handles: HashMap::new(),
-            pending: Pending::new(0),
-            next: 0,
-        }
-    }
-
-    /// Submits a task, as [`ThreadPool::submit`] does.
-    pub fn spawn<F>(&mut self, f: F) -> TaskId
-    where
-        F: FnOnce() -> T + Send + 'static,
-    {
-        let handle = self.pool.submit(f);
-        self.insert(handle)
-    }
-}
-
-impl<T> JoinSet<T> {
-    /// Adds a task that was submitted elsewhere, or the handle of a [`promise`](crate::promise()). From now on it is the set's.
-    ///
-    /// ```
-    /// let pool = heist::ThreadPool::new()?;
-    /// let mut set = heist::JoinSet::new(&pool);
-    /// let (promise, handle) = heist::promise();
-    /// set.insert(handle);
-    /// promise.resolve(7).unwrap();
-    /// assert_eq!(set.join_next().unwrap().unwrap(), 7);
-    /// # Ok::<(), heist::BuildError>(())
-    /// ```
-    pub fn insert(&mut self, handle: JoinHandle<T>) -> TaskId {
-        let (id, index) = (handle.id(), self.next);
-        self.next += 1;
-        enrol(&handle, &self.arrivals, index);
-        self.handles.insert(index, handle);
-        self.pending.push(index);
-        id
-    }
-
-    /// The outcome of the next task that finishes. None: the set is empty.
-    ///
-    /// # Blocking
-    /// As [`AsCompleted`].
-    pub fn join_next(&mut self) -> Option<Result<T, JoinError>> {
-        self.next_arrived().map(|mut handle| handle.take())
-    }
-
-    /// The handle of the next task that finishes.
-    fn next_arrived(&mut self) -> Option<JoinHandle<T>> {
-        while !self.handles.is_empty() {
-            let arrived = self.take_arrived();
-            if arrived.is_some() {
-                return arrived;
+pub fn try_join_all<T>(
+    handles: impl IntoIterator<Item = JoinHandle<T>>,
+) -> Result<Vec<T>, JoinError> {
+    let mut all = as_completed(handles);
+    let mut results: Vec<Option<T>> = (0..all.tasks.len()).map(|_| None).collect();
+    for (index, outcome) in &mut all {
+        match outcome {
+            Ok(value) => results[index] = Some(value),
+            Err(error) => {
+                all.cancel();
+                return Err(error);
             }
-            self.pool.registry().check_fork();
-            let handles = &self.handles;
-            let until = if handles.len() == 1 {
-                Until::All
-            } else {
-                Until::Any
-            };
-            self.pending.wait(&self.arrivals, until, None, |index| {
-                handles.get(&index).map(JoinHandle::task)
-            });
-        }
-        None
-    }
-
-    /// The handle of the next task that has finished, if one has.
-    fn take_arrived(&mut self) -> Option<JoinHandle<T>> {
-        let index = self.arrivals.next()?;
-        self.handles.remove(&index)
-    }
-
-    /// How many tasks have not been joined.
-    pub fn len(&self) -> usize {
-        self.handles.len()
-    }
-
-    /// Whether all tasks have been joined.
-    pub fn is_empty(&self) -> bool {
-        self.handles.is_empty()
-    }
-
-    /// Cancels the tasks that have not begun. They are joined like the others, with an error.
-    pub fn cancel_all(&mut self) {
-        for handle in self.handles.values() {
-            handle.cancel();
         }
     }
-}
-
-impl<T> Drop for JoinSet<T> {
-    fn drop(&mut self) {
-        self.cancel_all();
-    }
-}
-
-impl<T> fmt::Debug for JoinSet<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinSet")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
-    }
+    // Without an error each index has come once.
+    Ok(results.into_iter().flatten().collect())
 }

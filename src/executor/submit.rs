@@ -1,33 +1,38 @@
-//! Submitting tasks.
+//! Submission: how a task is made, admitted and queued.
 
-use super::cell::{self, TaskRef};
+use super::cell;
 use super::error::{Cause, TrySubmitError};
-use super::extra::Extra;
-use super::handle::{JoinHandle, after};
-use super::state::Birth;
-use super::stream::Imap;
-use super::timer;
-use super::token::{self, CancelToken};
-use crate::job::{Fate, Task};
+use super::handle::JoinHandle;
+use super::options::{IfFull, Options, option_methods};
+use super::state::UNCOUNTED;
+use super::task::NewTask;
+use super::{timer, token, tombstones};
 use crate::pool::{
-    Priority, Refusal, Registry, Seat, Slot, ThreadPool, WhenFull, context, global, queue_wait,
+    Member, Priority, Refusal, Registry, Role, ThreadPool, WhenFull, context, global, queue_wait,
     with_current, worker,
 };
-use std::ptr;
-use std::time::Duration;
 
 /// # Tasks
 ///
-/// A task is `'static`, and begins when a worker comes to it; its [`JoinHandle`] waits for it, cancels it, or lets it go.
+/// A task owns its data (`'static`) and begins when a worker takes it from a queue. Its [`JoinHandle`] waits
+/// for it, cancels it, or detaches it. For tasks that borrow, use [`scope`](Self::scope).
 impl ThreadPool {
-    /// Queues `f` to run on some worker, and returns a handle for its result.
+    /// Queues `f` to run on a worker and returns a handle for its result.
     ///
-    /// From a thread of this pool the task goes to that thread's own deque, newest first; from elsewhere to the pool's
-    /// queue, oldest first. One allocation. After a shutdown the handle resolves to an error; and so it does where the pool has a
-    /// [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity) and [`WhenFull::Reject`].
+    /// From a thread of this pool, the task goes to that thread's own queue, newest first. From elsewhere it
+    /// goes to the pool's queue, oldest first. A task costs one allocation.
+    ///
+    /// Use [`spawn`](Self::spawn) if nobody needs the result, [`try_submit`](Self::try_submit) to keep the
+    /// closure if it is refused, [`submit_many`](Self::submit_many) for a batch, and [`task`](Self::task) for
+    /// a name, priority, deadline or token.
+    ///
+    /// The handle resolves to an error if the pool has been shut down, or if the queue is full and the pool
+    /// was built with [`WhenFull::Reject`]. A panic of `f` is an error of the handle too.
     ///
     /// # Blocking
-    /// Only if the queue is full and the pool says [`WhenFull::Block`].
+    ///
+    /// Waits only if the queue is full and the pool was built with [`WhenFull::Block`], the default. See
+    /// [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -44,14 +49,22 @@ impl ThreadPool {
         submit_in(self.registry(), Options::default(), f)
     }
 
-    /// [`submit`](Self::submit) that neither blocks nor gives up the closure.
+    /// Queues `f` as [`submit`](Self::submit) does, but never blocks, and returns the closure if the pool
+    /// refuses it.
     ///
     /// # Errors
-    /// The queue is full, for a thread of the pool too; or the pool has been shut down. Either way the closure comes back.
+    ///
+    /// Returns the closure if the pool has been shut down or the queue is full, whatever
+    /// [`WhenFull`] says. A full queue refuses the pool's own threads too.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
-    /// assert!(pool.try_submit(|| ()).is_ok());
+    /// let handle = pool.try_submit(|| 1).unwrap();
+    /// assert_eq!(handle.join().unwrap(), 1);
+    /// pool.shutdown();
+    /// let refused = pool.try_submit(|| 2).unwrap_err();
+    /// assert!(!refused.is_full());
+    /// assert_eq!(refused.into_inner()(), 2);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn try_submit<F, T>(&self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
@@ -62,7 +75,16 @@ impl ThreadPool {
         try_submit(self.registry(), Options::default(), f)
     }
 
-    /// Submits each of the closures, and wakes the pool once for all of them.
+    /// Submits each of the closures, wakes the pool once for all of them, and returns their handles in the
+    /// order of the closures.
+    ///
+    /// Use it in place of a loop around [`submit`](Self::submit) if the closures are known in advance. For
+    /// closures that differ only in their argument and may borrow, [`map`](Self::map) is faster; for more
+    /// items than should be queued at once, use [`imap`](Self::imap).
+    ///
+    /// # Blocking
+    ///
+    /// Waits for room in a full queue as [`submit`](Self::submit) does, once for each closure.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -78,24 +100,24 @@ impl ThreadPool {
         T: Send + 'static,
     {
         let registry = self.registry();
-        if registry.gate.is_bounded() || token::current().is_some() {
+        if registry.admission.is_bounded() || token::is_set() {
             return closures.into_iter().map(|f| self.submit(f)).collect();
         }
         registry.check_fork();
         let mut handles = Vec::new();
         let mut tasks = Vec::new();
         for f in closures {
-            let (task, handle) = make(registry, context::slot(), Options::default(), f);
-            TaskRef::set_in_lane(&task);
+            let (task, handle) = make(registry, context::member(), Options::default(), f);
+            task.get().state.set_in_injector();
             registry.end_idle_moment(context::slot());
-            match registry.gate.enter(false) {
+            match registry.admission.enter(false) {
                 Ok(()) => {
-                    // At once: if the iterator panics, those that it gave are dropped, and counted so.
+                    // Counted at once: if the iterator panics, the tasks made so far are dropped and counted as cancelled.
                     registry.count(|counters| &counters.submitted, 1);
                     if tasks.len().is_multiple_of(BATCH_SAMPLE) {
-                        TaskRef::sample(&task, registry);
+                        task.get().sample(registry);
                     }
-                    tasks.push(task);
+                    tasks.push(task.into_task());
                 }
                 Err(_) => refuse(registry, task, Cause::Refused),
             }
@@ -105,7 +127,8 @@ impl ThreadPool {
         handles
     }
 
-    /// A task with a name, a priority, a deadline or a token.
+    /// Returns a builder for a task with a name, a priority, a deadline or a token. Nothing is submitted until
+    /// [`TaskBuilder::submit`] or [`TaskBuilder::try_submit`].
     ///
     /// ```
     /// use heist::{Priority, ThreadPool};
@@ -122,13 +145,20 @@ impl ThreadPool {
         }
     }
 
-    /// [`submit`](Self::submit) without a handle. Nobody is told of its end.
+    /// Queues `f` to run on a worker, without a handle.
     ///
-    /// If the pool has no thread and none can be started, `f` runs here and now. After a shutdown, or where the queue is full and the
-    /// pool rejects, it is dropped, and counted cancelled.
+    /// Use [`submit`](Self::submit) to get the result or to wait for the end. If the pool has no thread and
+    /// none can be started, `f` runs on the calling thread. If the pool has been shut down, or rejects
+    /// because its queue is full, `f` is dropped and counted as cancelled.
     ///
     /// # Panics
-    /// A panic of `f` goes to the [`panic_handler`](crate::ThreadPoolBuilder::panic_handler); the process and the worker live on.
+    ///
+    /// A panic of `f` does not reach the caller. It goes to the
+    /// [`panic_handler`](crate::ThreadPoolBuilder::panic_handler), and the worker continues.
+    ///
+    /// # Blocking
+    ///
+    /// Waits for room in a full queue as [`submit`](Self::submit) does.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -137,43 +167,39 @@ impl ThreadPool {
     /// assert_eq!(receiver.recv(), Ok(42));
     /// # Ok::<(), heist::BuildError>(())
     /// ```
-    pub fn spawn<F>(&self, f: F)
-    where
-        F: FnOnce() + Send + 'static,
-    {
-        spawn_in(self.registry(), context::slot(), f);
+    pub fn spawn<F: FnOnce() + Send + 'static>(&self, f: F) {
+        spawn_in(self.registry(), context::member(), f);
     }
 }
 
-/// Of a batch one of so many tasks is measured, the first among them.
+/// One of so many tasks of a batch is measured, beginning with the first.
 const BATCH_SAMPLE: usize = 256;
 
-fn spawn_in(registry: &Registry, slot: Option<&Slot>, f: impl FnOnce() + Send + 'static) {
+fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
-    let (extra, birth) = Options::default().lower(false);
-    // SAFETY: `f` borrows nothing.
-    let (task, _) = unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
-    enter(registry, slot, task, Priority::Normal, false);
+    let (extra, flags) = Options::default().lower();
+    // SAFETY: `f` is `'static`: it borrows nothing that could end before the task.
+    let task = unsafe { cell::make(registry.id, flags, extra, member.map(Member::blocks), f) };
+    enter(registry, member, task, Priority::Normal, IfFull::default());
 }
 
-/// [`ThreadPool::spawn`] on the pool of the current thread, or on the [`global`] one.
+/// Queues `f` without a handle, as [`ThreadPool::spawn`] does, on the pool of the current thread or the
+/// [`global`] one.
 ///
 /// ```
 /// let (sender, receiver) = std::sync::mpsc::channel();
 /// heist::spawn(move || sender.send("done").unwrap());
 /// assert_eq!(receiver.recv(), Ok("done"));
 /// ```
-pub fn spawn<F>(f: F)
-where
-    F: FnOnce() + Send + 'static,
-{
-    match context::slot() {
-        Some(slot) => spawn_in(slot.registry(), Some(slot), f),
+pub fn spawn<F: FnOnce() + Send + 'static>(f: F) {
+    match context::member() {
+        Some(member) => spawn_in(member.registry, Some(member), f),
         None => global().spawn(f),
     }
 }
 
-/// [`ThreadPool::submit`] on the pool of the current thread, or on the [`global`] one.
+/// Queues `f` and returns a handle, as [`ThreadPool::submit`] does, on the pool of the current thread or the
+/// [`global`] one.
 ///
 /// ```
 /// let handle = heist::submit(|| "hello".len());
@@ -187,25 +213,18 @@ where
     with_current(|registry| submit_in(registry, Options::default(), f))
 }
 
-/// [`ThreadPool::imap`] on the pool of the current thread, or on the [`global`] one.
+/// A builder for a task with a name, a priority, a deadline or a token. See [`ThreadPool::task`].
+///
+/// Clone it to submit several tasks with equal options.
 ///
 /// ```
-/// let squares: Result<Vec<u64>, _> = heist::imap(0..4_u64, |n| n * n).collect();
-/// assert_eq!(squares.unwrap(), [0, 1, 4, 9]);
+/// use std::time::Duration;
+/// let pool = heist::ThreadPool::new()?;
+/// let task = pool.task().name("row").deadline(Duration::from_secs(60));
+/// let rows: Vec<_> = (0..3).map(|n| task.clone().submit(move || n * n)).collect();
+/// assert_eq!(heist::try_join_all(rows).unwrap(), [0, 1, 4]);
+/// # Ok::<(), heist::BuildError>(())
 /// ```
-pub fn imap<'a, I, R, F>(input: I, f: F) -> Imap<'a, R>
-where
-    I: IntoIterator<IntoIter: 'a, Item: Send + 'static>,
-    R: Send + 'static,
-    F: Fn(I::Item) -> R + Send + Sync + 'static,
-{
-    match ThreadPool::current() {
-        Some(pool) => pool.imap(input, f),
-        None => global().imap(input, f),
-    }
-}
-
-/// A task to be submitted. See [`ThreadPool::task`].
 #[derive(Clone)]
 #[must_use = "a task does nothing until `submit` or `try_submit`"]
 pub struct TaskBuilder<'a> {
@@ -213,50 +232,22 @@ pub struct TaskBuilder<'a> {
     options: Options,
 }
 
-/// What a task is given beside its closure.
-#[derive(Clone, Default)]
-pub(super) struct Options {
-    pub(super) name: Option<std::sync::Arc<str>>,
-    pub(super) priority: Priority,
-    pub(super) deadline: Option<Duration>,
-    pub(super) token: Option<CancelToken>,
-    /// See [`Birth::uncounted`].
-    uncounted: bool,
-    /// A full queue is waited for, also where the pool rejects.
-    waits_for_room: bool,
-}
+option_methods!(TaskBuilder; "let handle = pool.task()", "submit");
 
-impl TaskBuilder<'_> {
-    /// For errors, and for [`shutdown_timeout`](ThreadPool::shutdown_timeout), which says what still runs.
-    pub fn name(mut self, name: impl AsRef<str>) -> Self {
-        self.options.name = Some(name.as_ref().into());
-        self
+impl<'a> TaskBuilder<'a> {
+    pub(super) fn into_parts(self) -> (&'a Registry, Options) {
+        (self.registry, self.options)
     }
 
-    /// Which tasks come first.
-    pub fn priority(mut self, priority: Priority) -> Self {
-        self.options.priority = priority;
-        self
-    }
-
-    /// The handle resolves to an error that [is a time-out](crate::JoinError::is_timeout) if the task has not ended this long after its
-    /// submission: if it has not begun, it never will; if it runs, it sees [`current_token`](crate::current_token) cancelled, and
-    /// what it returns is dropped.
+    /// Queues `f` with these options and returns a handle for its result. See [`ThreadPool::submit`] for when it waits, and for the errors of
+    /// the handle.
     ///
-    /// A thread of the crate's own keeps the deadlines. If the system refuses to start it, those who wait for a task keep them instead, and
-    /// the worker that begins or ends the task. A future is then woken when one of them comes by, or finds out when it is polled.
-    pub fn deadline(mut self, timeout: Duration) -> Self {
-        self.options.deadline = Some(timeout);
-        self
-    }
-
-    /// The token that cancels the task. By default that of the task that submits it, if it has one.
-    pub fn token(mut self, token: &CancelToken) -> Self {
-        self.options.token = Some(token.clone());
-        self
-    }
-
-    /// See [`ThreadPool::submit`].
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// let handle = pool.task().name("answer").submit(|| 6 * 7);
+    /// assert_eq!(handle.join().unwrap(), 42);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn submit<F, T>(self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -265,10 +256,18 @@ impl TaskBuilder<'_> {
         submit_in(self.registry, self.options, f)
     }
 
-    /// See [`ThreadPool::try_submit`].
+    /// Queues `f` with these options, but never blocks, and returns the closure if the pool refuses it. See [`ThreadPool::try_submit`].
     ///
     /// # Errors
-    /// As there.
+    ///
+    /// Returns the closure if the queue is full or the pool has been shut down.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::builder().queue_capacity(100).build()?;
+    /// let handle = pool.task().priority(heist::Priority::High).try_submit(|| 6 * 7).unwrap();
+    /// assert_eq!(handle.join().unwrap(), 42);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
     pub fn try_submit<F, T>(self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -278,293 +277,181 @@ impl TaskBuilder<'_> {
     }
 }
 
-impl std::fmt::Debug for TaskBuilder<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TaskBuilder")
-            .field("name", &self.options.name)
-            .field("priority", &self.options.priority)
-            .field("deadline", &self.options.deadline)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Options {
-    /// What of it goes into the task's second block, if anything.
-    #[inline]
-    fn lower(self, handle: bool) -> (Option<Box<Extra>>, Birth) {
-        let plain = self.name.is_none() && self.token.is_none() && self.deadline.is_none();
-        if plain && !token::is_set() {
-            let birth = Birth {
-                handle,
-                uncounted: self.uncounted,
-                ..Birth::default()
-            };
-            return (None, birth);
-        }
-        self.lower_slow(handle)
-    }
-
-    #[cold]
-    fn lower_slow(self, handle: bool) -> (Option<Box<Extra>>, Birth) {
-        let timed = self.deadline.is_some();
-        let token = match self.token {
-            None => token::current(),
-            token => token,
-        };
-        // A deadline cancels this task's token and no other's.
-        let token = match (timed, token) {
-            (false, token) => token,
-            (true, Some(token)) => Some(token.child()),
-            (true, None) => Some(CancelToken::new()),
-        };
-        let birth = Birth {
-            handle,
-            extra: true,
-            deadline: timed,
-            uncounted: self.uncounted,
-            ..Birth::default()
-        };
-        let extra = Extra {
-            name: self.name,
-            token,
-            deadline: self.deadline.and_then(after),
-            ..Extra::default()
-        };
-        (Some(Box::new(extra)), birth)
-    }
-}
-
-/// Submits a piece of a stream, whose consumer waits for room whatever others do. `tasks`: it stands for so many tasks, and counts their
-/// ends itself.
-pub(super) fn submit_item<F, T>(registry: &Registry, tasks: Option<u64>, f: F) -> JoinHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
+/// Submits a chunk of a stream. If the queue is full, the consumer waits for room, even if the pool rejects the tasks of other submitters.
+///
+/// `tasks` is `None` if the chunk counts as one task in the pool's statistics, like any other. Otherwise it counts as this many submitted tasks, and its closure
+/// counts their ends. `on_workers` says whether the stream stays on workers. A full queue then does not make the consumer run the chunk, even with
+/// [`WhenFull::CallerRuns`]. A consumer that is a thread of the pool can still run it while it waits for the chunk.
+pub(super) fn submit_chunk<T: Send + 'static>(
+    registry: &Registry,
+    tasks: Option<u64>,
+    on_workers: bool,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     if let Some(tasks) = tasks {
         registry.end_idle_moment(context::slot());
         registry.count(|counters| &counters.submitted, tasks);
     }
     let options = Options {
-        uncounted: tasks.is_some(),
-        waits_for_room: true,
+        flags: tasks.map_or(0, |_| UNCOUNTED),
+        if_full: if on_workers {
+            IfFull::WaitsForWorkers
+        } else {
+            IfFull::Waits
+        },
         ..Options::default()
     };
     submit_in(registry, options, f)
 }
 
 #[inline]
-fn make<F, T>(
+pub(super) fn make<T: Send + 'static>(
     registry: &Registry,
-    slot: Option<&Slot>,
+    member: Option<Member<'_>>,
     options: Options,
-    f: F,
-) -> (Task, JoinHandle<T>)
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let (extra, birth) = options.lower(true);
-    // SAFETY: closure and result borrow nothing.
-    let (task, header) =
-        unsafe { cell::make(registry.id, birth, extra, slot.map(Slot::blocks), f) };
-    // SAFETY: the birth counts a handle's reference, and here it is.
-    let task_ref = unsafe { TaskRef::from_header(header) };
-    // SAFETY: the handle's reference, and the result is a `T`.
-    (task, unsafe { JoinHandle::new(task_ref) })
+    f: impl FnOnce() -> T + Send + 'static,
+) -> (NewTask, JoinHandle<T>) {
+    let (extra, flags) = options.lower();
+    let blocks = member.map(Member::blocks);
+    // SAFETY: closure and result are `'static`: they borrow nothing that could end before the task.
+    unsafe { cell::make_joinable(registry.id, flags, extra, blocks, f) }
 }
 
 #[inline]
-pub(super) fn submit_in<F, T>(registry: &Registry, options: Options, f: F) -> JoinHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
+pub(super) fn submit_in<T: Send + 'static>(
+    registry: &Registry,
+    options: Options,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     registry.check_fork();
-    let slot = context::slot();
-    let (priority, waits) = (options.priority, options.waits_for_room);
-    let (task, handle) = make(registry, slot, options, f);
-    enter(registry, slot, task, priority, waits);
+    let member = context::member();
+    let (priority, if_full) = (options.priority, options.if_full);
+    let is_timed = options.deadline.is_some();
+    let (task, handle) = make(registry, member, options, f);
+    enter(registry, member, task, priority, if_full);
+    if is_timed && let Some(member) = member.filter(|member| member.is_of(registry)) {
+        tombstones::note_deadline(member);
+    }
     handle
 }
 
-fn try_submit<F, T>(
+fn try_submit<F: FnOnce() -> T + Send + 'static, T: Send + 'static>(
     registry: &Registry,
     options: Options,
     f: F,
-) -> Result<JoinHandle<T>, TrySubmitError<F>>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
+) -> Result<JoinHandle<T>, TrySubmitError<F>> {
     registry.check_fork();
-    match registry.gate.enter(false) {
+    match registry.admission.enter(false) {
         Ok(()) => {}
         Err(Refusal::Full) => return Err(TrySubmitError::Full(f)),
         Err(Refusal::Closed) => return Err(TrySubmitError::ShutDown(f)),
     }
-    let slot = context::slot();
+    let member = context::member();
     let priority = options.priority;
-    let (task, handle) = make(registry, slot, options, f);
-    queue(registry, slot, task, priority);
+    let (task, handle) = make(registry, member, options, f);
+    queue(registry, member, task, priority);
     Ok(handle)
 }
 
-/// Lets a task into the pool, or does with it what the pool does when it is full.
+/// Admits a task and queues it, or does what the pool does when its queue is full.
 #[inline]
-fn enter(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority, waits: bool) {
-    match registry.gate.enter(false) {
-        Ok(()) => queue(registry, slot, task, priority),
-        Err(refusal) => enter_slow(registry, task, priority, refusal, waits),
+pub(super) fn enter(
+    registry: &Registry,
+    member: Option<Member<'_>>,
+    task: NewTask,
+    priority: Priority,
+    if_full: IfFull,
+) {
+    match registry.admission.enter(false) {
+        Ok(()) => queue(registry, member, task, priority),
+        Err(refusal) => enter_slow(registry, task, priority, refusal, if_full),
     }
 }
 
-/// Whether the current thread's tasks are let in though the queue is full. A worker never waits for its own pool, nor does whoever runs one
-/// of its tasks: a worker may wait for that.
-pub(super) fn goes_beyond(registry: &Registry) -> bool {
-    let here = context::slot().filter(|slot| ptr::eq(slot.registry(), registry));
-    worker::is_pool_thread(registry) || here.is_some_and(|slot| slot.running.is_some())
+/// Returns whether the tasks of the current thread are admitted even if the queue is full. A worker never waits for room in its own pool, and neither does
+/// another thread that runs one of the pool's tasks, because perhaps a worker waits for that task.
+pub(super) fn may_exceed_capacity(registry: &Registry) -> bool {
+    let here = context::member_of(registry);
+    worker::is_pool_thread(registry) || here.is_some_and(|member| member.running.is_some())
 }
 
 #[cold]
 fn enter_slow(
     registry: &Registry,
-    task: Task,
+    task: NewTask,
     priority: Priority,
     mut refusal: Refusal,
-    waits: bool,
+    if_full: IfFull,
 ) {
-    let beyond = goes_beyond(registry);
-    loop {
-        match (refusal, registry.gate.when_full) {
-            (Refusal::Closed, _) => return refuse(registry, task, Cause::Refused),
-            (Refusal::Full, WhenFull::CallerRuns) => match registry.gate.enter(true) {
-                Ok(()) => return run_unqueued(registry, task),
-                Err(next) => {
-                    refusal = next;
-                    continue;
-                }
-            },
-            (Refusal::Full, _) if beyond => {
-                registry.count(|counters| &counters.beyond_capacity, 1);
-            }
-            (Refusal::Full, WhenFull::Reject) if !waits => {
-                return refuse(registry, task, Cause::Full);
-            }
-            (Refusal::Full, WhenFull::Block | WhenFull::Reject) => {
-                timer::block(&registry.gate, None);
-            }
+    let when_full = registry.admission.when_full;
+    let caller_runs = when_full == WhenFull::CallerRuns && if_full != IfFull::WaitsForWorkers;
+    let beyond = may_exceed_capacity(registry);
+    while refusal == Refusal::Full {
+        match (when_full, if_full) {
+            _ if caller_runs => {}
+            _ if beyond => registry.count(|counters| &counters.beyond_capacity, 1),
+            (WhenFull::Reject, IfFull::PoolDecides) => return refuse(registry, task, Cause::Full),
+            (_, IfFull::WaitsForWorkers) => timer::block_idly(&registry.admission),
+            _ => drop(timer::block(&registry.admission, None)),
         }
-        match registry.gate.enter(beyond) {
-            Ok(()) => return queue(registry, context::slot(), task, priority),
+        match registry.admission.enter(beyond || caller_runs) {
+            Ok(()) if caller_runs => return run_on_submitter(registry, task),
+            Ok(()) => return queue(registry, context::member(), task, priority),
             Err(next) => refusal = next,
         }
     }
+    refuse(registry, task, Cause::Refused);
 }
 
-/// Queues a task that was let in.
+/// Queues a task that was admitted.
 #[inline]
-fn queue(registry: &Registry, slot: Option<&Slot>, task: Task, priority: Priority) {
-    let slot = slot.filter(|slot| ptr::eq(slot.registry(), registry));
-    registry.end_idle_moment(slot);
-    // Before it is to be found: an end is never counted before its beginning.
-    let tasks = TaskRef::tasks_of(&task);
-    let before = match slot {
-        Some(slot) => {
-            let before = slot.counters.submitted.get();
-            slot.counters.submitted.add(tasks);
+fn queue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, priority: Priority) {
+    let member = member.filter(|member| member.is_of(registry));
+    registry.end_idle_moment(member.map(|member| member.slot));
+    // Before a thread can find the task: an end is never counted before its beginning.
+    let task = new.get();
+    let tasks = task.tasks();
+    let before = match member {
+        Some(member) => {
+            let before = member.counters.submitted.get();
+            member.counters.submitted.add(tasks);
             before
         }
         None => registry.outside.submitted.fetch_add_shared(tasks),
     };
     if queue_wait::is_sampled(before) {
-        TaskRef::sample(&task, registry);
+        task.sample(registry);
     }
-    // As `enqueue` decides.
-    let deque = slot.filter(|slot| priority == Priority::Normal && slot.role() != Seat::Guest);
+    // `enqueue` chooses the queue by the same condition.
+    let deque =
+        member.filter(|member| priority == Priority::Normal && member.role() != Role::Guest);
     if deque.is_none() {
-        TaskRef::set_in_lane(&task);
+        task.state.set_in_injector();
     }
-    TaskRef::enrol(&task);
-    registry.enqueue(slot, task, priority);
+    task.register_cancellers();
+    registry.enqueue(member, new.into_task(), priority);
 }
 
-/// Ends a task that was not let in.
-fn refuse(registry: &Registry, task: Task, cause: Cause) {
+/// Ends a task that was not admitted.
+fn refuse(registry: &Registry, task: NewTask, cause: Cause) {
     registry.end_idle_moment(context::slot());
-    registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
-    TaskRef::of(task).cancel_here(cause);
+    registry.count(|counters| &counters.submitted, task.get().tasks());
+    task.into_ref().cancel_unrun(cause);
 }
 
-/// Runs a task on the current thread, as if it had been queued: its token and its deadline know it.
-fn run_unqueued(registry: &Registry, task: Task) {
+/// Runs an admitted task on the thread that submits it, because the queue is full. Until it begins, its token and its deadline can end it, as if it were queued.
+fn run_on_submitter(registry: &Registry, task: NewTask) {
     registry.end_idle_moment(context::slot());
-    registry.count(|counters| &counters.submitted, TaskRef::tasks_of(&task));
-    TaskRef::enrol(&task);
-    let task = TaskRef::of(task);
-    worker::as_part(registry, |slot| task.run_unqueued(slot));
-}
-
-/// Has `f` run on the pool soon. It is no task that anybody counts.
-pub(super) fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
-    let run = move |fate: Fate| {
-        if fate == Fate::Run {
-            cell::note_nothing_run();
+    registry.count(|counters| &counters.submitted, task.get().tasks());
+    let task = task.into_ref();
+    task.register_cancellers();
+    worker::as_part(registry, |member| {
+        if task.claim().is_some() {
+            registry.admission.leave();
+            task.run_claimed(member);
+            member.look_idle_after_help();
+        } else {
+            task.count_tombstone(|counters| &counters.tombstones_removed);
         }
-        f();
-    };
-    // SAFETY: `f` borrows nothing; the wrapper below catches its panics.
-    let task = unsafe { Task::new(ptr::null(), None, run) };
-    registry.inject([task], Priority::High);
-}
-
-/// For models: a task that is in no queue, its handle, and what it is given.
-#[cfg(all(test, loom))]
-pub(super) mod loose {
-    use super::*;
-
-    pub(in super::super) fn queued<T: Send + 'static>(
-        pool: &ThreadPool,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Task, JoinHandle<T>) {
-        with(pool, Options::default(), f)
-    }
-
-    /// Its deadline has come: the model expires it.
-    pub(in super::super) fn timed<T: Send + 'static>(
-        pool: &ThreadPool,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Task, JoinHandle<T>) {
-        // So far away that the timer never knows it.
-        let deadline = Some(Duration::MAX);
-        let options = Options {
-            deadline,
-            ..Options::default()
-        };
-        with(pool, options, f)
-    }
-
-    pub(in super::super) fn with_token<T: Send + 'static>(
-        pool: &ThreadPool,
-        token: &CancelToken,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Task, JoinHandle<T>) {
-        let options = Options {
-            token: Some(token.clone()),
-            ..Options::default()
-        };
-        with(pool, options, f)
-    }
-
-    fn with<T: Send + 'static>(
-        pool: &ThreadPool,
-        options: Options,
-        f: impl FnOnce() -> T + Send + 'static,
-    ) -> (Task, JoinHandle<T>) {
-        let registry = pool.registry();
-        let (task, handle) = make(registry, None, options, f);
-        registry.count(|counters| &counters.submitted, 1);
-        TaskRef::enrol(&task);
-        (task, handle)
-    }
+    });
 }

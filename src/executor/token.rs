@@ -1,24 +1,39 @@
-//! Cancel tokens: a tree of flags, each with the queued tasks that go when it is raised.
+//! Cancel tokens: a tree of flags, each with the tasks that a cancel ends.
 
-use super::cell::TaskRef;
 use super::error::{Cause, TaskId};
-use crate::pool::context;
+use super::task::TaskRef;
+use crate::lineage::Token;
+use crate::pool::Slot;
+use crate::pool::context::{self, Begun};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ptr;
 use std::sync::{Arc, Weak};
 
-// Not of the loom seam but for the flag's sake: what a token orders is its lock's, and no wait depends on it.
+// From std in models too: the lock orders what a token orders, and no wait depends on it.
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-/// Cancels tasks, and asks those that run to stop.
+/// Cancels tasks that have not begun, and asks tasks that run to stop.
 ///
-/// Give it to tasks with [`TaskBuilder::token`](crate::TaskBuilder::token). Tasks that such a task submits get the same token unless they are given
-/// another. [`cancel`](Self::cancel) drops those that have not begun, and their handles resolve; those that run go on until they ask
+/// Give it to tasks with [`TaskBuilder::token`](crate::TaskBuilder::token). [`cancel`](Self::cancel) drops
+/// those that have not begun, and their handles resolve. Running tasks continue until they check
 /// [`is_cancelled`](Self::is_cancelled) and return.
 ///
-/// Clones are the same token. A [`child`](Self::child) is cancelled with its parent, not the other way round.
+/// A clone stands for this token: cancelling one cancels the other. A [`child`](Self::child) is cancelled with
+/// its parent, but not the parent with its child.
+///
+/// # Inheritance
+///
+/// | what a task with a token does | which work sees the token, as [`current_token`] | effect of a cancel before that work begins |
+/// |---|---|---|
+/// | submits or spawns a task, spawns one into a [`JoinSet`](crate::JoinSet), consumes a stream of the pool | the task or the item, unless it is given another token | it is dropped; its handle or its place in the stream resolves to an error |
+/// | calls `join`, a map, [`run`](crate::ThreadPool::run) or [`broadcast`](crate::ThreadPool::broadcast) | each closure, on whichever thread it runs | none: it runs, and may check the token |
+/// | opens a scope: `spawn`, `submit` and streams of the [`Scope`](crate::Scope) | each task of the scope, on whichever thread it runs | none: it runs, and may check the token; its own handle cancels it |
+/// | calls [`yield_now`](crate::yield_now), or helps with other work under [`Waits::Any`](crate::Waits::Any) | none: that work has its own token, or none | none |
+///
+/// A cancel therefore never removes a part of work that a thread waits for in place. Callbacks of
+/// [`on_finish`](crate::JoinHandle::on_finish) are not part of the task to whose handle they are added.
 ///
 /// ```
 /// use heist::{CancelToken, ThreadPool};
@@ -41,7 +56,7 @@ pub struct CancelToken(Arc<Node>);
 
 struct Node {
     cancelled: AtomicBool,
-    /// Kept alive, so that a cancelled ancestor finds the way down here.
+    /// Kept alive, so that a cancel of an ancestor reaches this node.
     parent: Mutex<Option<Arc<Node>>>,
     below: Mutex<Below>,
 }
@@ -49,9 +64,9 @@ struct Node {
 #[derive(Default)]
 struct Below {
     children: Vec<Weak<Node>>,
-    /// How many children there may be before those that are gone are swept out.
+    /// The number of children at which those that are gone are removed.
     sweep: usize,
-    /// Tasks that have not ended.
+    /// Tasks with this token that have not ended.
     tasks: BTreeMap<TaskId, TaskRef>,
 }
 
@@ -60,7 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl CancelToken {
-    /// A token that nobody has cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> Self {
         Self::with_parent(None)
     }
@@ -73,7 +88,14 @@ impl CancelToken {
         }))
     }
 
-    /// A token that is cancelled when this one is, or by itself.
+    /// Creates a token that is cancelled together with this one. A cancel of the child does not affect this token.
+    ///
+    /// ```
+    /// let parent = heist::CancelToken::new();
+    /// let child = parent.child();
+    /// child.cancel();
+    /// assert!(child.is_cancelled() && !parent.is_cancelled());
+    /// ```
     pub fn child(&self) -> Self {
         let child = Self::with_parent(Some(Arc::clone(&self.0)));
         let mut below = lock(&self.0.below);
@@ -90,24 +112,33 @@ impl CancelToken {
         child
     }
 
-    /// Drops the tasks of this token and its children that have not begun, and raises the flag that the others may ask for. A second
-    /// call does nothing.
+    /// Cancels this token and its descendants. A second call does nothing.
     ///
-    /// Waiters and callbacks of the dropped tasks are served on this thread before it returns.
+    /// Tasks with these tokens that have not begun are dropped on the calling thread. Before this method returns,
+    /// their callbacks have been called and their waiters woken. Running tasks see
+    /// [`is_cancelled`](Self::is_cancelled) return true. Futures, whether they have begun or not, are dropped by
+    /// the threads of their pools, between two polls.
+    ///
+    /// ```
+    /// let (parent, other) = (heist::CancelToken::new(), heist::CancelToken::new());
+    /// let child = parent.child();
+    /// parent.cancel();
+    /// assert!(child.is_cancelled() && !other.is_cancelled());
+    /// ```
     pub fn cancel(&self) {
         for task in self.raise() {
-            task.cancel(Cause::Asked);
+            task.cancel(Cause::Cancelled);
         }
     }
 
-    /// Raises the flags, and gives out the tasks that are to be cancelled.
+    /// Sets the flags of this token and of its descendants, and returns their tasks, which the caller cancels.
     pub(super) fn raise(&self) -> Vec<TaskRef> {
         let mut nodes = vec![Arc::clone(&self.0)];
         let mut tasks = Vec::new();
         while let Some(node) = nodes.pop() {
             let below = {
                 let mut below = lock(&node.below);
-                // ORDERING: Release pairs with the Acquire in `is_cancelled`; under the lock, so that nobody enrols afterwards.
+                // ORDERING: Release pairs with the Acquire in `is_cancelled`; under the lock, so that no task registers afterwards.
                 node.cancelled.store(true, Ordering::Release);
                 std::mem::take(&mut *below)
             };
@@ -117,22 +148,32 @@ impl CancelToken {
         tasks
     }
 
-    /// Whether this token or one above it was cancelled. One load.
+    /// Returns whether this token or one of its ancestors was cancelled. The check is one atomic load, so that a task may
+    /// make it often.
+    ///
+    /// ```
+    /// let token = heist::CancelToken::new();
+    /// assert!(!token.is_cancelled());
+    /// token.cancel();
+    /// assert!(token.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// Knows the task until it ends. False: cancelled already.
-    pub(super) fn enrol(&self, task: TaskRef) -> bool {
+    /// Registers a task, which a cancel of this token then cancels. Returns false if the token is cancelled already.
+    pub(super) fn register(&self, task: TaskRef) -> bool {
         let mut below = lock(&self.0.below);
         let open = !self.is_cancelled();
         if open {
-            below.tasks.insert(task.id(), task);
+            below.tasks.insert(task.id, task);
         }
         open
     }
 
-    pub(super) fn leave(&self, task: TaskId) {
+    /// Removes a task that has ended.
+    pub(super) fn deregister(&self, task: TaskId) {
+        // Dropped after the lock is released.
         let task = lock(&self.0.below).tasks.remove(&task);
         drop(task);
     }
@@ -154,7 +195,7 @@ impl fmt::Debug for CancelToken {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // One after the other: a long line of descent must not need a deep stack.
+        // In a loop rather than by recursion, because a long line of ancestors must not need a deep stack.
         let mut parent = lock(&self.parent).take();
         while let Some(node) = parent {
             parent = Arc::into_inner(node).and_then(|node| lock(&node.parent).take());
@@ -162,43 +203,50 @@ impl Drop for Node {
     }
 }
 
-/// The current task's token is `token` until the guard is dropped.
+/// Makes `token` the current token of the thread with this slot, until the guard is dropped.
 #[inline]
-pub(super) fn enter(token: Option<&CancelToken>) -> Entered {
-    let token = token.map_or(ptr::null(), ptr::from_ref);
-    Entered(context::replace_token(token.cast()).cast())
+pub(super) fn enter<'a>(slot: &'a Slot, token: Option<&CancelToken>) -> Option<Begun<'a>> {
+    let token = token.map_or(Token::NONE, |token| Token::new(ptr::from_ref(token).cast()));
+    context::change_token(slot, token)
 }
 
-/// See [`enter`].
-pub(super) struct Entered(*const CancelToken);
-
-impl Drop for Entered {
-    #[inline]
-    fn drop(&mut self) {
-        context::replace_token(self.0.cast());
-    }
-}
-
-/// Whether the current task has a token.
+/// Returns whether the current task has a token.
 #[inline]
 pub(super) fn is_set() -> bool {
-    !context::token().is_null()
+    context::token() != Token::NONE
 }
 
-/// The token of the current task, if it has one.
+/// Returns the token of the current task, if it has one.
 pub(super) fn current() -> Option<CancelToken> {
-    let token = context::token().cast::<CancelToken>();
-    // SAFETY: set by `enter` from a reference that outlives its guard, on this thread.
+    let token = context::token().address().cast::<CancelToken>();
+    // SAFETY: (1) the address is null, or `enter` has made it from a reference to the token of a running task. (2) That task has not ended: the current work is
+    // the task, or a piece of it for which the task waits. (3) The token is not written through the address.
     unsafe { token.as_ref() }.cloned()
 }
 
-/// The token of the task that runs on the current thread: the one it was given, or inherited; its deadline cancels it too. Elsewhere, and in a
-/// task without one, a new token that nobody else knows.
+/// Returns the token of the task that runs on the current thread.
 ///
-/// It is known on the thread that runs the task. Closures of a `join`, `scope` or `map` may run on others: capture the token.
+/// It is the token that the task was given or has inherited, and the task's deadline cancels it too. Outside
+/// a task, and in a task without a token, it is a new token that nobody else knows.
+///
+/// The closures that a task gives to `join`, `scope`, `map`, `run` and `broadcast` are parts of it and see
+/// this token, whichever thread runs them. What the task or one of its parts submits inherits the token:
+/// see [`CancelToken`]. A task that [`yield_now`](crate::yield_now) runs is separate: inside it this is that
+/// task's token.
 ///
 /// ```
 /// assert!(!heist::current_token().is_cancelled());
+///
+/// let pool = heist::ThreadPool::new()?;
+/// let token = heist::CancelToken::new();
+/// let asked = token.clone();
+/// let handle = pool.task().token(&token).submit(move || {
+///     asked.cancel();
+///     heist::current_token().is_cancelled()
+/// });
+/// // Nothing else cancels it before it begins.
+/// assert!(handle.join().unwrap());
+/// # Ok::<(), heist::BuildError>(())
 /// ```
 pub fn current_token() -> CancelToken {
     current().unwrap_or_default()

@@ -1,25 +1,30 @@
-//! `broadcast`: once on each worker.
+//! `broadcast`: runs a closure once on each worker.
 
+use super::join::after_panic;
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
-use crate::pool::{ThreadPool, with_pool, worker};
+use crate::pool::{ThreadPool, context, with_pool, worker};
 use crate::sync::{Arc, Mutex, lock};
 use crate::unwind::{self, Payload};
 use std::ptr;
 
 /// # A closure on each worker
 impl ThreadPool {
-    /// Runs `f` once on each worker, with the worker's index, and returns the results by index.
+    /// Runs `f` once on each worker, passing the worker's index, and returns the results in index order.
     ///
-    /// Workers that have no thread yet are started; for one that cannot be started, the caller runs `f`. A worker
-    /// that waits in a `join`, `scope` or `map` runs it at once, on top of that wait: so hold no lock
-    /// across such a wait that `f` takes. A busy worker runs it when it next looks for work.
+    /// Workers without a thread are started; for a worker whose thread cannot be started, the caller runs
+    /// `f`. Guests and spare threads do not run it. A busy worker runs `f` when it next looks for work. A
+    /// worker that waits in a `join`, `scope` or `map` runs it at once, on top of that wait, so do not hold a
+    /// lock that `f` takes across such a wait.
     ///
     /// # Panics
-    /// With the panic of the lowest index, after all have ended.
+    ///
+    /// If `f` panics, the panic of the lowest index resumes in the caller after all workers have run it.
     ///
     /// # Blocking
-    /// Until every worker has run it: as long as the longest task that runs now.
+    ///
+    /// Waits until every worker has run `f`, which takes at least as long as the longest task that is
+    /// running.
     ///
     /// ```
     /// let pool = heist::ThreadPool::builder().num_threads(3).build()?;
@@ -33,41 +38,38 @@ impl ThreadPool {
         let results: Vec<Mutex<Option<Result<R, Payload>>>> =
             (0..count).map(|_| Mutex::new(None)).collect();
         let latch = Latch::new(count);
+        let token = context::token();
         let run = |index: usize| {
-            let outcome = unwind::catch(|| f(index));
+            let outcome = unwind::catch(|| context::with_token(token, || f(index)));
             *lock(&results[index]) = Some(outcome);
         };
-        let own = worker::home_index(registry).filter(|&index| index < count);
-        // Where a wait may run anything, what is addressed to this worker comes in its order, behind what it has queued itself.
-        let own = own.filter(|_| !worker::waits_any(registry));
+        // If waits may run any work, a worker does not run `f` at once, but after what it has queued itself.
+        let own = worker::home_index(registry)
+            .filter(|&index| index < count && !worker::waits_any(registry));
         for index in (0..count).filter(|&index| Some(index) != own) {
             let (run, latch) = (&run, latch.clone());
-            let letter = move |fate| {
+            let task = move |fate| {
                 if fate == Fate::Run {
                     run(index);
                 }
                 latch.count_down();
             };
-            // SAFETY: this function does not return before the latch is set, which is the last thing that the letter
-            // does with anything it borrows (its latch is its own clone).
-            let letter = unsafe { Task::new(ptr::null(), None, letter) };
-            registry.deliver(index, letter);
+            // SAFETY: (1) this function does not return before the latch is set. Counting down is the last thing that the task does, and its latch is a clone
+            // of its own, so that it uses no borrow afterwards. (2) There is no group. (3) The task does not unwind: `run` catches the panics of `f`.
+            let task = unsafe { Task::new(ptr::null(), None, task) };
+            registry.deliver(index, task);
         }
         if let Some(index) = own {
             run(index);
             latch.count_down();
         }
         worker::block(&latch, None);
-        let outcomes = results.into_iter().map(|cell| {
-            cell.into_inner()
-                .unwrap_or_else(|poison| poison.into_inner())
-                .expect("heist: a worker ended without its broadcast")
-        });
-        // The first panic wins; later results and payloads are dropped without a word.
+        // The panic of the lowest index wins. Results and other payloads are then dropped, and panics of their destructors too.
         let mut panic = None;
         let mut values = Vec::with_capacity(count);
-        for outcome in outcomes {
-            match outcome {
+        for result in &results {
+            let outcome = lock(result).take();
+            match outcome.expect("heist: a worker ended without its broadcast") {
                 Ok(value) => values.push(value),
                 Err(payload) if panic.is_none() => panic = Some(payload),
                 Err(payload) => unwind::drop_quietly(payload),
@@ -75,16 +77,12 @@ impl ThreadPool {
         }
         match panic {
             None => values,
-            Some(payload) => {
-                unwind::drop_quietly(values);
-                unwind::resume(payload)
-            }
+            Some(payload) => after_panic(payload, || drop(values)),
         }
     }
 
-    /// [`broadcast`](Self::broadcast) that nobody waits for.
+    /// Runs `f` once on each worker, as [`broadcast`](Self::broadcast) does, without waiting for it.
     ///
-    /// # Panics
     /// Panics of `f` go to the [`panic_handler`](crate::ThreadPoolBuilder::panic_handler).
     ///
     /// ```
@@ -102,25 +100,22 @@ impl ThreadPool {
         registry.count(|counters| &counters.submitted, count as u64);
         for index in 0..count {
             let f = Arc::clone(&f);
-            let letter = move |fate| {
+            let task = move |fate| {
                 let outcome = (fate == Fate::Run).then(|| unwind::catch(|| f(index)));
-                // Before the end is counted: the pool may have waited for that.
+                // Before the end is counted: from then on `wait_idle` can return, and the captures must be gone.
                 unwind::drop_quietly(f);
-                with_pool(id, |registry| {
-                    let Some(registry) = registry else { return };
-                    match outcome {
-                        Some(Ok(())) => registry.count(|counters| &counters.completed, 1),
-                        Some(Err(payload)) => {
-                            registry.lost_panic(payload);
-                            registry.count(|counters| &counters.failed, 1);
-                        }
-                        None => registry.count(|counters| &counters.cancelled, 1),
+                with_pool(id, |registry| match outcome {
+                    Some(Ok(())) => registry.count(|counters| &counters.completed, 1),
+                    Some(Err(payload)) => {
+                        registry.report_lost_panic(payload);
+                        registry.count(|counters| &counters.failed, 1);
                     }
+                    None => registry.count(|counters| &counters.cancelled, 1),
                 });
             };
-            // SAFETY: `f` borrows nothing.
-            let letter = unsafe { Task::new(ptr::null(), None, letter) };
-            registry.deliver(index, letter);
+            // SAFETY: (1) `f` is `'static`: it borrows nothing. (2) There is no group. (3) The task does not unwind: panics of `f` and of its destructor are caught.
+            let task = unsafe { Task::new(ptr::null(), None, task) };
+            registry.deliver(index, task);
         }
     }
 }

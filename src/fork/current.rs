@@ -1,17 +1,22 @@
-//! Questions about the current thread, and what it can do for others.
+//! Free functions about the current thread: whether and as what it takes part in a pool, and running pending work.
 
 use crate::pool::{ThreadPool, context, worker};
 
-/// Runs one pending task or fork, any, of the pool that the current thread takes part in; its own oldest fork first. False: there was none,
-/// or the thread takes part in no pool.
+/// Runs one pending task or fork of the pool that the current thread takes part in, and returns whether there
+/// was one.
 ///
-/// For loops that wait for something that only other tasks can bring about. Unlike the waits of `join`, `scope`
-/// and `map` it may run an unrelated task: hold no lock that one could need.
+/// Use it in loops that wait for something that only other tasks can bring about. The thread's own oldest
+/// fork comes first. Unlike a wait in `join`, `scope` or `map`, this may run an unrelated task, so do not
+/// hold a lock that any task could need. If there is a handle to [`join`](crate::JoinHandle::join), that is
+/// better; if there is none, a [`promise`](crate::promise()) makes one.
 ///
-/// The task that it runs stands on top of the caller's stack, and the caller goes on when that has ended. So a loop of `yield_now` may wait for longer than what it
-/// waits for, and where tasks that loop run each other, the one at the bottom goes on last. Where there is a handle to [`join`](crate::JoinHandle::join), that is
-/// better; where there is none, a [`promise`](crate::promise()) makes one. False is no reason to sleep for long: what others queue a moment later is found by
-/// the next call only.
+/// The task runs on top of the caller's stack, and the caller continues when the task has ended. A loop of
+/// `yield_now` may therefore last longer than the event that it waits for. If looping tasks run each other,
+/// the one at the bottom continues last. The task is not part of the caller's task: it has its own name and
+/// its own [token](crate::current_token), and cancelling the caller's token does not stop it.
+///
+/// Returns `false` if there was nothing to run, or if the thread takes part in no pool. Do not sleep for long
+/// then: only the next call finds what is queued a moment later.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,37 +37,45 @@ pub fn yield_now() -> bool {
     worker::yield_now()
 }
 
-/// [`yield_now`] that looks only at what this thread has queued itself, and at the closures of `broadcast` that wait for it.
+/// Runs one task that this thread has queued itself, or one closure of `broadcast` that waits for this
+/// thread, and returns whether there was one.
+///
+/// [`yield_now`] also looks at the work of other threads.
 ///
 /// ```
 /// assert!(!heist::yield_local());
 /// ```
+#[doc(hidden)] // Only the rayon shim needs it.
 pub fn yield_local() -> bool {
     worker::yield_local()
 }
 
-/// Whether tasks or forks that this thread has queued itself are still pending; `None` if it takes part in no pool.
+/// Returns whether tasks or forks that this thread has queued itself are pending, or `None` if it takes part
+/// in no pool.
 ///
 /// ```
 /// assert_eq!(heist::has_pending_tasks(), None);
 /// ```
+#[doc(hidden)] // Only the rayon shim needs it.
 pub fn has_pending_tasks() -> Option<bool> {
     context::slot().map(|slot| slot.has_help() || slot.detached.len() > 0)
 }
 
-/// Whether the current thread takes part in a pool, as one of its threads or as a guest: then the free functions use that pool, else
-/// the [`global`](crate::global) one.
+/// Returns whether the current thread takes part in a pool, as one of its threads or as a guest.
+///
+/// The free functions use that pool then; elsewhere they use the [`global`](crate::global) one.
 ///
 /// ```
-/// assert!(!heist::takes_part());
-/// assert!(heist::global().install(heist::takes_part));
+/// assert!(!heist::in_pool());
+/// assert!(heist::global().install(heist::in_pool));
 /// ```
 #[inline(always)]
-pub fn takes_part() -> bool {
-    context::is_inside()
+pub fn in_pool() -> bool {
+    context::ring().is_some()
 }
 
-/// How many workers the pool has that the current thread takes part in.
+/// Returns how many workers the pool of the current thread has, or `None` if the thread takes part in no
+/// pool.
 ///
 /// ```
 /// assert_eq!(heist::current_num_threads(), None);
@@ -71,11 +84,13 @@ pub fn takes_part() -> bool {
 /// # Ok::<(), heist::BuildError>(())
 /// ```
 pub fn current_num_threads() -> Option<usize> {
-    context::slot().map(|slot| slot.registry().sleep.target())
+    context::member().map(|member| member.registry.sleep.target())
 }
 
 impl ThreadPool {
-    /// Which worker of this pool the current thread is; `None` on others, those of other pools too.
+    /// Returns the index of the worker of this pool that the current thread is.
+    ///
+    /// Returns `None` on all other threads, including workers of other pools.
     ///
     /// ```
     /// let pool = heist::ThreadPool::builder().num_threads(1).build()?;
@@ -84,15 +99,14 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn current_thread_index(&self) -> Option<usize> {
-        let slot = context::slot()?;
-        std::ptr::eq(slot.registry(), self.registry())
-            .then(|| slot.role().worker())
-            .flatten()
+        context::member_of(self.registry())?.role().worker()
     }
 }
 
-/// Which worker the current thread is, below its pool's `num_threads`; `None` on other threads, among them guests and
-/// spares.
+/// Returns the index of the worker that the current thread is, which is below its pool's `num_threads`.
+///
+/// Returns `None` on other threads, including guests and spare threads. To keep data per thread, use
+/// [`map_init`](ThreadPool::map_init).
 ///
 /// ```
 /// assert_eq!(heist::current_thread_index(), None);

@@ -1,18 +1,21 @@
-//! `install` and `run`: a closure inside a pool, here or on a worker.
+//! `install` and `run`: run a closure inside a pool, on the calling thread or on a worker.
 
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
-use crate::pool::{Priority, ThreadPool, worker};
+use crate::pool::{Priority, ThreadPool, context, worker};
 use crate::sync::{Mutex, lock};
 use crate::unwind;
 
 /// # A closure inside the pool
 impl ThreadPool {
-    /// Runs `f` here and now, as a part of this pool: [`join`](crate::join), [`scope`](crate::scope()) and the other free
-    /// functions use it inside.
+    /// Runs `f` on the calling thread as part of this pool: inside it, [`join`](crate::join),
+    /// [`scope`](crate::scope()) and the other free functions use this pool.
     ///
-    /// There is no switch to another thread, and no wait for a free worker: the calling thread is a guest for the time. On a thread
-    /// of the pool it is a plain call. The cost is some tens of nanoseconds.
+    /// There is no switch to another thread and no wait for a free worker; the calling thread is a guest of
+    /// the pool for the duration of the call. On a thread of the pool this is a plain call. It costs some
+    /// tens of nanoseconds. To move `f` to a worker, use [`run`](Self::run).
+    ///
+    /// If `f` panics, the panic continues in the caller.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -25,14 +28,19 @@ impl ThreadPool {
         worker::as_part(self.registry(), |_| f())
     }
 
-    /// Runs `f` on a thread of the pool, with its stack size, its hooks and its thread-locals, while the caller sleeps. On a
-    /// thread of the pool it is a plain call.
+    /// Runs `f` on a thread of the pool, with its stack size, hooks and thread-locals, and returns the
+    /// result.
+    ///
+    /// On a thread of the pool this is a plain call. Where the thread does not matter,
+    /// [`install`](Self::install) avoids the switch.
     ///
     /// # Panics
-    /// With the payload of `f`'s panic.
+    ///
+    /// A panic of `f` resumes in the caller.
     ///
     /// # Blocking
-    /// Waits for a free worker, and then for `f`.
+    ///
+    /// The caller sleeps until a worker is free and has run `f`.
     ///
     /// ```
     /// let pool = heist::ThreadPool::builder().stack_size(64 << 20).build()?;
@@ -42,31 +50,30 @@ impl ThreadPool {
     /// ```
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         let registry = self.registry();
-        if worker::is_pool_thread(registry) {
+        if worker::acts_for_pool_thread(registry) {
             return worker::as_part(registry, |_| f());
         }
         registry.check_fork();
         let outcome = Mutex::new(None);
         let latch = Latch::new(1);
-        let (outcome_ref, set) = (&outcome, latch.clone());
+        let (outcome_ref, set, token) = (&outcome, latch.clone(), context::token());
         let task = move |fate| {
             if fate == Fate::Run {
-                let result = unwind::catch(f);
+                let result = unwind::catch(|| context::with_token(token, f));
                 *lock(outcome_ref) = Some(result);
             } else {
-                // Here, not at the end of this closure: it borrows from a caller who goes on after the latch.
+                // `f` is dropped before the latch is set: then the caller continues, from whom `f` perhaps borrows.
                 unwind::drop_quietly(f);
             }
             set.count_down();
         };
-        // SAFETY: this function does not return before the latch is set, which is the last thing that the task does.
+        // SAFETY: (1) this function does not return before the latch is set. That is the last thing that the task does, and its latch is a clone of its own.
+        // (2) There is no group. (3) The task does not unwind: panics of `f` and of its destructor are caught.
         let task = unsafe { Task::new(std::ptr::null(), None, task) };
         registry.inject([task], Priority::Normal);
         worker::block(&latch, None);
-        match outcome
-            .into_inner()
-            .unwrap_or_else(|poison| poison.into_inner())
-        {
+        let outcome = lock(&outcome).take();
+        match outcome {
             Some(Ok(result)) => result,
             Some(Err(payload)) => unwind::resume(payload),
             None => panic!("heist: the pool was closed before it ran the closure"),

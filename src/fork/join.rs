@@ -1,33 +1,38 @@
-//! `join`: two closures, possibly at the same time.
+//! `join`: runs two closures, possibly at the same time.
 //!
-//! The second closure is put into the calling thread's ring, where idle threads find it; the first runs; the second is
-//! taken back and runs too, unless it was stolen: then its result is waited for. When nobody steals, nothing is
-//! allocated, no lock and no atomic read-modify-write is executed: the cost is a few stores and two compares.
+//! The second closure is put into the calling thread's ring, where idle threads find it. Then the first closure runs. Then the second one is taken back and
+//! runs on the same thread, unless another thread has stolen it; in that case the caller waits for its result. If no thread steals it, nothing is allocated,
+//! no lock is taken and no atomic read-modify-write is executed. The cost is a few stores and two comparisons.
 
 use crate::job::{ForkHeader, ForkJob};
-use crate::pool::worker::{self, Attended};
+use crate::pool::worker::{self, PushOutcome};
 use crate::pool::{ThreadPool, context, global};
 use crate::ring::{Popped, Ring};
 use crate::unwind::{self, Payload};
 use std::mem::{self, ManuallyDrop};
 
-/// Runs both closures, `b` possibly on another thread at the same time, and returns both results.
+/// Runs two closures, possibly in parallel, and returns both results.
 ///
-/// On a thread that takes part in a pool it uses that pool, elsewhere the [`global`] one. `a` runs first, on the calling thread; then `b`,
-/// if no other thread has taken it meanwhile. So let `a` be the part whose data is at hand (on a tree that was
-/// built depth first, often the child that lies next in memory) and `b` the part that is worth taking away.
+/// `a` runs first, on the calling thread. `b` waits where idle threads find it. If none has taken it when `a`
+/// returns, it runs on the calling thread too. Prefer as `a` the part whose data is at hand, such as the
+/// child that is adjacent in memory, and as `b` the part that is worth moving to another thread.
 ///
-/// The cost is near that of two plain calls; recursion needs no cut-off. No depth is too great for the pool; the stack is
-/// the caller's.
+/// On a thread that takes part in a pool, `join` uses that pool; elsewhere it uses the [`global`] one. The
+/// cost is near that of two plain calls, so a recursion needs no cut-off. Its depth is limited only by the
+/// caller's stack. For more than two closures see [`scope`](crate::scope()); for collections see
+/// [`map`](crate::map()).
 ///
 /// # Panics
-/// When either closure panics, the panic goes on here, after the other one has finished or was dropped unrun; when both do, it is
-/// `a`'s payload.
+///
+/// If either closure panics, the panic resumes in the caller after the other closure has finished or was
+/// dropped without having run. If both panic, the caller gets the payload of `a`.
 ///
 /// # Blocking
-/// While it waits for a stolen `b`, the thread runs what descends from `b`: forks and tasks that `b` has made, or that those have, wherever they
-/// lie. It runs nothing else. So `join(item, rest)` keeps every thread busy: each takes an item from the rest of the rest. The stack that a waiting
-/// thread uses for that is at most what the serial program uses at its deepest, and a frame for each fork that was stolen on the way down.
+///
+/// If another thread has taken `b`, the caller waits for it. Meanwhile it runs forks and tasks that descend
+/// from `b`, on whichever thread they were created, and nothing else. A lock may therefore be held across a
+/// `join` wherever the serial program could hold it. The waiting thread needs at most the stack that the
+/// serial program needs at its deepest point, and one frame for each stolen fork on the way there.
 ///
 /// ```
 /// fn fib(n: u32) -> u64 {
@@ -52,13 +57,16 @@ where
     }
 }
 
-/// [`join`] for those who must know more: `b` is told whether another thread has taken it away, and it runs even if `a` panics.
+/// Runs two closures as [`join`] does, and tells `b` whether another thread has taken it.
 ///
-/// Who divides work can divide on when a part was taken: somebody has time. The cost is that of `join` and of one
-/// [`catch_unwind`](std::panic::catch_unwind) around `a`.
+/// Use it in code that divides work adaptively: a part that was taken shows that a thread was idle, so it is
+/// worth dividing further. Unlike with `join`, `b` runs even if `a` panics. The cost is that of `join` and of
+/// one [`catch_unwind`](std::panic::catch_unwind) around `a`.
 ///
 /// # Panics
-/// When either closure panics, the panic goes on here after both have ended; when both do, it is `a`'s payload.
+///
+/// If either closure panics, the panic resumes in the caller after both have ended. If both panic, the caller
+/// gets the payload of `a`.
 ///
 /// ```
 /// let (a, taken) = heist::join_context(|| 1, |taken| taken);
@@ -78,7 +86,7 @@ where
 }
 
 impl ThreadPool {
-    /// [`join`], on this pool.
+    /// Runs two closures, possibly in parallel, on this pool. See [`join`](crate::join).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -94,7 +102,7 @@ impl ThreadPool {
         B: FnOnce() -> RB + Send,
         RB: Send,
     {
-        worker::as_part(self.registry(), |slot| join_on(&slot.ring, a, |_| b()))
+        worker::as_part(self.registry(), |member| join_on(&member.ring, a, |_| b()))
     }
 }
 
@@ -117,12 +125,12 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::as_part(global().registry(), |slot| {
-        join_context_on(&slot.ring, a, b)
+    worker::as_part(global().registry(), |member| {
+        join_context_on(&member.ring, a, b)
     })
 }
 
-/// The ring is full: goes on in another one, which thieves see just as well.
+/// Continues in another ring, because this one is full. Thieves see both.
 #[cold]
 #[inline(never)]
 fn join_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
@@ -131,7 +139,7 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::on_deeper_ring(worker::own_slot(), |slot| join_on(&slot.ring, a, b))
+    worker::own_member().on_deeper_ring(|member| join_on(&member.ring, a, b))
 }
 
 #[inline(always)]
@@ -142,19 +150,19 @@ where
     RB: Send,
 {
     let b = ManuallyDrop::new(b);
-    // SAFETY: the ring decides which copy is used: `Popped::Ours` means that no thief has or will run the job, and then it is
-    // never looked at again; `Stolen` means that `b` here is left alone.
+    // SAFETY: exactly one copy is used, and the ring decides which. If the push is undone or `pop` returns `Ours`, no thief has run the job or will run it,
+    // and this function does not access the job again. If `pop` returns `Stolen`, the thief uses the job, and `b` stays a `ManuallyDrop` that is not read.
     let job = unsafe { ForkJob::copy_of(&*b) };
     let index = ring.push(job.as_ptr());
-    if ring.attention_due(index) && worker::attend_push(index) == Attended::Full {
+    if ring.must_answer(index) && worker::share_after_push(index) == PushOutcome::Full {
         return join_deeper(a, ManuallyDrop::into_inner(b));
     }
-    // From here on the ring points into this frame: neither return nor unwinding may pass before the place is empty.
+    // From here on the ring points into this frame, so neither a return nor an unwind may leave it before the place is empty.
     let forked = Forked { job: &job, index };
     let ra = a();
     mem::forget(forked);
-    // Asked for again rather than kept in a register: see `RING_AFTER`.
-    // SAFETY: the thread forked in its ring above, and whatever `a` entered it has left again.
+    // The thread-local is read again, so that no register holds the ring while `a` runs: see `RING_AFTER` in `pool/context.rs`.
+    // SAFETY: the thread takes part in a pool, as it did when it pushed above. `a` has left each other pool that it has entered, so this is the same ring.
     match unsafe { context::own_ring() }.pop(index) {
         Popped::Ours => (ra, ManuallyDrop::into_inner(b)(false)),
         Popped::Stolen => (ra, stolen(&job, index)),
@@ -169,15 +177,16 @@ where
     RB: Send,
 {
     let b = ManuallyDrop::new(b);
-    // SAFETY: as in `join_on`.
+    // SAFETY: exactly one copy is used, and the ring decides which. If the push is undone or `pop` returns `Ours`, no thief has run the job or will run it,
+    // and this function does not access the job again. If `pop` returns `Stolen`, the thief uses the job, and `b` stays a `ManuallyDrop` that is not read.
     let job = unsafe { ForkJob::copy_of(&*b) };
     let index = ring.push(job.as_ptr());
-    if ring.attention_due(index) && worker::attend_push(index) == Attended::Full {
+    if ring.must_answer(index) && worker::share_after_push(index) == PushOutcome::Full {
         return join_context_deeper(a, ManuallyDrop::into_inner(b));
     }
-    // As in `join_on`; nothing unwinds from here.
+    // From here on the ring points into this frame. The function does not return before the place is empty, and nothing unwinds.
     let ra = unwind::catch(a);
-    // SAFETY: as in `join_on`.
+    // SAFETY: the thread takes part in a pool, as it did when it pushed above. `a` has left each other pool that it has entered, so this is the same ring.
     match unsafe { context::own_ring() }.pop(index) {
         Popped::Ours => {
             let b = ManuallyDrop::into_inner(b);
@@ -193,7 +202,7 @@ where
     }
 }
 
-/// As `join_deeper`.
+/// Continues a `join_context` in another ring, because this one is full.
 #[cold]
 #[inline(never)]
 fn join_context_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
@@ -202,20 +211,18 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::on_deeper_ring(worker::own_slot(), |slot| join_context_on(&slot.ring, a, b))
+    worker::own_member().on_deeper_ring(|member| join_context_on(&member.ring, a, b))
 }
 
-/// Goes on with `a`'s panic once `b` has ended.
+/// Calls `then`, whose panics are dropped, and resumes the panic with `payload`.
 #[cold]
 #[inline(never)]
-fn after_panic(payload: Payload, b: impl FnOnce()) -> ! {
-    if let Err(second) = unwind::catch(b) {
-        unwind::drop_quietly(second);
-    }
+pub(super) fn after_panic(payload: Payload, then: impl FnOnce()) -> ! {
+    unwind::catch(then).unwrap_or_else(unwind::drop_quietly);
     unwind::resume(payload)
 }
 
-/// The result of a job that a thief has.
+/// Waits for a stolen job and returns its result, or resumes its panic.
 #[cold]
 #[inline(never)]
 fn stolen<B, RB>(job: &ForkJob<B, RB>, index: usize) -> RB
@@ -224,14 +231,14 @@ where
     RB: Send,
 {
     worker::wait_stolen(job.header(), index);
-    // SAFETY: the wait is over, so the outcome is there; taken once.
+    // SAFETY: (1) the wait ends when the header says `Done`. (2) The outcome is taken once.
     match unsafe { job.take_outcome() } {
         Ok(result) => result,
         Err(payload) => unwind::resume(payload),
     }
 }
 
-/// A fork whose first half runs. Dropped only when that half panics.
+/// A fork whose first closure runs. It is dropped only if that closure panics.
 struct Forked<'a, B, RB>
 where
     B: FnOnce(bool) -> RB + Send,
@@ -252,7 +259,7 @@ where
     }
 }
 
-/// `a` panics: drops `b` if nobody has begun it, else waits for its end and drops the outcome.
+/// Drops `b` after `a` has panicked, if no thread has stolen it. Otherwise waits for it and drops the outcome.
 #[cold]
 #[inline(never)]
 fn abandon<B, RB>(job: &ForkJob<B, RB>, index: usize)
@@ -260,17 +267,15 @@ where
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    // SAFETY: as in `join_on`.
+    // SAFETY: the thread takes part in a pool, as it did when it pushed. The panic has left each other pool that `a` has entered, so this is the same ring.
     match unsafe { context::own_ring() }.pop(index) {
-        // SAFETY: no thief has it, and the panic passes over the other copy without a drop.
+        // SAFETY: (1) no thief has run the job, and none can get it any more. (2) The other copy is a `ManuallyDrop`, over which the panic passes without a
+        // drop.
         Popped::Ours => unwind::drop_quietly(unsafe { job.take_closure() }),
         Popped::Stolen => {
             worker::wait_stolen(job.header(), index);
-            // SAFETY: the wait is over, so the outcome is there; taken once.
-            match unsafe { job.take_outcome() } {
-                Ok(result) => unwind::drop_quietly(result),
-                Err(payload) => unwind::drop_quietly(payload),
-            }
+            // SAFETY: (1) the wait ends when the header says `Done`. (2) The outcome is taken once.
+            unwind::drop_quietly(unsafe { job.take_outcome() });
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Fork-join: work that borrows, split among the pool's threads and waited for before the borrow ends.
+//! Fork-join: work that borrows from its caller, which waits for it before the borrow ends.
 
-// In the order in which the documentation of `ThreadPool` shows their methods, hence the empty lines.
+// The documentation of `ThreadPool` shows methods in the order of these modules. The empty lines keep rustfmt from sorting them.
 mod join;
 
 mod scope;
@@ -15,14 +15,10 @@ mod broadcast;
 
 mod current;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, heist_loom))]
 mod models;
 
-pub use current::{
-    current_num_threads, current_thread_index, has_pending_tasks, takes_part, yield_local,
-    yield_now,
-};
-pub use join::{join, join_context};
-pub(crate) use scope::ScopePtr;
-pub use scope::{Scope, scope};
-pub use try_scope::{TryScope, try_scope};
+pub use current::*;
+pub use join::*;
+pub use scope::*;
+pub use try_scope::*;

@@ -1,30 +1,37 @@
 //! `try_scope`: a scope whose tasks can fail, and that can be cancelled.
 //!
-//! Built on [`scope`]: each task carries a share of the scope's flag and error, asks the flag before it begins, and raises it when it fails.
+//! It is built on [`scope`](crate::scope()): each task shares the flag and the error of the scope, checks the flag before it begins, and sets it when it
+//! fails.
 
-use super::scope::{Scope, scope};
-use crate::pool::ThreadPool;
+use super::scope::{Scope, keep_first, scope_on};
+use crate::pool::{Registry, ThreadPool, with_current, worker};
 use crate::sync::{Arc, Mutex, lock};
+use crate::unwind;
 use std::fmt;
-// The flag is a hint to stop; the error itself is behind the lock.
+// ORDERING: the accesses to the flag are Relaxed: it is a hint to stop; the error itself is behind the lock.
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Runs `body`, which may spawn tasks that borrow what outlives this call and that can fail, and waits for them all.
+/// Runs `body`, which may spawn tasks that borrow and that can fail, and waits for all of them.
 ///
-/// The first error, a task's or the body's, cancels the scope: tasks that have not begun are dropped unrun, and those that run can ask
-/// [`is_cancelled`](TryScope::is_cancelled) and return. [`TryScope::cancel`] does the same without an error. A panic of the body or of a task cancels the
-/// scope too.
+/// The first error, a task's or the body's, cancels the scope. Tasks that have not begun are then dropped
+/// without having run, and tasks that run can check [`is_cancelled`](TryScope::is_cancelled) and return.
+/// [`TryScope::cancel`] cancels the scope without an error. A panic of the body or of a task cancels it too.
 ///
-/// On a thread that takes part in a pool it uses that pool, elsewhere the [`global`](crate::global) one.
+/// On a thread that takes part in a pool, the scope uses that pool; elsewhere it uses the
+/// [`global`](crate::global) one.
 ///
 /// # Errors
-/// The first error, by time. Later ones are dropped.
+///
+/// Returns the error that occurred first. Later ones are dropped.
 ///
 /// # Panics
-/// With the body's panic, else with the first task's, after all tasks have ended. A panic comes before an error.
+///
+/// If the body or a task panics, the panic resumes in the caller after all tasks have ended. The body's
+/// payload comes first. A panic takes precedence over an error.
 ///
 /// # Blocking
-/// As [`scope`](crate::scope()).
+///
+/// Waits as [`scope`](crate::scope()) does.
 ///
 /// ```
 /// let parts = ["12", "30", "x"];
@@ -46,11 +53,11 @@ pub fn try_scope<'scope, R, E>(
 where
     E: Send + 'scope,
 {
-    run(body, |in_scope| scope(in_scope))
+    with_current(|registry| try_scope_on(registry, body))
 }
 
 impl ThreadPool {
-    /// [`try_scope`](crate::try_scope()), on this pool.
+    /// Opens a [`try_scope`](crate::try_scope()) on this pool.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -71,11 +78,12 @@ impl ThreadPool {
     where
         E: Send + 'scope,
     {
-        run(body, |in_scope| self.scope(in_scope))
+        try_scope_on(self.registry(), body)
     }
 }
 
-/// Where tasks that borrow for `'scope` and can fail are spawned. See [`try_scope`](crate::try_scope()).
+/// Spawns tasks that may borrow data that outlives `'scope` and that can fail. See
+/// [`try_scope`](crate::try_scope()).
 pub struct TryScope<'a, 'scope, E> {
     scope: &'a Scope<'scope>,
     shared: Arc<Shared<E>>,
@@ -84,45 +92,13 @@ pub struct TryScope<'a, 'scope, E> {
 /// What the tasks of one scope share.
 struct Shared<E> {
     cancelled: AtomicBool,
+    /// The first error.
     error: Mutex<Option<E>>,
 }
 
-impl<E> Shared<E> {
-    fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// Keeps the first error.
-    fn fail(&self, error: E) {
-        self.cancel();
-        let mut first = lock(&self.error);
-        let later = match &*first {
-            None => first.replace(error),
-            Some(_) => Some(error),
-        };
-        drop(first);
-        // Not under the lock: its destructor is the user's.
-        drop(later);
-    }
-}
-
-/// Cancels the scope if the closure beside it panics.
-struct CancelOnPanic<'a, E>(&'a Shared<E>);
-
-impl<E> Drop for CancelOnPanic<'_, E> {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-/// `enter` opens a scope and calls what it is given in it.
-fn run<'scope, R, E>(
+fn try_scope_on<'scope, R, E>(
+    registry: &Registry,
     body: impl FnOnce(&TryScope<'_, 'scope, E>) -> Result<R, E>,
-    enter: impl FnOnce(&mut dyn FnMut(&Scope<'scope>)),
 ) -> Result<R, E>
 where
     E: Send + 'scope,
@@ -131,14 +107,11 @@ where
         cancelled: AtomicBool::new(false),
         error: Mutex::new(None),
     });
-    let (mut body, mut value) = (Some(body), None);
-    enter(&mut |scope| {
-        let scope = TryScope {
-            scope,
-            shared: Arc::clone(&shared),
-        };
-        value = body.take().and_then(|body| scope.attempt(body));
-    });
+    let enter = |scope: &Scope<'scope>| {
+        let shared = Arc::clone(&shared);
+        TryScope { scope, shared }.attempt(body)
+    };
+    let value = worker::as_part(registry, |member| scope_on(member, enter));
     // All tasks have ended.
     let error = lock(&shared.error).take();
     match (error, value) {
@@ -149,10 +122,12 @@ where
 }
 
 impl<'scope, E: Send + 'scope> TryScope<'_, 'scope, E> {
-    /// Spawns a task. Its error cancels the scope and is the scope's, if it is the first.
+    /// Spawns a task. If it fails, the scope is cancelled and returns the error, unless another one came
+    /// first.
     ///
-    /// In a scope that is cancelled the task is dropped unrun, when a thread takes it from its queue. [`stats`](ThreadPool::stats) counts it as
-    /// completed even so: for the pool it is a task of a scope that has ended.
+    /// In a cancelled scope the task is dropped without having run, when a thread takes it from its queue.
+    /// [`stats`](ThreadPool::stats) counts it as completed even so, because for the pool it is a task of a
+    /// scope that has ended.
     ///
     /// ```
     /// let mut left = 0;
@@ -170,31 +145,40 @@ impl<'scope, E: Send + 'scope> TryScope<'_, 'scope, E> {
     {
         let shared = Arc::clone(&self.shared);
         self.scope.spawn(move |scope| {
-            if !shared.is_cancelled() {
-                TryScope { scope, shared }.attempt(f);
+            let scope = TryScope { scope, shared };
+            if !scope.is_cancelled() {
+                scope.attempt(f);
             }
         });
     }
 
-    /// Runs a part of the scope. `None`: it has failed.
+    /// Runs the body or a task. If it fails, keeps its error, cancels the scope and returns `None`.
     fn attempt<R>(&self, f: impl FnOnce(&Self) -> Result<R, E>) -> Option<R> {
-        let guard = CancelOnPanic(&*self.shared);
-        let result = f(self);
-        std::mem::forget(guard);
-        result.map_err(|error| self.shared.fail(error)).ok()
+        let result = unwind::catch(|| f(self));
+        if !matches!(result, Ok(Ok(_))) {
+            self.cancel();
+        }
+        result
+            .unwrap_or_else(|payload| unwind::resume(payload))
+            .map_err(|error| drop(keep_first(&self.shared.error, error)))
+            .ok()
     }
 }
 
 impl<E> TryScope<'_, '_, E> {
-    /// Cancels the scope: tasks that have not begun are dropped unrun, and [`is_cancelled`](Self::is_cancelled) says so to those that run. The scope's
-    /// result is the body's, unless something fails.
+    /// Cancels the scope.
+    ///
+    /// Tasks that have not begun are dropped without having run. Tasks that run see it by
+    /// [`is_cancelled`](Self::is_cancelled). The scope returns the body's result unless something fails.
     pub fn cancel(&self) {
-        self.shared.cancel();
+        self.shared.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the scope was cancelled, by [`cancel`](Self::cancel), an error or a panic. Long tasks ask now and then, and return. One load.
+    /// Returns whether the scope was cancelled, by [`cancel`](Self::cancel), an error or a panic.
+    ///
+    /// Long tasks should check this from time to time and return. The check is one load.
     pub fn is_cancelled(&self) -> bool {
-        self.shared.is_cancelled()
+        self.shared.cancelled.load(Ordering::Relaxed)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Loom models of the fork job's word: the thief that runs it against the owner that waits for it.
+//! Loom models of the fork job's word: a thief that runs the job against an owner that waits for it.
 
 use super::{ForkHeader, ForkJob, ForkState};
 use crate::sleep::Parker;
@@ -7,11 +7,11 @@ use crate::testing::{Place, small_model};
 use loom::thread;
 use std::ptr::NonNull;
 
-/// Slots of the owner and of the thief.
+/// The slots of the owner and of the thief.
 const OWNER: usize = 3;
 const THIEF: usize = 5;
 
-/// A job that was stolen, and what its closure writes: what the owner must see with the outcome.
+/// Runs `owner` beside the thief of a job. Together with the outcome, the owner must see what the closure of the job has written.
 fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
     let written = Arc::new(Place::default());
     let parker = Arc::new(Parker::default());
@@ -23,14 +23,14 @@ fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
         }
     };
     let closure = std::mem::ManuallyDrop::new(closure);
-    // SAFETY: only the job's copy is used.
+    // SAFETY: the thief runs the job, and the original is never touched.
     let job = unsafe { ForkJob::copy_of(&*closure) };
     let thief = {
         let (job, parker) = (Stolen(job.as_ptr()), Arc::clone(&parker));
         thread::spawn(move || {
             let job = job;
             let job = NonNull::new(job.0).unwrap();
-            // SAFETY: this is the one thief.
+            // SAFETY: this thread is the only thief, and runs the job once.
             let waiter = unsafe { ForkHeader::execute(job, THIEF) };
             if let Some(waiter) = waiter {
                 assert_eq!(waiter, OWNER);
@@ -41,17 +41,17 @@ fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
     owner(job.header(), &parker);
     assert_eq!(job.header().state(), ForkState::Done);
     assert_eq!(written.get(), 42);
-    // SAFETY: done, and taken once.
+    // SAFETY: the state is `Done`, and the outcome is taken once.
     let outcome = unsafe { job.take_outcome() };
     assert_eq!(outcome.ok(), Some("outcome"));
     thief.join().unwrap();
 }
 
 struct Stolen(*mut ForkHeader);
-// SAFETY: the job's closure and result are `Send`, and the owner's frame waits.
+// SAFETY: the closure and the result of the job are `Send`, and the frame of the owner waits for the thief.
 unsafe impl Send for Stolen {}
 
-/// Waits for the thief to say that it runs the job. None: it is done already.
+/// Waits until the thief runs the job. Returns `None` if the job is done already.
 fn running(job: &ForkHeader) -> Option<ForkState> {
     loop {
         match job.state() {
@@ -65,7 +65,7 @@ fn running(job: &ForkHeader) -> Option<ForkState> {
     }
 }
 
-/// The owner only looks.
+/// The owner looks until the job is done.
 #[test]
 fn execute_against_a_look() {
     small_model(|| {
@@ -77,13 +77,13 @@ fn execute_against_a_look() {
     });
 }
 
-/// The owner says that it waits and parks: it is woken, or told that it came too late.
+/// The owner announces that it waits, and parks. It is woken, or sees that the job is done.
 #[test]
 fn execute_against_wait() {
     small_model(|| {
         stolen(|job, parker| {
             if let Some(state) = running(job)
-                && job.wait(state, OWNER)
+                && job.announce_wait(state, OWNER)
             {
                 parker.park();
             }
@@ -91,13 +91,16 @@ fn execute_against_wait() {
     });
 }
 
-/// The owner says that it waits, takes that back, and says it again.
+/// The owner announces that it waits, withdraws that, and announces it again.
 #[test]
 fn execute_against_unwait() {
     small_model(|| {
         stolen(|job, parker| {
             let Some(state) = running(job) else { return };
-            if job.wait(state, OWNER) && job.unwait(state, OWNER) && job.wait(state, OWNER) {
+            if job.announce_wait(state, OWNER)
+                && job.withdraw_wait(state, OWNER)
+                && job.announce_wait(state, OWNER)
+            {
                 parker.park();
             }
             // A token may be left from a wake-up that was no longer needed.

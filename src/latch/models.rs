@@ -1,12 +1,12 @@
-//! Loom models of the latch: whoever waits is woken once the last count is there, and sees what was done before each.
+//! Loom models of the latch: a waiting thread is woken after the last count, and sees what was done before each count.
 
 use super::Latch;
-use crate::sleep::Parker;
+use crate::sleep::{Event, Parker};
 use crate::sync::Arc;
 use crate::testing::{Place, small_model};
 use loom::thread;
 
-/// What the counters write, one place each, before they count down.
+/// A latch, and the places to which the counting threads write before they count down.
 struct Work {
     latch: Latch,
     done: [Place<bool>; 2],
@@ -28,7 +28,7 @@ impl Work {
         })
     }
 
-    /// After the latch was found set.
+    /// Checks what was written. The caller has found the latch set.
     fn check(&self) {
         assert!(self.done.iter().all(Place::get));
     }
@@ -51,7 +51,7 @@ fn two_counts_against_park() {
     });
 }
 
-/// Who looks instead of parking sees the set latch only after both counts, and with what they did.
+/// A thread that looks instead of parking finds the latch set only after both counts, and sees what was written before them.
 #[test]
 fn two_counts_against_a_look() {
     small_model(|| {
@@ -67,8 +67,8 @@ fn two_counts_against_a_look() {
     });
 }
 
-/// A pool's waiter: it registers, is woken for another reason, takes its name back and goes on. A wake-up that
-/// was on its way is a token too many, no more.
+/// A thread registers, is woken for another reason, and withdraws, as a waiting thread of a pool may. A wake-up that was on its way leaves a
+/// token too many, which does no harm.
 #[test]
 fn a_waiter_that_withdraws() {
     small_model(|| {
@@ -76,7 +76,7 @@ fn a_waiter_that_withdraws() {
         let threads = [work.counter(0), work.counter(1)];
         let parker = Arc::new(Parker::default());
         if work.latch.register(&parker) {
-            work.latch.unregister();
+            work.latch.unregister(&parker);
         }
         while !work.latch.is_set() {
             if work.latch.register(&parker) {

@@ -1,8 +1,9 @@
-//! Loom models of who may take what: owners whose runs begin and end, against a thief that asks whose the oldest item is and then takes it.
+//! Loom models of lineages: owners whose runs begin and end, against a thief that looks up the ancestors of the oldest item and then takes it.
 //!
-//! What the thief gets must descend from what it waits for; and what does, and lies there, must not be taken for anything else.
+//! An item that the thief takes must descend from what the thief waits for, and have the token of the run that pushed it. An item that descends
+//! from it must not be mistaken for one that does not.
 
-use super::{Lineage, Origin, descends};
+use super::{Lineage, Origin, Run, Token, descends};
 use crate::barrier::{self, Flavour};
 use crate::ring::{Popped, Ring, Steal};
 use crate::sync::Arc;
@@ -10,17 +11,17 @@ use crate::testing;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
-/// Three slots, without anything that the models do not need.
+/// Three slots, reduced to what the models need.
 struct Slots {
     rings: [Box<Ring<u8>>; 3],
     lineages: [Lineage; 3],
-    /// What rings hold addresses of.
+    /// The items whose addresses the rings hold.
     items: [u8; 4],
-    /// A thief has the item, and is done with it.
+    /// For each item, whether a thief has taken it and finished with it.
     done: [AtomicBool; 4],
 }
 
-/// The slot of the thread that waits, and the two that work.
+/// The slot of the thread that waits, and the slots of the two that work.
 const WAITER: usize = 0;
 const ONE: usize = 1;
 const TWO: usize = 2;
@@ -35,7 +36,7 @@ impl Slots {
         }
     }
 
-    /// The fork that the waiter waits for, or another one of its slot.
+    /// The origin of the fork at `index` of the waiter's slot. The waiter waits for the fork at 0.
     fn awaited(&self, index: usize) -> Origin {
         self.origin_at(WAITER, index)
     }
@@ -43,8 +44,8 @@ impl Slots {
     fn push(&self, slot: usize, item: usize) -> usize {
         let ring = &self.rings[slot];
         let index = ring.push(std::ptr::from_ref(&self.items[item]).cast_mut());
-        if ring.attention_due(index) {
-            ring.attend();
+        if ring.must_answer(index) {
+            ring.share();
         }
         index
     }
@@ -60,12 +61,24 @@ impl Slots {
         }
     }
 
-    /// A thief is done with what it got. Which item that was.
-    fn finish(&self, found: Steal<u8>) -> Option<usize> {
-        let Steal::Item(item, _) = found else {
+    /// Begins a run that pushes this item. The token of the run is the address of the item.
+    fn begin(&self, slot: usize, origin: Origin, base: usize, item: usize) -> Run<'_> {
+        self.lineages[slot].begin(origin, self.token(item), base)
+    }
+
+    fn token(&self, item: usize) -> Token {
+        Token::new(std::ptr::from_ref(&self.items[item]).cast())
+    }
+
+    /// Marks the item that a thief has taken from this slot as done. Returns its number.
+    fn finish(&self, slot: usize, found: Steal<u8>) -> Option<usize> {
+        let Steal::Item(item, index) = found else {
             return None;
         };
         let item = item.as_ptr().addr() - self.items.as_ptr().addr();
+        let lineage = &self.lineages[slot];
+        let token = lineage.token(lineage.place_at(slot, index));
+        assert_eq!(token, self.token(item), "an item without its token");
         self.done[item].store(true, Ordering::Release);
         Some(item)
     }
@@ -79,20 +92,21 @@ impl Slots {
         descends(origin, ancestor, |slot| self.lineages.get(slot))
     }
 
-    /// The waiter's step: takes the oldest item of a slot if that descends from its fork. Which item it got.
+    /// Takes the oldest item of a slot, as the waiter does, if it descends from the awaited fork. Returns its number.
     fn help(&self, slot: usize, by_force: bool) -> Option<usize> {
         let below = self.awaited(0);
         let ring = &self.rings[slot];
         let allowed = |index| self.descends(self.origin_at(slot, index), below);
-        self.finish(if by_force {
+        let found = if by_force {
             ring.force(allowed)
         } else {
             ring.steal(allowed)
-        })
+        };
+        self.finish(slot, found)
     }
 }
 
-/// Runs `owner` beside a thread that helps; both get the slots.
+/// Runs `owner` beside a thread that helps. Both get the slots.
 fn model(
     flavour: Flavour,
     owner: fn(&Slots),
@@ -124,51 +138,50 @@ fn sharp(body: Box<dyn Fn() + Send + Sync>) {
     testing::sharp_model(body);
 }
 
-/// A run that descends from the awaited fork pushes item 0 and takes it back; then a run of something else pushes item 1 at the same place.
+/// A run that descends from the awaited fork pushes item 0 and takes it back. Then an unrelated run pushes item 1 at the same place.
 fn two_runs_at_one_level(slots: &Slots) {
-    let run = slots.lineages[ONE].begin(slots.awaited(0), 0);
+    let run = slots.begin(ONE, slots.awaited(0), 0, 0);
     let index = slots.push(ONE, 0);
     slots.pop(ONE, index, 0);
     drop(run);
-    let run = slots.lineages[ONE].begin(slots.awaited(1), 0);
+    let run = slots.begin(ONE, slots.awaited(1), 0, 1);
     let index = slots.push(ONE, 1);
     slots.pop(ONE, index, 1);
     drop(run);
 }
 
-/// The other order: first what the waiter may not run.
+/// An unrelated run pushes item 1 and takes it back. Then a run that descends from the awaited fork pushes item 0 at the same place.
 fn two_runs_the_other_way_round(slots: &Slots) {
-    let run = slots.lineages[ONE].begin(slots.awaited(1), 0);
+    let run = slots.begin(ONE, slots.awaited(1), 0, 1);
     let index = slots.push(ONE, 1);
     slots.pop(ONE, index, 1);
     drop(run);
-    let run = slots.lineages[ONE].begin(slots.awaited(0), 0);
+    let run = slots.begin(ONE, slots.awaited(0), 0, 0);
     let index = slots.push(ONE, 0);
     slots.pop(ONE, index, 0);
     drop(run);
 }
 
-/// Item 1, of something else, lies in the ring while a run begins on top of it, as in a scope's wait, that descends from the awaited fork. Its
-/// level has been used before, with a lower base.
+/// Item 1 of an unrelated run is in the ring while a run that descends from the awaited fork begins on top of it, as it does in a scope's wait.
+/// The level of the second run has been used before, with a lower base.
 fn a_run_on_top_of_a_fork(slots: &Slots) {
-    let lineage = &slots.lineages[ONE];
-    let run = lineage.begin(slots.awaited(1), 0);
-    drop(lineage.begin(slots.awaited(2), 0));
+    let run = slots.begin(ONE, slots.awaited(1), 0, 1);
+    drop(slots.begin(ONE, slots.awaited(2), 0, 2));
     let index = slots.push(ONE, 1);
-    slots.rings[ONE].attend();
-    drop(lineage.begin(slots.awaited(0), index + 1));
+    slots.rings[ONE].share();
+    drop(slots.begin(ONE, slots.awaited(0), index + 1, 0));
     slots.pop(ONE, index, 1);
     drop(run);
 }
 
-/// The awaited fork runs on slot 1; its item 2 was stolen by slot 2, whose run of it pushes item 0. Both are one thread here: what slot 1 wrote
-/// is ordered before, as by the steal.
+/// The awaited fork runs on slot 1. Its item 2 was stolen by slot 2, whose run of it pushes item 0. One thread acts for both slots, so that what
+/// slot 1 wrote is ordered before, as it is by a steal.
 fn a_chain_of_two(slots: &Slots) {
     loom::stop_exploring();
-    let one = slots.lineages[ONE].begin(slots.awaited(0), 0);
+    let one = slots.begin(ONE, slots.awaited(0), 0, 2);
     let origin = slots.origin_at(ONE, 0);
     loom::explore();
-    let two = slots.lineages[TWO].begin(origin, 0);
+    let two = slots.begin(TWO, origin, 0, 0);
     let index = slots.push(TWO, 0);
     slots.pop(TWO, index, 0);
     drop(two);
@@ -187,7 +200,7 @@ fn helps_itself_by_force(slots: &Slots) {
     }
 }
 
-/// Whoever takes an item has seen its ancestors before.
+/// A thief that takes an item has seen its ancestors before.
 fn sees_the_chain(slots: &Slots) {
     let below = slots.awaited(0);
     for by_force in [false, true] {
@@ -202,8 +215,8 @@ fn sees_the_chain(slots: &Slots) {
         } else {
             ring.steal(look)
         };
-        if slots.finish(found).is_some() {
-            assert!(seen.get(), "the item's ancestors were not to be seen");
+        if slots.finish(TWO, found).is_some() {
+            assert!(seen.get(), "the ancestors of the item were not visible");
             return;
         }
     }

@@ -1,66 +1,19 @@
-//! How a pool is made.
+//! The builder of pools, the global pool, and errors.
 
-use super::ThreadPool;
-use super::gate::WhenFull;
+use super::config::{Config, MIN_STACK, Start, VARIABLE, Waits, WhenFull, automatic_size};
+use super::context;
+use super::directory;
 use super::registry::Registry;
-use super::slot::Seat;
-use super::threads::PoolThread;
+use super::slot::Role;
+use super::thread_pool::ThreadPool;
+use super::threads::{PoolThread, UPCALLS};
 use crate::sleep::MAX_THREADS;
 use crate::sync::OnceLock;
+use crate::sys::ThreadSettings;
 use crate::unwind::Payload;
 use std::fmt;
 
-pub(super) type Hook = Box<dyn Fn(usize) + Send + Sync>;
-type Name = Box<dyn Fn(usize) -> String + Send + Sync>;
-type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
-
-/// What a thread needs for itself, and something for the first closure, in bytes.
-const MIN_STACK: usize = 64 << 10;
-
-/// What a pool is told at its birth, checked.
-pub(crate) struct Config {
-    pub(super) num_threads: usize,
-    pub(super) spare_threads: usize,
-    pub(super) waits_any: bool,
-    pub(super) thread_name: Option<Name>,
-    pub(super) stack_size: Option<usize>,
-    pub(super) on_thread_start: Option<Hook>,
-    pub(super) on_thread_exit: Option<Hook>,
-    pub(super) panic_handler: Option<PanicHandler>,
-    pub(super) queue_capacity: Option<usize>,
-    pub(super) when_full: WhenFull,
-    pub(super) wait_on_drop: bool,
-    /// Its threads are started by somebody else.
-    pub(super) foreign: bool,
-    /// Worker 0 is the thread that has built the pool. It is never gone, and takes what is queued when it waits or yields.
-    pub(super) current_thread: bool,
-}
-
-/// When a pool's threads start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Start {
-    /// Each when work first needs it. A pool that never gets work costs no thread.
-    #[default]
-    Lazy,
-    /// All before `build` returns; one that cannot be started is an error.
-    Eager,
-}
-
-/// What a thread may run while it waits for a fork, a scope or a map.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Waits {
-    /// What it waits for and what descends from that, wherever it lies; nothing else. A lock held across the wait is as safe as in a serial
-    /// program.
-    #[default]
-    Own,
-    /// Anything of the pool, as rayon does, also in destructors while a panic unwinds. A lock held across the wait may deadlock: an
-    /// unrelated task that takes it can end up on top of its holder.
-    Any,
-}
-
-/// Settings of a new [`ThreadPool`].
+/// The settings of a new [`ThreadPool`].
 ///
 /// ```
 /// let pool = heist::ThreadPool::builder()
@@ -73,161 +26,178 @@ pub enum Waits {
 #[derive(Default)]
 #[must_use = "a builder does nothing until `build` or `build_global`"]
 pub struct ThreadPoolBuilder {
-    num_threads: usize,
-    spare_threads: Option<usize>,
-    start: Start,
-    waits: Waits,
-    thread_name: Option<Name>,
-    stack_size: Option<usize>,
-    on_thread_start: Option<Hook>,
-    on_thread_exit: Option<Hook>,
-    panic_handler: Option<PanicHandler>,
-    queue_capacity: Option<usize>,
-    when_full: WhenFull,
-    leave_on_drop: bool,
-    use_current_thread: bool,
+    config: Config,
 }
 
 impl ThreadPoolBuilder {
-    /// The defaults: automatic size, lazy start, waits that run only their own work.
+    /// Creates a builder with the default settings: automatic size, lazy start, waits that run only their own
+    /// work.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many workers. If it is 0, the default, the environment variable `HEIST_NUM_THREADS` says how many.
+    /// Sets the number of workers. If it is 0, the default, the environment variable `HEIST_NUM_THREADS` sets
+    /// it.
     ///
-    /// If the variable is unset, empty or 0, there is one worker for each processor that the affinity and the cgroup's quota leave to this
-    /// process. If it is not a number, or above 4,096, the pool is not built: see [`build`](Self::build).
+    /// If the variable is unset, empty or 0, there is one worker for each processor that the affinity and the
+    /// cgroup quota leave to this process. If it is not a number, or above 4,096, [`build`](Self::build)
+    /// fails.
     pub fn num_threads(mut self, count: usize) -> Self {
-        self.num_threads = count;
+        self.config.num_threads = count;
         self
     }
 
-    /// The most threads that stand in for blocked workers, by default as many as there are workers; 0: none.
+    /// Sets the maximum number of spare threads, which stand in for blocked workers. The default is the
+    /// number of workers; 0 means none.
     ///
-    /// A spare runs while a worker waits in a `join`, `scope` or `map` with nothing left that it may run.
+    /// A spare thread runs while a worker waits in a `join`, a scope or a map, or for a handle, and finds
+    /// nothing that it may run.
     pub fn spare_threads(mut self, count: usize) -> Self {
-        self.spare_threads = Some(count);
+        self.config.spare_threads = Some(count);
         self
     }
 
-    /// When the threads start.
+    /// Sets when the threads start. The default is [`Start::Lazy`].
     pub fn start(mut self, start: Start) -> Self {
-        self.start = start;
+        self.config.start = start;
         self
     }
 
-    /// What a waiting thread may run.
+    /// Sets what a waiting thread may run. The default is [`Waits::Own`].
     pub fn waits(mut self, waits: Waits) -> Self {
-        self.waits = waits;
+        self.config.waits = waits;
         self
     }
 
-    /// Names the workers' threads by their index; otherwise they are `heist-0`, `heist-1`, ...
-    pub fn thread_name<F>(mut self, name: F) -> Self
-    where
-        F: Fn(usize) -> String + Send + Sync + 'static,
-    {
-        self.thread_name = Some(Box::new(name));
-        self
-    }
-
-    /// Stack size of the pool's threads, in bytes, at least 64 KiB; by default std's. It says nothing about threads from outside, which run
-    /// parts of what they call on their own stacks: see [`ThreadPool::run`].
-    pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
-        self
-    }
-
-    /// Called on each worker thread before its first work, as a part of the pool. Meanwhile other threads are started if there is work for
-    /// them. A panic in it goes to the panic handler; the thread works on.
-    pub fn on_thread_start<F>(mut self, hook: F) -> Self
-    where
-        F: Fn(usize) + Send + Sync + 'static,
-    {
-        self.on_thread_start = Some(Box::new(hook));
-        self
-    }
-
-    /// Called on each worker thread after its last work. A panic in it goes to the panic handler.
-    pub fn on_thread_exit<F>(mut self, hook: F) -> Self
-    where
-        F: Fn(usize) + Send + Sync + 'static,
-    {
-        self.on_thread_exit = Some(Box::new(hook));
-        self
-    }
-
-    /// Gets the panics that no scope and no handle will see: those of [`ThreadPool::spawn`] and of the thread hooks. By default they are
-    /// dropped (std's panic hook has printed them; those of tasks are counted in any case). Panics of the handler itself are dropped.
-    pub fn panic_handler<F>(mut self, handler: F) -> Self
-    where
-        F: Fn(Payload) + Send + Sync + 'static,
-    {
-        self.panic_handler = Some(Box::new(handler));
-        self
-    }
-
-    /// The most tasks of [`submit`](ThreadPool::submit), [`spawn`](ThreadPool::spawn) and streams that may be queued and not have
-    /// begun; by default there is no limit. It binds threads outside the pool: a task's own are queued beyond it, and counted, since a worker
-    /// that waited for its own pool would wait for itself. At least 1.
-    pub fn queue_capacity(mut self, tasks: usize) -> Self {
-        self.queue_capacity = Some(tasks.max(1));
-        self
-    }
-
-    /// What happens to a task for which there is no room. See [`queue_capacity`](Self::queue_capacity).
-    pub fn when_full(mut self, when_full: WhenFull) -> Self {
-        self.when_full = when_full;
-        self
-    }
-
-    /// Whether dropping the last handle waits until what is queued has run and the threads have ended; by default it does.
+    /// Sets the names of the workers' threads, by index. The default names are `heist-0`, `heist-1` and so
+    /// on.
     ///
-    /// If not, the drop returns at once. The threads end when no task is queued or runs any more; until then the pool is what it was for
-    /// the tasks.
+    /// The closure is called on the thread that starts the worker's thread. If it panics, or if the name contains a nul byte, the thread does not
+    /// start. The pool tries again when the worker is next needed.
+    pub fn thread_name<F: Fn(usize) -> String + Send + Sync + 'static>(mut self, name: F) -> Self {
+        self.config.thread_name = Some(Box::new(name));
+        self
+    }
+
+    /// Sets the stack size of the pool's threads in bytes, at least 64 KiB. The default is that of the
+    /// standard library.
+    ///
+    /// It does not apply to threads from outside, which run parts of what they call on their own stacks. To
+    /// run a closure on a thread of the pool, use [`ThreadPool::run`].
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.config.stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets a closure that each worker thread calls before its first work, with its index, as part of the
+    /// pool.
+    ///
+    /// While it runs, other threads are started if there is work for them. A panic of the closure goes to the
+    /// panic handler, and the thread continues.
+    pub fn on_thread_start<F: Fn(usize) + Send + Sync + 'static>(mut self, hook: F) -> Self {
+        self.config.on_thread_start = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets a closure that each worker thread calls after its last work, with its index. A panic of the
+    /// closure goes to the panic handler.
+    ///
+    /// Workers of a pool that shuts down stay until all of them are idle, and then leave together. The pool then refuses the tasks that the
+    /// closure submits. Its joins, scopes, maps and broadcasts run, on this thread if on no other.
+    pub fn on_thread_exit<F: Fn(usize) + Send + Sync + 'static>(mut self, hook: F) -> Self {
+        self.config.on_thread_exit = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets a closure that gets the payloads of panics that no scope and no handle sees: those of
+    /// [`ThreadPool::spawn`] and of the thread hooks.
+    ///
+    /// By default they are dropped, after the standard library's panic hook has printed the panics. Panics of tasks are
+    /// counted in any case. Panics of the handler itself are dropped.
+    pub fn panic_handler<F: Fn(Payload) + Send + Sync + 'static>(mut self, handler: F) -> Self {
+        self.config.panic_handler = Some(Box::new(handler));
+        self
+    }
+
+    /// Sets the maximum number of tasks of [`submit`](ThreadPool::submit), [`spawn`](ThreadPool::spawn) and streams that are queued and have not
+    /// begun, at least 1. By default there is no limit.
+    ///
+    /// The limit applies to threads outside the pool. Tasks that the pool's own threads submit are counted, and queued even beyond the limit,
+    /// because a worker that waited for its own pool would wait for itself.
+    pub fn queue_capacity(mut self, tasks: usize) -> Self {
+        self.config.queue_capacity = Some(tasks.max(1));
+        self
+    }
+
+    /// Sets what happens to a task if the queue is full. The default is [`WhenFull::Block`]. See
+    /// [`queue_capacity`](Self::queue_capacity).
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.config.when_full = when_full;
+        self
+    }
+
+    /// Sets whether dropping the last handle waits until the queued tasks have run and the threads have
+    /// ended. The default is `true`.
+    ///
+    /// With `false`, the drop returns at once. The pool continues to serve its tasks, and the threads end
+    /// when no task is queued or running any more.
     pub fn wait_on_drop(mut self, wait: bool) -> Self {
-        self.leave_on_drop = !wait;
+        self.config.leave_on_drop = !wait;
         self
     }
 
-    /// The thread that builds the pool becomes its worker 0, for the rest of its life, without running the worker's loop: it takes part in
-    /// what it calls (and while it waits there), and runs other tasks by [`yield_now`](crate::yield_now) only. Neither the
-    /// thread hooks nor the thread's name apply to it. The pool's memory is never freed. What is queued when the last handle goes, and which no
-    /// other worker takes, runs when the thread next waits or yields.
+    /// Sets whether the thread that builds the pool becomes its worker 0, for the rest of its life. The default is `false`.
+    ///
+    /// The thread does not run the loop of a worker. It takes part in what it calls, also while it waits there, and runs other tasks only in
+    /// [`yield_now`](crate::yield_now). The thread hooks and the thread's name do not apply to it. The memory of the pool is never freed.
+    /// Tasks that are queued when the last handle is dropped, and that no other worker takes, run when the thread next waits or yields.
     pub fn use_current_thread(mut self, use_it: bool) -> Self {
-        self.use_current_thread = use_it;
+        self.config.current_thread = use_it;
         self
     }
 
-    /// Makes the pool.
+    /// Creates the pool.
+    ///
+    /// # What the threads inherit
+    ///
+    /// On Linux, each thread of the pool starts with the processor affinity, the scheduling policy and priority, the niceness and the signal
+    /// mask that the thread which calls `build` has at that moment. It does not matter which thread starts it later: by default a thread starts
+    /// when work first needs it, often in the middle of a call on another thread. Settings that the system does not permit are left
+    /// unchanged. For example, without privilege a thread that was started by a nicer one stays as nice. A thread can change its own settings in
+    /// [`on_thread_start`](Self::on_thread_start). The threads of the [`global`] pool, if it is created on first use, inherit from the thread
+    /// that uses it first. On other systems a thread inherits from the thread that starts it.
     ///
     /// # Errors
-    /// More than 4,096 workers and spares together; an invalid `HEIST_NUM_THREADS`, if [`num_threads`](Self::num_threads) is not set; with [`Start::Eager`], a thread that cannot be started: then those that could
-    /// have ended again when this returns; with [`use_current_thread`](Self::use_current_thread), a thread that takes part in a pool
-    /// already.
+    ///
+    /// Returns an error
+    ///
+    /// - if there are more than 4,096 workers and spares together;
+    /// - if `HEIST_NUM_THREADS` is invalid and [`num_threads`](Self::num_threads) is not set;
+    /// - with [`Start::Eager`], if a thread cannot be started. The threads that were started have ended when this returns;
+    /// - with [`use_current_thread`](Self::use_current_thread), if the current thread already takes part in a pool.
     pub fn build(self) -> Result<ThreadPool, BuildError> {
-        let start = self.start;
-        let here = self.use_current_thread;
-        let pool = ThreadPool::from_new_registry(Registry::new(self.config(false)?));
-        if here {
-            pool.registry().adopt_current_thread();
-        }
-        if start == Start::Eager {
-            pool.start_all()?;
+        let pool = self.make()?;
+        let registry = pool.registry();
+        if registry.config.start == Start::Eager {
+            for index in 0..registry.config.num_threads {
+                if registry.sleep.claim_worker(index) {
+                    let started = registry.start(Role::Worker(index));
+                    started.map_err(|source| Kind::ThreadStart { index, source })?;
+                }
+            }
         }
         Ok(pool)
     }
 
-    /// Makes a pool that runs on threads of the caller's: `start` gets one [`PoolThread`] for each worker, in order, and must have a
-    /// thread of its own call [`PoolThread::run`].
+    /// Creates a pool that runs on threads provided by the caller.
     ///
-    /// For threads that need more than a name and a stack: scoped ones, those with priorities or thread-locals set up. The pool starts no thread
-    /// by itself and no spare ones, and keeps its size.
+    /// This is for threads that need more than a name and a stack, such as scoped threads, or threads with a priority or prepared thread-locals.
+    /// The pool starts no threads itself, has no spare threads, and cannot change its size. `start` is called once for each worker.
     ///
     /// # Errors
-    /// As [`build`](Self::build); `start`'s own. The threads that have begun end then, as when it panics; those that have not must be run or
-    /// dropped by another thread, or by `start` itself: this waits for them.
+    ///
+    /// Returns an error where [`build`](Self::build) does, and the first error of `start`. If `start` fails or panics, the threads that have begun
+    /// end. Each [`PoolThread`] that has not begun must be run or dropped by another thread or by `start`, because this function waits for them.
     ///
     /// ```
     /// let mut threads = Vec::new();
@@ -244,117 +214,87 @@ impl ThreadPoolBuilder {
         mut self,
         mut start: impl FnMut(PoolThread) -> std::io::Result<()>,
     ) -> Result<ThreadPool, BuildError> {
-        self.spare_threads = Some(0);
-        let here = self.use_current_thread;
-        let pool = ThreadPool::from_new_registry(Registry::new(self.config(true)?));
+        self.config.spare_threads = Some(0);
+        self.config.caller_threads = true;
+        let pool = self.make()?;
         let registry = pool.registry();
-        if here {
-            registry.adopt_current_thread();
-        }
-        for index in usize::from(here)..pool.num_threads() {
-            start(registry.foreign_thread(index))
-                .map_err(|source| BuildError::new(Kind::ThreadStart { index, source }))?;
+        for index in usize::from(registry.config.current_thread)..pool.num_threads() {
+            start(registry.caller_thread(index))
+                .map_err(|source| Kind::ThreadStart { index, source })?;
         }
         Ok(pool)
     }
 
-    /// Makes the pool that [`global`] and the free functions use.
+    /// Creates the pool that [`global`] and the free functions use.
     ///
     /// # Errors
-    /// As [`build`](Self::build), or when there is a global pool already, made by an earlier call or by the first use.
+    ///
+    /// Returns an error where [`build`](Self::build) does, and if there is a global pool already, made by an
+    /// earlier call or by the first use.
     pub fn build_global(self) -> Result<(), BuildError> {
+        let exists = || BuildError::from(Kind::GlobalExists);
         if GLOBAL.get().is_some() {
-            return Err(BuildError::new(Kind::GlobalExists));
+            return Err(exists());
         }
-        GLOBAL
-            .set(self.build()?)
-            .map_err(|_| BuildError::new(Kind::GlobalExists))
+        GLOBAL.set(self.build()?).map_err(|_| exists())
     }
 
-    fn config(self, foreign: bool) -> Result<Config, BuildError> {
-        if self.use_current_thread && super::context::slot().is_some() {
-            return Err(BuildError::new(Kind::ThreadInPool));
+    /// Resolves the defaults and creates the pool. It has no thread yet, except the current one if that is to be a worker.
+    fn make(self) -> Result<ThreadPool, BuildError> {
+        let mut config = self.config;
+        if config.current_thread && context::slot().is_some() {
+            return Err(Kind::ThreadInPool.into());
         }
-        let num_threads = match self.num_threads {
-            0 => automatic_size()?,
-            count => count,
-        };
+        if config.num_threads == 0 {
+            config.num_threads = automatic_size().map_err(|value| Kind::Variable { value })?;
+        }
+        let num_threads = config.num_threads;
         // An explicit sum that does not fit is an error; the default number of spares just makes room.
-        let spare_threads = match self.spare_threads {
-            Some(count) => count,
-            None => num_threads.min(MAX_THREADS.saturating_sub(num_threads)),
-        };
+        let room = MAX_THREADS.saturating_sub(num_threads);
+        let spare_threads = config.spare_threads.unwrap_or(num_threads.min(room));
         if num_threads.saturating_add(spare_threads) > MAX_THREADS {
-            return Err(BuildError::new(Kind::TooManyThreads {
+            return Err(BuildError::from(Kind::TooManyThreads {
                 num_threads,
                 spare_threads,
             }));
         }
-        Ok(Config {
-            num_threads,
-            spare_threads,
-            waits_any: self.waits == Waits::Any,
-            thread_name: self.thread_name,
-            stack_size: self.stack_size.map(|bytes| bytes.max(MIN_STACK)),
-            on_thread_start: self.on_thread_start,
-            on_thread_exit: self.on_thread_exit,
-            panic_handler: self.panic_handler,
-            queue_capacity: self.queue_capacity,
-            when_full: self.when_full,
-            wait_on_drop: !self.leave_on_drop,
-            foreign,
-            current_thread: self.use_current_thread,
-        })
+        config.spare_threads = Some(spare_threads);
+        config.stack_size = config.stack_size.map(|bytes| bytes.max(MIN_STACK));
+        config.thread_settings = Some(ThreadSettings::of_current_thread());
+        let registry = directory::register(|id| Registry::new(id, config, &UPCALLS));
+        if registry.config.current_thread {
+            registry.adopt_current_thread();
+        }
+        Ok(ThreadPool { registry })
     }
 }
 
 impl fmt::Debug for ThreadPoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadPoolBuilder")
-            .field("num_threads", &self.num_threads)
-            .field("spare_threads", &self.spare_threads)
-            .field("start", &self.start)
-            .field("waits", &self.waits)
-            .field("stack_size", &self.stack_size)
-            .field("queue_capacity", &self.queue_capacity)
-            .field("when_full", &self.when_full)
-            .field("wait_on_drop", &!self.leave_on_drop)
-            .field("use_current_thread", &self.use_current_thread)
+            .field("num_threads", &self.config.num_threads)
+            .field("spare_threads", &self.config.spare_threads)
+            .field("start", &self.config.start)
+            .field("waits", &self.config.waits)
+            .field("stack_size", &self.config.stack_size)
+            .field("queue_capacity", &self.config.queue_capacity)
+            .field("when_full", &self.config.when_full)
+            .field("wait_on_drop", &!self.config.leave_on_drop)
+            .field("use_current_thread", &self.config.current_thread)
             .finish_non_exhaustive()
     }
 }
 
-/// How many workers a pool has that was not told.
-const VARIABLE: &str = "HEIST_NUM_THREADS";
-
-/// The number of workers of a pool that was not told one.
-pub(super) fn automatic_size() -> Result<usize, BuildError> {
-    let Some(value) = std::env::var_os(VARIABLE) else {
-        return Ok(processors());
-    };
-    // Text that is not Unicode is not a number either.
-    let text = value.to_string_lossy();
-    match (text.trim(), text.trim().parse()) {
-        ("", _) | (_, Ok(0)) => Ok(processors()),
-        (_, Ok(count @ 1..=MAX_THREADS)) => Ok(count),
-        _ => Err(BuildError::new(Kind::Variable {
-            value: text.into_owned(),
-        })),
-    }
-}
-
-/// How many processors the affinity and the cgroup's quota leave to this process.
-pub(super) fn processors() -> usize {
-    num_cpus::get().clamp(1, MAX_THREADS)
-}
-
 static GLOBAL: OnceLock<ThreadPool> = OnceLock::new();
 
-/// The pool of the free functions. Made on first use, with the defaults, unless
-/// [`build_global`](ThreadPoolBuilder::build_global) came first; it lasts as long as the process.
+/// Returns the global pool, which the free functions use on threads that take part in no pool.
+///
+/// It is created on first use with the default settings, unless
+/// [`build_global`](ThreadPoolBuilder::build_global) was called before, and lives as long as the process.
 ///
 /// # Panics
-/// If `HEIST_NUM_THREADS` is not valid; see [`num_threads`](ThreadPoolBuilder::num_threads).
+///
+/// Panics if `HEIST_NUM_THREADS` is invalid. See [`num_threads`](ThreadPoolBuilder::num_threads).
 ///
 /// ```
 /// assert!(heist::global().num_threads() >= 1);
@@ -367,28 +307,53 @@ pub fn global() -> &'static ThreadPool {
     })
 }
 
-/// Whether that is the pool of the free functions.
-pub(crate) fn is_global(registry: &Registry) -> bool {
-    GLOBAL
-        .get()
-        .is_some_and(|pool| std::ptr::eq(pool.registry(), registry))
-}
-
-impl ThreadPool {
-    fn start_all(&self) -> Result<(), BuildError> {
-        let registry = self.registry();
-        for index in 0..registry.config.num_threads {
-            if registry.sleep.claim_worker(index) {
-                registry
-                    .start(Seat::Worker(index))
-                    .map_err(|source| BuildError::new(Kind::ThreadStart { index, source }))?;
-            }
-        }
-        Ok(())
+/// Calls `f` with the pool that the free functions use: that in which the current thread takes part, or else the [`global`] one.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Registry) -> R) -> R {
+    match context::member() {
+        Some(member) => f(member.registry),
+        None => f(global().registry()),
     }
 }
 
-/// Why a pool could not be made.
+/// Whether this is the [`global`] pool.
+pub(crate) fn is_global(registry: &Registry) -> bool {
+    let global = GLOBAL.get();
+    global.is_some_and(|pool| pool.registry().id == registry.id)
+}
+
+/// # Building a pool
+impl ThreadPool {
+    /// Creates a pool with the default settings, which has one worker for each core that the process may use.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `HEIST_NUM_THREADS` is invalid. See [`ThreadPoolBuilder::num_threads`].
+    pub fn new() -> Result<ThreadPool, BuildError> {
+        ThreadPoolBuilder::new().build()
+    }
+
+    /// Creates a pool of `count` workers with otherwise default settings. If `count` is 0, the number is that of [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `count` is greater than [`MAX_THREADS`](Self::MAX_THREADS), or if it is 0 and `HEIST_NUM_THREADS` is invalid.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::with_threads(3)?;
+    /// assert_eq!(pool.num_threads(), 3);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn with_threads(count: usize) -> Result<ThreadPool, BuildError> {
+        ThreadPoolBuilder::new().num_threads(count).build()
+    }
+
+    /// Returns a builder, which sets the properties of a pool and creates it.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::new()
+    }
+}
+
+/// The reason why a pool could not be created.
 #[derive(Debug)]
 pub struct BuildError {
     kind: Kind,
@@ -411,8 +376,8 @@ enum Kind {
     ThreadInPool,
 }
 
-impl BuildError {
-    fn new(kind: Kind) -> Self {
+impl From<Kind> for BuildError {
+    fn from(kind: Kind) -> Self {
         BuildError { kind }
     }
 }
@@ -449,7 +414,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// The system's error where a thread could not be started; else one that says the same as this.
+/// Converts to the system's error if a thread could not be started, and otherwise to an error with the text of the [`BuildError`].
 impl From<BuildError> for std::io::Error {
     fn from(error: BuildError) -> Self {
         match error.kind {

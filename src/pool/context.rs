@@ -1,61 +1,114 @@
-//! Which slot the current thread acts from.
+//! The member as which the current thread acts, and other thread-locals of the pool.
 
 use super::registry::Registry;
 use super::slot::Slot;
+use crate::blocks::Blocks;
+use crate::counters::{Count, Counters};
 use crate::job::ForkHeader;
+use crate::lineage::{Origin, Run, Token};
 use crate::ring::Ring;
+use crate::sys;
+use crate::unwind;
 use std::cell::Cell;
-use std::ptr;
+use std::ops::Deref;
+use std::{mem, ptr};
 
-/// The current thread's slot, and its ring once more, which is all that an undisturbed `join` reads.
+/// A thread that takes part in a pool: the registry of the pool and the slot that the thread owns.
+///
+/// Any thread may look into a [`Slot`]. A member acts as the slot's owner, so that it may also push, share and sleep.
 #[derive(Clone, Copy)]
-struct Context {
-    ring: *const Ring<ForkHeader>,
-    slot: *const Slot,
+pub(crate) struct Member<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) slot: &'a Slot,
 }
 
-const NOWHERE: Context = Context {
-    ring: ptr::null(),
-    slot: ptr::null(),
-};
+impl Deref for Member<'_> {
+    type Target = Slot;
 
-#[cfg(not(loom))]
-crate::sync::thread_local! {
-    static RING: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
-    /// The same, for the end of a `join`. A variable of its own, or the compiler keeps the address of the one above in a
-    /// register across the first closure, to be saved and restored by every call of a recursion, leaves included.
-    static RING_AFTER: Cell<*const Ring<ForkHeader>> = const { Cell::new(NOWHERE.ring) };
-    static SLOT: Cell<*const Slot> = const { Cell::new(NOWHERE.slot) };
-    /// The slot that this thread was started for, from wherever it acts at the moment.
-    static HOME: Cell<*const Slot> = const { Cell::new(ptr::null()) };
-    /// The number of the pool whose thread this was, once that thread is about to end.
-    static LEFT: Cell<u64> = const { Cell::new(0) };
-    /// Below this address the stack is used up too far to begin a task there.
-    static FLOOR: Cell<usize> = const { Cell::new(0) };
-    /// This thread has woken or started another one since it was last asked.
-    static WOKE: Cell<bool> = const { Cell::new(false) };
-    /// The token of the task that runs here, whatever that is; null: it has none.
-    static TOKEN: Cell<*const ()> = const { Cell::new(ptr::null()) };
+    #[inline(always)]
+    fn deref(&self) -> &Slot {
+        self.slot
+    }
 }
 
-#[cfg(loom)]
-loom::thread_local! {
-    static RING: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
-    static RING_AFTER: Cell<*const Ring<ForkHeader>> = Cell::new(NOWHERE.ring);
-    static SLOT: Cell<*const Slot> = Cell::new(NOWHERE.slot);
-    static HOME: Cell<*const Slot> = Cell::new(ptr::null());
-    static LEFT: Cell<u64> = Cell::new(0);
-    static FLOOR: Cell<usize> = Cell::new(0);
-    static WOKE: Cell<bool> = Cell::new(false);
-    static TOKEN: Cell<*const ()> = Cell::new(ptr::null());
+impl<'a> Member<'a> {
+    /// Whether this is a member of the pool.
+    #[inline(always)]
+    pub(crate) fn is_of(self, registry: &Registry) -> bool {
+        self.registry.id == registry.id
+    }
+
+    /// Erases the lifetime, for the thread-locals of this module. No caller of [`member`] or [`home`] stores the member, or returns it from a
+    /// call during which it could end.
+    fn erased(self) -> Member<'static> {
+        // SAFETY: (1) the types differ in a lifetime only. (2) The thread-locals hold the member only while its references are valid: until
+        // the guard of `enter` is dropped, which the references outlive, or until `leave_home`, which the thread calls before it gives up
+        // its registry.
+        unsafe { mem::transmute::<Member<'_>, Member<'static>>(self) }
+    }
+
+    /// The memory for new tasks.
+    pub(crate) fn blocks(self) -> &'a Blocks {
+        self.slot.blocks()
+    }
+
+    /// Begins a run on the current thread's slot that descends from `origin`. It ends when the guard is dropped, which the token outlives.
+    #[inline(always)]
+    pub(super) fn begin(self, origin: Origin, token: Token) -> Begun<'a> {
+        let run = self.slot.begin(origin, token);
+        // Perhaps this thread has answered a helper's share request in another run, with work that the helper may not run. So it sends itself a new
+        // request, and the first push of this run looks for helpers.
+        // ORDERING: Store-load pair: {limit, which was answered; helpers} here, {helpers; heavy fence; limit} in a helper that parks.
+        if !origin.is_root() && self.registry.sleep.wants_helpers() {
+            self.ring.request();
+        }
+        Begun {
+            _run: run,
+            _outer: set_token(token),
+        }
+    }
+}
+
+/// Declares thread-local cells: with constant initial values, or under loom, which has none of these, with ordinary ones.
+macro_rules! thread_local_cells {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $initial:expr;)*) => {
+        #[cfg(not(heist_loom))]
+        crate::sync::thread_local! {
+            $($(#[$doc])* static $name: Cell<$type> = const { Cell::new($initial) };)*
+        }
+        #[cfg(heist_loom)]
+        loom::thread_local! { $(static $name: Cell<$type> = Cell::new($initial);)* }
+    };
+}
+
+thread_local_cells! {
+    RING: *const Ring<ForkHeader> = ptr::null();
+    /// A copy of `RING` for the end of a `join`. With one variable for both uses the compiler would keep its address in a register across
+    /// the first closure. Every call of a recursion would have to save and restore that register, even a call that forks nothing.
+    RING_AFTER: *const Ring<ForkHeader> = ptr::null();
+    /// The member as which this thread acts at the moment. `RING` is the ring of its slot, and all that an undisturbed `join` reads.
+    HERE: Option<Member<'static>> = None;
+    /// The member as which this thread was started, whatever it acts as at the moment.
+    HOME: Option<Member<'static>> = None;
+    /// The number of a pool whose end waits for this thread although the thread is no member of it, or 0: the thread has left the pool and is about to
+    /// end ([`leave_home`]), or it runs something for the pool ([`with_left`]).
+    LEFT: u64 = 0;
+    /// The number of the pool for whose new thread this thread asks for a name, or 0. See [`naming`].
+    NAMING: u64 = 0;
+    /// The address below which too little stack is left to begin a task.
+    FLOOR: usize = 0;
+    /// The number of a pool, one of whose threads had little stack left, has started this thread to run a task, and waits for it; or 0.
+    STANDS_IN: u64 = 0;
+    /// The token of what runs on this thread.
+    TOKEN: Token = Token::NONE;
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
 #[inline(always)]
 pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
     let ring = RING.with(Cell::get);
-    // SAFETY: set by `enter` from a reference that outlives its guard. The lifetime is the caller's to
-    // keep: no caller stores the reference or returns it from a call during which the context could change.
+    // SAFETY: the pointer is null, or `enter` derived it from a reference that outlives the guard. No caller stores the returned reference
+    // or returns it from a call during which the context could change.
     unsafe { ring.as_ref() }
 }
 
@@ -67,142 +120,210 @@ pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
 pub(crate) unsafe fn own_ring<'a>() -> &'a Ring<ForkHeader> {
     let ring = RING_AFTER.with(Cell::get);
     debug_assert!(!ring.is_null());
-    // SAFETY: not null, by the caller; for the rest as in `ring`.
+    // SAFETY: (1) the pointer is not null, as the caller asserts. (2) `enter` derived it from a reference that outlives the guard, and no
+    // caller keeps the returned reference longer than the guard.
     unsafe { &*ring }
+}
+
+/// The member as which this thread acts, if it takes part in a pool.
+#[inline]
+pub(crate) fn member<'a>() -> Option<Member<'a>> {
+    HERE.with(Cell::get)
+}
+
+/// The member as which this thread acts, if it takes part in this pool.
+#[inline]
+pub(crate) fn member_of<'a>(registry: &Registry) -> Option<Member<'a>> {
+    member().filter(|member| member.is_of(registry))
 }
 
 /// The slot that this thread owns, if it takes part in a pool.
 #[inline]
 pub(crate) fn slot<'a>() -> Option<&'a Slot> {
-    let slot = SLOT.with(Cell::get);
-    // SAFETY: as in `ring`.
-    unsafe { slot.as_ref() }
+    member().map(|member| member.slot)
 }
 
-/// The current thread is a pool's, started for this slot; the slot outlives it. `stack`: how much of its stack may be used up before
-/// [`is_deep`], in bytes.
-pub(super) fn set_home(slot: &Slot, stack: usize) {
-    HOME.with(|cell| cell.set(slot));
-    set_floor(stack);
+/// Declares that the current thread was started as this member. Slot and registry outlive the thread, or [`leave_home`] is called first.
+pub(super) fn set_home(member: Member<'_>) {
+    HOME.with(|cell| cell.set(Some(member.erased())));
 }
 
-/// The current thread acts from `slot` for the rest of its life. The slot outlives it.
-pub(super) fn settle(slot: &Slot) {
-    set_home(slot, GUEST_STACK);
-    std::mem::forget(enter(slot));
-}
-
-/// The current thread is about to end: its slot may go before it does.
+/// Declares that the current thread is about to end, so that its slot can be freed before the thread ends.
 pub(super) fn leave_home() {
     if let Some(home) = home() {
-        LEFT.with(|cell| cell.set(home.registry().id));
+        LEFT.with(|cell| cell.set(home.registry.id));
     }
-    HOME.with(|cell| cell.set(ptr::null()));
+    HOME.with(|cell| cell.set(None));
 }
 
-/// The number of the pool that the current thread was one of, at its very end. 0: none.
+/// The number of a pool whose end waits for the current thread although the thread is no member of it, or 0. See [`leave_home`] and [`with_left`].
 pub(super) fn left() -> u64 {
     LEFT.with(Cell::get)
 }
 
-/// The thread has woken or started another one.
-pub(super) fn note_wake() {
-    WOKE.with(|woke| woke.set(true));
+/// Runs `name`, the closure that names a new thread, which may use the pool. Others rely on the new thread, which starts only afterwards: so
+/// the closure must wait for no thread.
+pub(super) fn naming<R>(registry: &Registry, name: impl FnOnce() -> R) -> R {
+    let outer = NAMING.with(|pool| pool.replace(registry.id));
+    let result = unwind::catch(name);
+    NAMING.with(|pool| pool.set(outer));
+    result.unwrap_or_else(|payload| unwind::resume(payload))
 }
 
-/// Whether it has, since this was last asked.
-pub(super) fn has_woken() -> bool {
-    WOKE.with(Cell::take)
+/// Whether this thread is inside [`naming`] for this pool.
+pub(super) fn is_naming(registry: &Registry) -> bool {
+    NAMING.with(Cell::get) == registry.id
 }
 
-/// From here on the thread may use this much stack before [`is_deep`]. Returns the limit before.
+/// Runs `f`, for which the end of the pool with this number waits. Meanwhile [`left`] returns that number, so that `f` does not wait for the pool.
+/// `f` does not unwind.
+pub(crate) fn with_left<R>(pool: u64, f: impl FnOnce() -> R) -> R {
+    let before = LEFT.with(|cell| cell.replace(pool));
+    let result = f();
+    LEFT.with(|cell| cell.set(before));
+    result
+}
+
+/// Declares that the current thread was started to run one piece of work, which may use `stack` bytes of its stack. `pool` is what
+/// [`stands_in`] returns from now on.
+pub(crate) fn begin_fresh_stack(stack: usize, pool: u64) {
+    set_floor(stack);
+    STANDS_IN.with(|cell| cell.set(pool));
+}
+
+/// The number of a pool, one of whose threads has started the current thread and waits for it; or 0. See [`begin_fresh_stack`].
+pub(crate) fn stands_in() -> u64 {
+    STANDS_IN.with(Cell::get)
+}
+
+/// Lets the thread use `stack` more bytes of its stack before [`is_deep`] returns true. Returns the previous limit.
 pub(crate) fn set_floor(stack: usize) -> usize {
     FLOOR.with(|floor| floor.replace(stack_address().saturating_sub(stack)))
 }
 
-/// Whether so little stack is left that no further task should begin on top of the running ones.
+/// Whether so little stack is left that no further task should begin on top of the running ones. Where the size of the stack is known, that is
+/// less than half of it.
 pub(crate) fn is_deep() -> bool {
     if FLOOR.with(Cell::get) == 0 {
-        // A thread from outside, of which nothing is known.
-        set_floor(GUEST_STACK);
+        find_floor();
     }
     stack_address() < FLOOR.with(Cell::get)
 }
 
-/// What a guest's stack is trusted to have left when it first joins a task.
-const GUEST_STACK: usize = 512 << 10;
+/// Finds out where the thread's stack ends. Guesses if the system does not tell, or if the thread runs on a stack that it made itself.
+#[cold]
+fn find_floor() {
+    match sys::stack() {
+        Some(stack) if stack.contains(&stack_address()) => {
+            FLOOR.with(|floor| floor.set(stack.start.midpoint(stack.end)));
+        }
+        _ => {
+            set_floor(UNKNOWN_STACK);
+        }
+    }
+}
 
-/// Roughly where the stack stands. It grows downwards wherever Rust runs.
+/// The number of bytes that a stack of unknown size is assumed to have left when its thread first joins a task.
+const UNKNOWN_STACK: usize = 512 << 10;
+
+/// The approximate address of the top of the stack, which grows downwards on all platforms of Rust.
 #[inline(never)]
 fn stack_address() -> usize {
     let here = 0_u8;
     ptr::from_ref(&here).addr()
 }
 
-/// The slot that the current thread was started for, if it is a pool's.
-pub(crate) fn home<'a>() -> Option<&'a Slot> {
-    let home = HOME.with(Cell::get);
-    // SAFETY: set by `set_home`; the thread holds the slot's registry until it ends.
-    unsafe { home.as_ref() }
+/// The member as which the current thread was started, if it is a thread of a pool.
+pub(crate) fn home<'a>() -> Option<Member<'a>> {
+    HOME.with(Cell::get)
 }
 
-/// The same, if it is this pool's.
-pub(crate) fn home_in<'a>(registry: &Registry) -> Option<&'a Slot> {
-    home().filter(|home| ptr::eq(home.registry(), registry))
+/// The member as which the current thread was started, if it is a thread of this pool.
+pub(crate) fn home_in<'a>(registry: &Registry) -> Option<Member<'a>> {
+    home().filter(|home| home.is_of(registry))
 }
 
-/// The thread acts from `slot` until the guard is dropped, then from where it acted before.
-pub(crate) fn enter(slot: &Slot) -> Entered {
-    let outer = Context {
-        ring: RING.with(Cell::get),
-        slot: SLOT.with(Cell::get),
-    };
-    set(Context {
-        ring: &*slot.ring,
-        slot,
-    });
-    Entered { outer }
+/// Makes the thread act as `member` until the guard is dropped, and then as it did before.
+pub(super) fn enter(member: Member<'_>) -> Entered {
+    let outer = Entered(RING.with(Cell::get), HERE.with(Cell::get));
+    set(&*member.ring, Some(member.erased()));
+    outer
 }
 
-fn set(context: Context) {
-    RING.with(|cell| cell.set(context.ring));
-    RING_AFTER.with(|cell| cell.set(context.ring));
-    SLOT.with(|cell| cell.set(context.slot));
+fn set(ring: *const Ring<ForkHeader>, here: Option<Member<'static>>) {
+    RING.with(|cell| cell.set(ring));
+    RING_AFTER.with(|cell| cell.set(ring));
+    HERE.with(|cell| cell.set(here));
 }
 
-/// Whether the current thread takes part in a pool.
-#[inline(always)]
-pub(crate) fn is_inside() -> bool {
-    ring().is_some()
-}
-
-/// What the layer above knows the current task's token by.
+/// The token of what runs on this thread.
 #[inline]
-pub(crate) fn token() -> *const () {
+pub(crate) fn token() -> Token {
     TOKEN.with(Cell::get)
 }
 
-/// Another task begins or goes on. Returns the token before.
+/// Sets the token of what runs on this thread until the guard is dropped.
 #[inline]
-pub(crate) fn replace_token(token: *const ()) -> *const () {
-    TOKEN.with(|current| current.replace(token))
+fn set_token(token: Token) -> OuterToken {
+    OuterToken(TOKEN.with(|current| current.replace(token)))
 }
 
-/// Runs what does not belong to the current task: it has none of its token. `f` does not unwind.
-pub(super) fn as_stranger<R>(f: impl FnOnce() -> R) -> R {
-    let token = replace_token(ptr::null());
-    let result = f();
-    replace_token(token);
-    result
+/// Restores the previous token. See [`set_token`].
+struct OuterToken(Token);
+
+impl Drop for OuterToken {
+    #[inline]
+    fn drop(&mut self) {
+        TOKEN.with(|current| current.set(self.0));
+    }
 }
 
-/// See [`enter`].
-pub(crate) struct Entered {
-    outer: Context,
+/// Gives what runs on the current thread's slot another token until the guard is dropped, on whichever threads its parts run. The token
+/// outlives the guard.
+#[inline]
+pub(crate) fn change_token(slot: &Slot, token: Token) -> Option<Begun<'_>> {
+    (token != self::token()).then(|| Begun {
+        _run: slot.change_token(token),
+        _outer: set_token(token),
+    })
 }
+
+/// Runs `f` as a piece of work that has this token. The current thread takes part in a pool.
+pub(crate) fn with_token<R>(token: Token, f: impl FnOnce() -> R) -> R {
+    let _begun = slot().and_then(|slot| change_token(slot, token));
+    f()
+}
+
+/// A run that has begun, or gone on with another token. See [`Member::begin`] and [`change_token`].
+pub(crate) struct Begun<'a> {
+    _run: Run<'a>,
+    _outer: OuterToken,
+}
+
+/// Restores the previous context. See [`enter`].
+pub(crate) struct Entered(*const Ring<ForkHeader>, Option<Member<'static>>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        set(self.outer);
+        set(self.0, self.1);
+    }
+}
+
+impl Registry {
+    /// Adds to a count of the current thread's slot in this pool, or to the shared count of threads outside.
+    pub(crate) fn count(&self, which: impl Fn(&Counters) -> &Count, n: u64) {
+        match member_of(self) {
+            Some(member) => which(&member.counters).add(n),
+            None => which(&self.outside).add_shared(n),
+        }
+    }
+
+    /// Reports a panic that no handle and no scope observes.
+    pub(crate) fn report_lost_panic(&self, payload: unwind::Payload) {
+        self.count(|counters| &counters.lost_panics, 1);
+        match &self.config.panic_handler {
+            Some(handler) => unwind::drop_quietly(unwind::catch(|| handler(payload))),
+            None => unwind::drop_quietly(payload),
+        }
     }
 }

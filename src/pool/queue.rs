@@ -1,28 +1,32 @@
-//! The task queues: crossbeam's, or, under loom, a mutex around a list, since crossbeam's atomics are not the model's. Under shuttle
-//! each operation is one step.
+//! The task queues: crossbeam's deques and the queue of [`fifo`](super::fifo), or a mutex around a list under loom, which does not model crossbeam's atomics.
+//! Under shuttle each operation of a deque is one step.
 
-#[cfg(not(loom))]
+#[cfg(not(heist_loom))]
 pub(crate) use real::*;
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 pub(crate) use model::*;
 
-#[cfg(not(loom))]
+#[cfg(not(heist_loom))]
 mod real {
-    use crate::job::Task;
+    use super::super::fifo::Fifo;
+    use crate::job::{Task, TaskHeader};
     use crate::sync::turn;
     use crossbeam_deque as deque;
 
-    /// The owner's end of a worker's deque, last in first out.
+    /// The owner's end of a worker's deque, last in, first out, or first in, first out.
     pub(crate) struct Local(deque::Worker<Task>);
-    /// The thieves' end, first in first out.
+    /// The thieves' end of a worker's deque, first in, first out.
     pub(crate) struct Stealer(deque::Stealer<Task>);
-    /// The pool's queue, first in first out.
-    pub(crate) struct Injector(deque::Injector<Task>);
+    /// A queue that any thread uses at both ends, first in, first out.
+    pub(crate) struct Injector(Fifo<TaskHeader>);
 
     impl Local {
         pub(crate) fn new() -> Self {
             Local(deque::Worker::new_lifo())
+        }
+        pub(crate) fn new_fifo() -> Self {
+            Local(deque::Worker::new_fifo())
         }
         pub(crate) fn stealer(&self) -> Stealer {
             Stealer(self.0.stealer())
@@ -41,8 +45,30 @@ mod real {
 
     impl Stealer {
         pub(crate) fn steal(&self) -> Option<Task> {
-            turn();
-            insist(|| self.0.steal())
+            self.steal_by(|deque| deque.steal())
+        }
+        /// Steals some tasks, up to half of them, into `own`. Returns the first one.
+        pub(crate) fn steal_some(&self, own: &Local) -> Option<Task> {
+            self.steal_by(|deque| deque.steal_batch_and_pop(&own.0))
+        }
+        #[inline]
+        fn steal_by(
+            &self,
+            steal: impl Fn(&deque::Stealer<Task>) -> deque::Steal<Task>,
+        ) -> Option<Task> {
+            // A thread that finds nothing thus takes no part in the reclamation of memory, which costs more than the rest of a short
+            // thread's life.
+            if self.len() == 0 {
+                return None;
+            }
+            loop {
+                match steal(&self.0) {
+                    deque::Steal::Success(task) => return Some(task),
+                    deque::Steal::Empty => return None,
+                    // Another thief has made progress.
+                    deque::Steal::Retry => std::hint::spin_loop(),
+                }
+            }
         }
         pub(crate) fn len(&self) -> usize {
             turn();
@@ -52,19 +78,20 @@ mod real {
 
     impl Injector {
         pub(crate) fn new() -> Self {
-            Injector(deque::Injector::new())
+            Injector(Fifo::new())
         }
+        #[inline]
         pub(crate) fn push(&self, task: Task) {
             turn();
-            self.0.push(task);
+            self.0.push(task.header());
+            std::mem::forget(task);
         }
+        #[inline]
         pub(crate) fn steal(&self) -> Option<Task> {
             turn();
-            // The check keeps idle searchers from writing to the queue's lines.
-            if self.0.is_empty() {
-                return None;
-            }
-            insist(|| self.0.steal())
+            let header = self.0.pop()?;
+            // SAFETY: `push` has put the header of a task into the queue and has forgotten the task.
+            Some(unsafe { Task::from_header(header) })
         }
         pub(crate) fn len(&self) -> usize {
             turn();
@@ -76,101 +103,98 @@ mod real {
         }
     }
 
-    /// Each retry means that another thief got on.
-    fn insist(steal: impl Fn() -> deque::Steal<Task>) -> Option<Task> {
-        loop {
-            match steal() {
-                deque::Steal::Success(task) => return Some(task),
-                deque::Steal::Empty => return None,
-                deque::Steal::Retry => std::hint::spin_loop(),
-            }
+    impl Drop for Injector {
+        fn drop(&mut self) {
+            while self.steal().is_some() {}
         }
     }
 }
 
-#[cfg(loom)]
+#[cfg(heist_loom)]
 mod model {
     use crate::job::Task;
     use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, lock};
     use std::collections::VecDeque;
 
-    /// Its length can be read without the lock. Crossbeam's queues are no locks either: one taken for each look
-    /// would order the looker's other words, and hide a fence that is missing.
-    struct List {
+    /// The owner's end of a worker's deque, last in, first out, or first in, first out.
+    pub(crate) struct Local {
+        tasks: Stealer,
+        is_fifo: bool,
+    }
+    /// The thieves' end of a worker's deque, first in, first out.
+    pub(crate) type Stealer = Arc<Injector>;
+
+    /// A queue that any thread uses at both ends, first in, first out.
+    ///
+    /// Its length is read without the lock. Crossbeam's queues have no lock either: taking one at each look would order the
+    /// other accesses of the looking thread and hide a missing fence.
+    pub(crate) struct Injector {
         tasks: Mutex<VecDeque<Task>>,
         len: AtomicUsize,
     }
 
-    impl List {
-        fn new() -> Self {
-            List {
+    impl Local {
+        pub(crate) fn new() -> Self {
+            Local {
+                tasks: Arc::new(Injector::new()),
+                is_fifo: false,
+            }
+        }
+        pub(crate) fn new_fifo() -> Self {
+            Local {
+                is_fifo: true,
+                ..Self::new()
+            }
+        }
+        pub(crate) fn stealer(&self) -> Stealer {
+            Arc::clone(&self.tasks)
+        }
+        pub(crate) fn push(&self, task: Task) {
+            self.tasks.push(task);
+        }
+        pub(crate) fn pop(&self) -> Option<Task> {
+            self.tasks.take(if self.is_fifo {
+                VecDeque::pop_front
+            } else {
+                VecDeque::pop_back
+            })
+        }
+    }
+
+    impl Injector {
+        pub(crate) fn new() -> Self {
+            Injector {
                 tasks: Mutex::new(VecDeque::new()),
                 len: AtomicUsize::new(0),
             }
         }
-
         fn change<R>(&self, change: impl FnOnce(&mut VecDeque<Task>) -> R) -> R {
             let mut tasks = lock(&self.tasks);
             let result = change(&mut tasks);
             self.len.store(tasks.len(), Ordering::Release);
             result
         }
-
         fn take(&self, take: impl FnOnce(&mut VecDeque<Task>) -> Option<Task>) -> Option<Task> {
-            if self.len() == 0 {
+            if self.is_empty() {
                 return None;
             }
             self.change(take)
         }
-
-        fn len(&self) -> usize {
+        pub(crate) fn push(&self, task: Task) {
+            self.change(|tasks| tasks.push_back(task));
+        }
+        pub(crate) fn steal(&self) -> Option<Task> {
+            self.take(VecDeque::pop_front)
+        }
+        /// Steals a task. Crossbeam's deque moves some into `own` at the same time.
+        pub(crate) fn steal_some(&self, _own: &Local) -> Option<Task> {
+            self.steal()
+        }
+        pub(crate) fn len(&self) -> usize {
             self.len.load(Ordering::Acquire)
         }
-    }
-
-    pub(crate) struct Local(Arc<List>);
-    pub(crate) struct Stealer(Arc<List>);
-    pub(crate) struct Injector(List);
-
-    impl Local {
-        pub(crate) fn new() -> Self {
-            Local(Arc::new(List::new()))
-        }
-        pub(crate) fn stealer(&self) -> Stealer {
-            Stealer(Arc::clone(&self.0))
-        }
-        pub(crate) fn push(&self, task: Task) {
-            self.0.change(|tasks| tasks.push_back(task));
-        }
-        pub(crate) fn pop(&self) -> Option<Task> {
-            self.0.take(VecDeque::pop_back)
-        }
-    }
-
-    impl Stealer {
-        pub(crate) fn steal(&self) -> Option<Task> {
-            self.0.take(VecDeque::pop_front)
-        }
-        pub(crate) fn len(&self) -> usize {
-            self.0.len()
-        }
-    }
-
-    impl Injector {
-        pub(crate) fn new() -> Self {
-            Injector(List::new())
-        }
-        pub(crate) fn push(&self, task: Task) {
-            self.0.change(|tasks| tasks.push_back(task));
-        }
-        pub(crate) fn steal(&self) -> Option<Task> {
-            self.0.take(VecDeque::pop_front)
-        }
-        pub(crate) fn len(&self) -> usize {
-            self.0.len()
-        }
         pub(crate) fn is_empty(&self) -> bool {
-            self.0.len() == 0
+            self.len() == 0
         }
     }
 }

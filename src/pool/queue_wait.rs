@@ -1,54 +1,54 @@
 //! How long tasks wait in the pool's queues, measured on a sample of them.
 //!
-//! A task of the sample has a place here while it waits, and a flag in its own state, so that whoever begins another task reads no clock and
-//! touches nothing of this. There are few places: while all are taken, tasks go unmeasured, and none is forgotten.
+//! A sampled task has a place here while it waits, and a flag in its own state, so that a thread that begins another task reads no clock and
+//! accesses nothing here. There are few places. While its place is taken, a task is not measured.
 
-// Not of the loom seam: measurements carry no ordering but that of the queues through which the task itself goes.
+// From std in models too: measurements need no ordering beyond that of the queues through which the task itself goes.
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One of so many tasks is measured, once its submitter has submitted [`ALL`]. A measurement costs about 100 ns, as much as a submit and its run. With
-/// one of 64 a submit from outside took 2 % longer, with one of 256 no difference shows (measured 2026-11, 2 cores).
+/// One task in this many is measured, once its submitter has submitted [`ALL`]. A measurement costs about 100 ns, as much as submitting and
+/// running a task. With one in 64, a submit from outside took 2 % longer; with one in 256, no difference shows (measured 2026-11, 2 cores).
 const SAMPLE: u64 = 256;
 
-/// The first tasks of each thread of the pool are all measured, and the first that come from outside, so that a program with few tasks sees something.
+/// The first this many tasks of each thread of the pool, and of all threads outside together, are all measured, so that a program with few
+/// tasks sees something.
 const ALL: u64 = 64;
 
-/// How many tasks are measured at the same time.
+/// The most tasks that are measured at the same time.
 const PLACES: usize = 32;
 
-/// One for each power of two, in nanoseconds: the last one begins at nine minutes.
+/// The number of buckets, one for each power of two in nanoseconds. The last one begins at nine minutes.
 pub(crate) const BUCKETS: usize = 40;
 
-/// Whether to measure a task before which the same thread of the pool, or all those outside, have submitted so many. Models have no time to measure.
+/// Whether to measure a task. `before` is the number of tasks that were submitted before it, by the same thread of the pool or by all threads
+/// outside. Models have no time to measure.
 #[inline]
 pub(crate) fn is_sampled(before: u64) -> bool {
     !crate::sync::MODEL && (before < ALL || before.is_multiple_of(SAMPLE))
 }
 
-/// See the module.
+/// The measured waits of one pool. See the module.
 pub(crate) struct QueueWaits {
     places: [Place; PLACES],
-    /// How many waits were measured, by the highest set bit of their nanoseconds.
+    /// The number of measured waits, by the highest set bit of their nanoseconds.
     buckets: [AtomicU64; BUCKETS],
     total_ns: AtomicU64,
     longest_ns: AtomicU64,
 }
 
-/// Where a task is noted while it waits.
+/// The record of one task that waits.
+#[derive(Default)]
 struct Place {
-    /// Its number; 0: the place is free.
+    /// The number of the task, or 0 if the place is free.
     task: AtomicU64,
-    /// Since when it waits. Written by whoever has taken the place, read by whoever begins the task.
+    /// When the wait began. Written by the submitter, read by the thread that begins the task.
     since_ns: AtomicU64,
 }
 
 impl QueueWaits {
     pub(crate) fn new() -> Self {
         QueueWaits {
-            places: std::array::from_fn(|_| Place {
-                task: AtomicU64::new(0),
-                since_ns: AtomicU64::new(0),
-            }),
+            places: Default::default(),
             buckets: std::array::from_fn(|_| AtomicU64::new(0)),
             total_ns: AtomicU64::new(0),
             longest_ns: AtomicU64::new(0),
@@ -56,24 +56,22 @@ impl QueueWaits {
     }
 
     fn place(&self, task: u64) -> &Place {
-        // Neighbours at first, then every 256th.
+        // The sampled tasks are neighbours at first, then every 256th.
         &self.places[((task ^ (task / SAMPLE)) % PLACES as u64) as usize]
     }
 
-    /// The task is about to be queued. False: its place is taken, and it is not measured.
+    /// Begins to measure a task that is about to be queued. Returns `false` if its place is taken, so that it is not measured.
     pub(crate) fn begin(&self, task: u64, now_ns: u64) -> bool {
-        let place = self.place(task);
-        // ORDERING: Acquire pairs with the Release in `leave`: the one before has read its time.
-        let taken = place
-            .task
-            .compare_exchange(0, task, Ordering::Acquire, Ordering::Relaxed);
+        let Place { task: id, since_ns } = self.place(task);
+        // ORDERING: Acquire pairs with the Release in `leave`: the previous task's time has been read.
+        let taken = id.compare_exchange(0, task, Ordering::Acquire, Ordering::Relaxed);
         if taken.is_ok() {
-            place.since_ns.store(now_ns, Ordering::Relaxed);
+            since_ns.store(now_ns, Ordering::Relaxed);
         }
         taken.is_ok()
     }
 
-    /// A measured task begins to run.
+    /// Records the wait of a measured task that begins to run.
     pub(crate) fn end(&self, task: u64, now_ns: u64) {
         let since_ns = self.place(task).since_ns.load(Ordering::Relaxed);
         self.leave(task);
@@ -84,12 +82,12 @@ impl QueueWaits {
         self.longest_ns.fetch_max(wait_ns, Ordering::Relaxed);
     }
 
-    /// A measured task will not run.
+    /// Frees the place of a measured task, which runs or will not run.
     pub(crate) fn leave(&self, task: u64) {
         self.place(task).task.store(0, Ordering::Release);
     }
 
-    /// How many waits fell into each bucket.
+    /// The number of waits in each bucket.
     pub(crate) fn buckets(&self) -> [u64; BUCKETS] {
         std::array::from_fn(|n| self.buckets[n].load(Ordering::Relaxed))
     }

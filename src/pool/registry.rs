@@ -1,116 +1,139 @@
-//! The shared part of a pool: its slots and counts here; who is woken or started ([`wake`]), tasks that come from anywhere ([`tasks`]),
-//! idleness and the end ([`ending`]), and the pools of a process by number ([`table`]).
+//! The registry: what the threads and handles of one pool share. Its methods on slots and counts are here; other modules of `pool` add those on
+//! waking ([`notify`](super::notify)), queues ([`queueing`](super::queueing)), idleness ([`idle`](super::idle)) and the end
+//! ([`shutdown`](super::shutdown)).
 
-use super::builder::Config;
-use super::context;
-use super::gate::Gate;
-use super::lanes::Lanes;
+use super::admission::Admission;
+use super::backoff::Budget;
+use super::config::Config;
+use super::injector::PriorityQueues;
 use super::queue::Injector;
 use super::queue_wait::QueueWaits;
-use super::slot::{Seat, Slot};
-use super::threads;
+use super::roster::Roster;
+use super::slot::{Role, Slot};
+use super::slots::SlotTable;
+use crate::barrier;
 use crate::counters::{Count, Counters};
+use crate::ring::Announcements;
 use crate::sleep::{Parker, Sleep};
-use crate::sync::{Arc, AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, lock, now};
+use crate::sync::{
+    Arc, AtomicBool, AtomicPtr, AtomicUsize, MODEL, Mutex, Ordering, ThreadHandle, lock, now,
+};
 use crate::sys;
-use crate::{barrier, unwind};
 use crossbeam_utils::CachePadded;
-use std::ptr;
 use std::sync::Weak;
 use std::time::Instant;
+use std::{io, ptr};
 
-mod ending;
-mod slots;
-mod table;
-mod tasks;
-mod wake;
-
-use slots::SlotTable;
-pub(crate) use table::{check_fork_of, pool, with_pool};
-pub(crate) use wake::Unordered;
-
-/// Everything that a pool's threads and handles share.
+/// Everything that a pool's threads and handles share. A registry that is dropped leaves the [`directory`](super::directory).
 pub(crate) struct Registry {
-    pub(crate) config: Config,
+    /// Read by all threads. Nothing that is written lies beside it.
+    pub(crate) config: CachePadded<Config>,
     /// Itself, for new threads and handles.
     pub(crate) this: Weak<Registry>,
-    slots: SlotTable,
-    /// Its number, of which there is one for each pool that ever was.
+    pub(super) upcalls: &'static Upcalls,
+    pub(super) slots: SlotTable,
+    /// The pool's number. No two pools of a process ever have the same one.
     pub(crate) id: u64,
     /// Detached tasks from outside, and those with a priority.
-    pub(crate) lanes: Lanes,
-    /// Who may queue such tasks.
-    pub(crate) gate: Gate,
-    /// Its threads have ended and no new one starts: what is left runs on its callers.
-    retired: AtomicBool,
-    /// The last handle is gone without waiting: to be closed when nothing is queued or runs. Then [`Sleep::is_awaited`] too.
-    leaving: AtomicBool,
-    /// Threads that wait until nothing is queued or runs. [`Sleep::is_awaited`] if there are any.
-    idle_parkers: Mutex<Vec<Arc<Parker>>>,
-    /// Tasks of scopes that are in no deque: spawned from outside, or met by somebody who may not run them.
-    pub(crate) strays: Injector,
-    /// Held by whoever runs detached tasks because no thread can be started.
-    stranded: Mutex<()>,
+    pub(crate) injector: PriorityQueues,
+    /// Decides whether detached tasks may be queued.
+    pub(crate) admission: Admission,
+    /// The futures that have been suspended.
+    pub(crate) roster: Roster,
+    /// The pool's threads have ended and no new one starts. Remaining work runs on its callers.
+    pub(super) retired: AtomicBool,
+    /// The last handle was dropped without waiting, so that the pool closes when nothing is queued or running. While this is set,
+    /// [`Sleep::is_idle_awaited`] is true.
+    pub(super) leaving: AtomicBool,
+    /// The number of closures of late tasks that have not been dropped yet.
+    pub(super) late: AtomicUsize,
+    /// The parkers of threads that wait until nothing is queued or running. If there are any, [`Sleep::is_idle_awaited`] is true.
+    pub(super) idle_parkers: Mutex<Vec<Arc<Parker>>>,
+    /// Scope tasks that are in no deque: those spawned from outside, and those that a waiter took and may not run.
+    pub(crate) scope_injector: Injector,
+    /// Held by the thread that runs *stranded* tasks: queued tasks of a pool that has no thread and can start none.
+    pub(super) stranded: Mutex<()>,
     pub(crate) sleep: Sleep,
-    threads: Mutex<Threads>,
-    /// A guest slot that is free, most likely the one that was used last. Taken by swap.
-    guest: CachePadded<AtomicPtr<Slot>>,
-    /// How many [`super::ThreadPool`] handles there are.
+    pub(super) announcements: Announcements,
+    /// The budget for the heavy fences of guests that leave.
+    pub(super) exits: Budget,
+    /// Whether a thread of the pool is taking a fork by force at the moment. From std: a hint.
+    pub(super) forcing: CachePadded<std::sync::atomic::AtomicBool>,
+    pub(super) threads: CachePadded<Mutex<Threads>>,
+    /// Free guest slots, each taken by swap. The first one is usually the one used last.
+    guests: [CachePadded<AtomicPtr<Slot>>; CACHED],
+    /// The number of [`ThreadPool`](super::ThreadPool) handles.
     pub(crate) handles: AtomicUsize,
-    /// How many of the pool's threads have been started and not ended.
-    alive: AtomicUsize,
-    /// Of those, spares.
-    spares: AtomicUsize,
-    /// Counts of events that belong to no slot.
-    pub(crate) outside: Counters,
+    /// The number of pool threads that have been started and have not ended, spares included.
+    pub(super) alive: AtomicUsize,
+    /// The number of spares that have been started and have not ended.
+    pub(super) spares: AtomicUsize,
+    /// Counts of events that belong to no slot. Each submission from outside writes here, so that nothing that workers read is beside it.
+    pub(crate) outside: CachePadded<Counters>,
     pub(crate) start_failures: Count,
     /// How long detached tasks wait until they begin.
-    pub(crate) waits: QueueWaits,
-    born: Instant,
+    pub(crate) queue_waits: CachePadded<QueueWaits>,
+    created: Instant,
+    /// The process's count of forks when the pool was created.
     forks: u64,
 }
 
-/// Who is where. Behind a mutex: looked at when threads start, end, or come from outside.
+/// The number of threads from outside that can enter and leave a pool at the same time without a lock.
+const CACHED: usize = if MODEL { 1 } else { 4 };
+
+/// What the registry calls in the modules above it: the registry starts threads, and these threads use the registry. Each call is rare.
+pub(super) struct Upcalls {
+    /// Starts a thread that is already counted awake and searching.
+    pub(super) start: fn(&Registry, Role) -> io::Result<()>,
+    /// Runs the queued tasks on the calling thread, if the pool has no thread and can start none.
+    pub(super) run_stranded: fn(&Registry),
+}
+
+/// The slots by use, and the handles of the pool's threads. Locked when a thread starts, ends, or comes from outside.
 #[derive(Default)]
-struct Threads {
-    /// Slot of each worker index that was ever started.
-    workers: Vec<Option<usize>>,
-    /// Spare and guest slots without a thread.
+pub(super) struct Threads {
+    /// The slot of each worker index that has ever had a thread.
+    pub(super) workers: Vec<Option<usize>>,
+    /// Spare slots without a thread.
     free_spares: Vec<usize>,
+    /// Guest slots without a thread.
     free_guests: Vec<usize>,
-    handles: Vec<threads::Handle>,
+    pub(super) handles: Vec<ThreadHandle>,
 }
 
 impl Registry {
-    pub(crate) fn new(config: Config) -> Arc<Self> {
+    /// Creates the registry of the pool with this number.
+    pub(super) fn new(id: u64, config: Config, upcalls: &'static Upcalls) -> Arc<Self> {
         barrier::flavour();
-        let (threads, spares) = (config.num_threads, config.spare_threads);
         Arc::new_cyclic(|this| Registry {
             this: this.clone(),
-            id: table::register(this),
+            upcalls,
+            id,
             slots: SlotTable::default(),
-            lanes: Lanes::new(),
-            gate: Gate::new(config.queue_capacity, config.when_full),
+            injector: PriorityQueues::new(),
+            admission: Admission::new(config.queue_capacity, config.when_full),
+            roster: Roster::default(),
             retired: AtomicBool::new(false),
+            late: AtomicUsize::new(0),
             idle_parkers: Mutex::default(),
-            strays: Injector::new(),
+            scope_injector: Injector::new(),
             stranded: Mutex::new(()),
-            sleep: match config.foreign {
-                false => Sleep::new(threads, spares),
-                true => Sleep::foreign(threads),
-            },
+            sleep: Sleep::new(config.num_threads, config.spares(), config.caller_threads),
             leaving: AtomicBool::new(false),
-            threads: Mutex::new(Threads::default()),
-            guest: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
+            announcements: Announcements::default(),
+            exits: Budget::default(),
+            forcing: CachePadded::default(),
+            threads: CachePadded::default(),
+            guests: std::array::from_fn(|_| CachePadded::default()),
             handles: AtomicUsize::new(1),
             alive: AtomicUsize::new(0),
             spares: AtomicUsize::new(0),
-            outside: Counters::default(),
+            outside: CachePadded::default(),
             start_failures: Count::default(),
-            waits: QueueWaits::new(),
-            born: now(),
+            queue_waits: CachePadded::new(QueueWaits::new()),
+            created: now(),
             forks: sys::fork_generation(),
-            config,
+            config: CachePadded::new(config),
         })
     }
 
@@ -120,82 +143,96 @@ impl Registry {
         self.slots.get(id).expect("heist: no such slot")
     }
 
+    /// The slots that are in use. All others hold no work.
     pub(crate) fn slots(&self) -> impl Iterator<Item = &Slot> {
-        (0..self.slots.len()).map(|id| self.slot(id))
+        self.slots.used(0)
     }
 
-    pub(crate) fn num_slots(&self) -> usize {
-        self.slots.len()
+    /// All slots, also those that only keep counts.
+    pub(crate) fn all_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.all()
     }
 
-    /// A free slot of this kind. A worker's index has one slot, for all threads that ever have the index.
-    fn acquire(&self, seat: Seat) -> &Slot {
+    /// Returns a free slot for this role. A worker's index has one slot, which all threads that ever have the index use.
+    pub(super) fn acquire(&self, role: Role) -> &Slot {
         let mut threads = lock(&self.threads);
-        let used = match seat {
-            Seat::Worker(index) => {
+        // The lock is held, so slots are added one at a time.
+        let add = || self.slots.push(|id| Slot::new(id, role));
+        let slot = self.slot(match role {
+            Role::Worker(index) => {
                 if threads.workers.len() <= index {
                     threads.workers.resize(index + 1, None);
                 }
-                threads.workers[index]
+                *threads.workers[index].get_or_insert_with(add)
             }
-            Seat::Spare => threads.free_spares.pop(),
-            Seat::Guest => threads.free_guests.pop(),
-        };
-        let id = used.unwrap_or_else(|| {
-            // Under the lock: slots are added one at a time.
-            self.slots.push(|id| Slot::new(id, seat, self))
+            Role::Spare => threads.free_spares.pop().unwrap_or_else(add),
+            Role::Guest => threads.free_guests.pop().unwrap_or_else(add),
         });
-        if let Seat::Worker(index) = seat {
-            threads.workers[index] = Some(id);
-        }
-        self.slot(id)
+        // A thread that parks and does not find the slot in use relies on this request: see `slots`.
+        slot.ring.request();
+        self.slots.set_used(slot.id, true);
+        self.slots.set_active(slot.id, true);
+        slot
     }
 
-    fn release(&self, slot: &Slot) {
+    /// Takes back a slot. It remains in use if it holds work, or if another thread perhaps owns it already, as it can a worker's slot.
+    pub(super) fn release(&self, slot: &Slot) {
         let mut threads = lock(&self.threads);
-        match slot.seat {
-            Seat::Worker(_) => {}
-            Seat::Spare => threads.free_spares.push(slot.id),
-            Seat::Guest => threads.free_guests.push(slot.id),
-        }
+        let free = match slot.kind {
+            Role::Worker(_) => return,
+            Role::Spare => &mut threads.free_spares,
+            Role::Guest => &mut threads.free_guests,
+        };
+        free.push(slot.id);
+        self.slots.set_active(slot.id, slot.has_work());
+        self.slots.set_used(slot.id, slot.has_work());
     }
 
-    /// A slot for a thread from outside.
+    /// Returns a slot for a thread from outside, or for a second ring.
     pub(crate) fn acquire_guest(&self) -> &Slot {
-        // ORDERING: Acquire pairs with the Release in `release_guest`: the slot's owner side is handed over.
-        let cached = self.guest.swap(ptr::null_mut(), Ordering::Acquire);
-        // SAFETY: only slots of this registry are put there, and they live as long as it does.
-        match unsafe { cached.as_ref() } {
-            Some(slot) => slot,
-            None => self.acquire(Seat::Guest),
-        }
+        let take = |cell: &AtomicPtr<Slot>| {
+            // ORDERING: Acquire pairs with the Release in `release_guest`: the slot's owner side is handed over.
+            let cached = cell.swap(ptr::null_mut(), Ordering::Acquire);
+            // SAFETY: the pointer is null or comes from `release_guest`, which is called with slots of this registry only. They are never
+            // moved or freed while the registry lives, and the returned reference borrows the registry.
+            unsafe { cached.as_ref() }
+        };
+        let [first, others @ ..] = &self.guests;
+        take(first).unwrap_or_else(|| {
+            let mut others = others.iter().filter(|cell| !is_empty(cell));
+            let Some(slot) = others.find_map(|cell| take(cell)) else {
+                return self.acquire(Role::Guest);
+            };
+            self.slots.set_active(slot.id, true);
+            slot
+        })
     }
 
     pub(crate) fn release_guest(&self, slot: &Slot) {
-        let kept = self.guest.compare_exchange(
-            ptr::null_mut(),
-            ptr::from_ref(slot).cast_mut(),
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-        if kept.is_err() {
+        let put = |cell: &AtomicPtr<Slot>| {
+            let slot = ptr::from_ref(slot).cast_mut();
+            cell.compare_exchange(ptr::null_mut(), slot, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+        };
+        let [first, others @ ..] = &self.guests;
+        if put(first) {
+            return;
+        }
+        // Searches skip the slots of guests that are not there, except one.
+        self.slots.set_active(slot.id, slot.has_work());
+        if !others.iter().any(|cell| is_empty(cell) && put(cell)) {
             self.release(slot);
         }
     }
 
-    /// The stack of a pool's thread, in bytes, as far as is known.
-    pub(crate) fn stack_size(&self) -> usize {
-        threads::stack_size(self)
-    }
-
-    /// Whether this is a child process that has the pool's memory but not its threads.
+    /// Whether this process was forked after the pool was created, so that it has the pool's memory but not its threads.
     #[inline]
     pub(crate) fn forked(&self) -> bool {
         sys::forks() != self.forks
     }
 
     /// # Panics
-    /// In a forked child.
+    /// Panics in a forked child.
     #[inline]
     pub(crate) fn check_fork(&self) {
         if self.forked() {
@@ -205,46 +242,22 @@ impl Registry {
 
     // ---- counts ----
 
-    /// Adds to a count of the current thread's slot in this pool, or to the shared one.
-    pub(crate) fn count(&self, which: impl Fn(&Counters) -> &Count, n: u64) {
-        match context::slot() {
-            Some(slot) if ptr::eq(slot.registry(), self) => which(&slot.counters).add(n),
-            _ => which(&self.outside).add_shared(n),
-        }
-    }
-
-    /// Nanoseconds since the pool was made, never 0.
+    /// The time since the pool was created in nanoseconds, at least 1.
     pub(crate) fn now_ns(&self) -> u64 {
-        let nanos = (now() - self.born).as_nanos();
+        let nanos = (now() - self.created).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
-    }
-
-    /// A panic that no handle and no scope will see.
-    pub(crate) fn lost_panic(&self, payload: unwind::Payload) {
-        self.count(|counters| &counters.lost_panics, 1);
-        match &self.config.panic_handler {
-            Some(handler) => {
-                if let Err(second) = unwind::catch(|| handler(payload)) {
-                    unwind::drop_quietly(second);
-                }
-            }
-            None => unwind::drop_quietly(payload),
-        }
     }
 }
 
+fn is_empty(cell: &AtomicPtr<Slot>) -> bool {
+    // ORDERING: Relaxed, a hint.
+    cell.load(Ordering::Relaxed).is_null()
+}
+
 #[cold]
-fn forked_child() -> ! {
+pub(super) fn forked_child() -> ! {
     panic!(
         "heist: this thread pool was made before fork(), and its threads stayed in the parent: make a new pool in \
          the child, or call fork() before the first use of a pool"
     )
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        // Tasks that nobody ran (a forked child, or none): their wrappers resolve them.
-        self.cancel_queued();
-        table::pools().by_id.remove(&self.id);
-    }
 }

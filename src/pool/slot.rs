@@ -1,261 +1,309 @@
-//! A slot: the place from which one thread takes part in one pool.
+//! A slot: the memory through which one thread takes part in one pool, and into which the others look.
 
+use super::hot::Hot;
+use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
-use super::registry::Registry;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
-use crate::lineage::{Lineage, Origin, Place, Run};
+use crate::lineage::{Lineage, Origin, Place, Run, Token};
 use crate::ring::{self, Ring};
-use crate::sleep::{Need, Parker};
+use crate::sleep::Parker;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
-/// A cell of which loom knows who touches it: the models see a slot that changes hands without order.
-#[cfg(loom)]
+/// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
+#[cfg(heist_loom)]
 use loom::cell::Cell as Tracked;
 use std::cell::Cell;
-#[cfg(not(loom))]
+#[cfg(not(heist_loom))]
 use std::cell::Cell as Tracked;
-use std::collections::VecDeque;
+use std::mem::offset_of;
 
-/// Which kind of thread a slot is for. It never changes: slots are used again for the same kind.
+/// The part that a thread plays in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Seat {
+pub(crate) enum Role {
     /// The worker of this index.
     Worker(usize),
     /// A thread that stands in for blocked workers.
     Spare,
-    /// A thread from outside, for the time of a call; or a second ring of any thread.
+    /// A thread from outside, during a call. A slot of this kind also serves as the second ring of any thread.
     Guest,
 }
 
-impl Seat {
+impl Role {
     /// The worker's index.
     pub(crate) fn worker(self) -> Option<usize> {
         match self {
-            Seat::Worker(index) => Some(index),
-            Seat::Spare | Seat::Guest => None,
+            Role::Worker(index) => Some(index),
+            Role::Spare | Role::Guest => None,
         }
     }
 }
 
-/// From how many dead blocks on the own deques are swept, if they make up half of what is there. A model is content with the first.
-pub(crate) const SWEEP_LEAST: usize = if cfg!(loom) { 1 } else { 64 };
+/// A thread's own deques are swept when the number of tombstones that have perhaps come into them is at least this, and at least half the number of
+/// their entries. In a model the first tombstone is enough.
+pub(crate) const SWEEP_LEAST: usize = if cfg!(heist_loom) { 1 } else { 64 };
 
-/// Ring, deques, parker and counters at a fixed address, owned by one thread at a time, freed with the pool.
+/// How often in a row a thread takes its hot task before others get their turn.
+const HOT_RUNS: u32 = 64;
+
+/// In one of so many searches the oldest future that is ready comes before the other tasks of the own deques.
+const READY_INTERVAL: u32 = 32;
+
+/// The ring, deques, parker and counters of one thread, at a fixed address. A slot has one owner at a time and is freed with the pool.
 pub(crate) struct Slot {
     pub(crate) ring: Box<Ring<ForkHeader>>,
+    /// The slot's number in the registry. Slots are numbered in the order of their first use, and guests and second rings have slots too, so this is
+    /// no worker's index.
     pub(crate) id: usize,
-    pub(crate) seat: Seat,
-    registry: *const Registry,
+    /// The kind of thread that the slot is for. A slot is only reused for the same kind.
+    pub(crate) kind: Role,
     pub(crate) parker: Arc<Parker>,
-    /// Tasks of scopes. Their waiters look here.
+    /// The owner's scope tasks. Threads that wait for one look here.
     pub(crate) tasks: Stealer,
-    /// Detached tasks. Only free workers look here, and handles that wait for one.
+    /// The owner's detached tasks. Only free workers look here, and handles that wait for one.
     pub(crate) detached: Stealer,
-    mail: Mailbox,
-    /// The owner waits for a scope's tasks, parked or about to look for them once more.
-    awaits_tasks: AtomicBool,
-    /// The owner is parked in a wait: the word of the place below which it may run what it finds, and [`GUEST`]. 0: it is not, or it has been
-    /// claimed to be woken.
-    helps_below: AtomicU64,
-    /// What runs here, and what that descends from.
+    /// The futures that were woken during their own poll on this thread, or that were woken by this thread and gave way to a newer one.
+    pub(crate) ready: Stealer,
+    // The fields above are written once, and every thief reads them. Those below are written again and again, each on lines of its own.
+    pub(crate) inbox: CachePadded<Inbox>,
+    /// The future that this thread has woken last.
+    pub(super) hot: CachePadded<Hot>,
+    waits: CachePadded<Waits>,
+    /// The runs on this slot, and what they descend from.
     pub(crate) lineage: CachePadded<Lineage>,
-    /// The submitted task that runs here.
-    pub(crate) running: Running,
+    /// The submitted task that runs on this slot.
+    pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
-    /// The owner's side. Touched by the owner only.
+    /// Accessed by the owner only.
     owner: CachePadded<Owner>,
 }
 
-/// What only the owner of a slot touches.
-struct Owner {
-    /// As what the owning thread takes part: the seat itself, but for a second ring, which a worker may own.
-    role: Tracked<Seat>,
-    deque: Local,
-    detached: Local,
-    /// Pushes minus successful pops on the deque: the last entry's position, however many thieves took from the
-    /// other end.
-    position: Cell<usize>,
-    /// How many scopes are open on this slot.
-    scopes: Cell<usize>,
-    /// Memory of tasks that have ended here, for those that are spawned here.
-    blocks: Blocks,
-    /// State of the victim picker.
-    random: Cell<u32>,
-    /// Tasks run by their handles since the last sweep, whose blocks may lie in the own deques.
-    buried: Cell<usize>,
-    /// Looks for work so far.
-    turns: Cell<u32>,
-    /// Its thread has slept on the idle list since it last searched in vain.
-    has_slept: Cell<bool>,
+/// What the owner says about its waits.
+#[derive(Default)]
+struct Waits {
+    /// The owner waits for a scope's tasks: it is parked, or about to look for them once more.
+    awaits_tasks: AtomicBool,
+    /// While the owner is parked as a helper, the word of the place whose descendants it may run, together with [`GUEST`] if it is a guest. 0 while
+    /// it is not parked, and after another thread has claimed it.
+    helps_below: AtomicU64,
 }
 
-// SAFETY: `owner` is reached through methods that only the owning thread calls (the one whose context holds the
-// slot); the registry outlives its slots; everything else is `Sync` by itself.
+/// The size of what a `CachePadded` value has for itself.
+const LINE: usize = align_of::<CachePadded<u8>>();
+
+/// What thieves read at each look shares no line with what is written.
+const _: () = {
+    let read = [
+        offset_of!(Slot, ring),
+        offset_of!(Slot, id),
+        offset_of!(Slot, tasks),
+        offset_of!(Slot, detached),
+    ];
+    let written = [
+        (offset_of!(Slot, inbox), size_of::<CachePadded<Inbox>>()),
+        (offset_of!(Slot, waits), size_of::<CachePadded<Waits>>()),
+        (offset_of!(Slot, lineage), size_of::<CachePadded<Lineage>>()),
+        (offset_of!(Slot, running), size_of::<CachePadded<Running>>()),
+        (
+            offset_of!(Slot, counters),
+            size_of::<CachePadded<Counters>>(),
+        ),
+        (offset_of!(Slot, owner), size_of::<CachePadded<Owner>>()),
+    ];
+    let mut pair = 0;
+    while pair < read.len() * written.len() {
+        let (offset, (begin, size)) = (read[pair / written.len()], written[pair % written.len()]);
+        assert!(begin % LINE == 0 && size % LINE == 0);
+        assert!(offset / LINE < begin / LINE || offset / LINE >= (begin + size) / LINE);
+        pair += 1;
+    }
+};
+
+/// The part of a slot that only its owner accesses.
+struct Owner {
+    /// The role of the owning thread. It equals the slot's kind, except on a second ring, which a worker can own.
+    role: Tracked<Role>,
+    deque: Local,
+    detached: Local,
+    /// The number of pushes to `deque` minus the number of successful pops. This is the position of the newest entry. Thieves take entries at the
+    /// other end and change no position.
+    position: Cell<usize>,
+    /// The number of scopes that are open on this slot.
+    scopes: Cell<usize>,
+    /// The memory of tasks that ended here, for tasks that are spawned here.
+    blocks: Blocks,
+    /// The state of the random generator that picks victims.
+    random: Cell<u32>,
+    /// The number of tombstones that the own deques have perhaps received since the last sweep.
+    tombstones: Cell<usize>,
+    /// The number of searches so far. See [`Slot::turn`].
+    turns: Cell<u32>,
+    ready: Local,
+    /// Whether this thread has ever queued a woken future here.
+    has_futures: Cell<bool>,
+    /// How often in a row the thread has taken the hot task.
+    hot_runs: Cell<u32>,
+    /// Whether the last task yielded, so that what is in the injector comes next.
+    yielded: Cell<bool>,
+    /// Whether the thread is counted out while it runs the user's code, which blocks.
+    has_left: Cell<bool>,
+}
+
+// SAFETY: (1) `owner` is private, and only the owning thread, whose context holds the slot, calls the methods that access it. (2) Every
+// other field is `Sync`.
 unsafe impl Sync for Slot {}
-// SAFETY: a slot changes its thread only by way of the registry's lists, whose locks order the hand-over.
+// SAFETY: a slot goes from one thread to another through the registry only: under its lock, or by a Release compare-and-swap and an
+// Acquire swap of the cached guest slot. Either orders the accesses of the two threads.
 unsafe impl Send for Slot {}
 
 impl Slot {
-    pub(crate) fn new(id: usize, seat: Seat, registry: *const Registry) -> Self {
-        let (deque, detached) = (Local::new(), Local::new());
+    pub(crate) fn new(id: usize, kind: Role) -> Self {
+        let (deque, detached, ready) = (Local::new(), Local::new(), Local::new_fifo());
         Slot {
             ring: Ring::boxed(),
             id,
-            seat,
-            registry,
+            kind,
             parker: Arc::default(),
             tasks: deque.stealer(),
             detached: detached.stealer(),
-            mail: Mailbox::default(),
-            awaits_tasks: AtomicBool::new(false),
-            helps_below: AtomicU64::new(0),
+            ready: ready.stealer(),
+            inbox: CachePadded::default(),
+            hot: CachePadded::default(),
+            waits: CachePadded::default(),
             lineage: CachePadded::default(),
-            running: Running::default(),
+            running: CachePadded::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
-                role: Tracked::new(seat),
+                role: Tracked::new(kind),
                 deque,
                 detached,
                 position: Cell::new(0),
                 scopes: Cell::new(0),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
-                buried: Cell::new(0),
+                tombstones: Cell::new(0),
                 turns: Cell::new(0),
-                has_slept: Cell::new(false),
+                ready,
+                has_futures: Cell::new(false),
+                hot_runs: Cell::new(0),
+                yielded: Cell::new(false),
+                has_left: Cell::new(false),
             }),
         }
     }
 
-    pub(crate) fn registry(&self) -> &Registry {
-        // SAFETY: the registry owns the slot, so it is alive while the slot is.
-        unsafe { &*self.registry }
-    }
-
     // ---- owner only ----
 
-    /// Owner: as what this thread is counted.
-    pub(crate) fn role(&self) -> Seat {
+    /// Owner: the role in which this thread is counted.
+    pub(crate) fn role(&self) -> Role {
         self.owner.role.get()
     }
 
-    /// Owner: see [`Slot::role`].
-    pub(crate) fn set_role(&self, role: Seat) {
+    /// Owner: sets the [`role`](Self::role).
+    pub(crate) fn set_role(&self, role: Role) {
         self.owner.role.set(role);
     }
 
-    /// Owner: pushes a detached task and looks whether somebody wants to know.
+    /// Owner: queues a detached task. Returns whether the owner must answer a share request.
     #[inline]
-    pub(crate) fn push_detached(&self, task: Task) {
+    #[must_use]
+    pub(super) fn put_detached(&self, task: Task) -> bool {
         self.owner.detached.push(task);
-        if self.ring.attention_due(self.ring.depth()) {
-            self.attend(Need::Worker);
-        }
+        self.ring.must_answer(self.ring.depth())
     }
 
-    /// Owner, free: the newest detached task of the own deque.
+    /// Owner: takes the newest detached task of the own deque.
     pub(crate) fn pop_detached(&self) -> Option<Task> {
         self.owner.detached.pop()
     }
 
-    /// Owner: pushes a scope's task and looks whether somebody wants to know.
+    /// Owner: queues a scope task. Returns whether the owner must answer a share request.
     #[inline]
-    pub(crate) fn push_task(&self, task: Task) {
-        self.owner.position.set(self.owner.position.get() + 1);
+    #[must_use]
+    pub(super) fn put_task(&self, task: Task) -> bool {
+        self.owner.position.update(|position| position + 1);
         self.owner.deque.push(task);
-        // A deque push asks the ring's question: its `limit` is 0 if a sleeper announced itself. The depth is below any
-        // restored limit unless the ring is full, and then one look too many does no harm.
-        if self.ring.attention_due(self.ring.depth()) {
-            self.attend(Need::Help);
-        }
+        // A thread that goes to sleep sets the ring's `limit` to 0. A push to the deque must answer that too, and therefore checks the limit. While
+        // the limit is not 0, it is above the depth unless the ring is full. Then the answer is not needed, and does no harm.
+        self.ring.must_answer(self.ring.depth())
     }
 
-    /// Owner: the newest scope's task of the own deque.
+    /// Owner: takes the newest scope task of the own deque.
     #[inline]
     pub(crate) fn pop_task(&self) -> Option<Task> {
         let task = self.owner.deque.pop()?;
-        self.owner.position.set(self.owner.position.get() - 1);
+        self.owner.position.update(|position| position - 1);
         Some(task)
     }
 
-    /// Owner: a task whose block is in a queue, most likely an own deque, was run by its handle. True: there may be so many that it is
-    /// worth a [`sweep`](Self::sweep).
-    pub(crate) fn bury(&self) -> bool {
-        let buried = self.owner.buried.get() + 1;
-        let due = buried >= SWEEP_LEAST && 2 * buried >= self.tasks.len() + self.detached.len();
-        self.owner.buried.set(if due { 0 } else { buried });
+    /// Owner: counts a tombstone, most likely in an own deque: a queued task was run by its handle. Returns whether a
+    /// [`sweep`](super::context::Member::sweep) is worthwhile.
+    pub(crate) fn add_tombstone(&self) -> bool {
+        let tombstones = self.owner.tombstones.get() + 1;
+        let due =
+            tombstones >= SWEEP_LEAST && 2 * tombstones >= self.tasks.len() + self.detached.len();
+        self.owner.tombstones.set(if due { 0 } else { tombstones });
         due
     }
 
-    /// Owner: takes out of the own deques what needs nothing any more; the rest stays in its order.
+    /// Owner: removes the tombstones from the own deques and keeps the order of the other tasks. Returns the slots that wait for tasks which
+    /// were in no queue meanwhile.
     ///
-    /// Entries keep their positions: those that are gone count as taken by thieves.
-    #[cold]
-    pub(crate) fn sweep(&self, is_dead: impl Fn(&Task) -> bool) {
+    /// The other entries keep their positions, as if thieves had taken the tombstones.
+    pub(super) fn sweep_deques(&self, is_tombstone: impl Fn(&Task) -> bool) -> Vec<usize> {
         let mut waiters = Vec::new();
         for deque in [&self.owner.deque, &self.owner.detached] {
-            let mut alive = Vec::new();
-            while let Some(task) = deque.pop() {
-                if !is_dead(&task) {
-                    waiters.extend(task.waiter());
-                    alive.push(task);
-                }
-            }
-            while let Some(task) = alive.pop() {
-                deque.push(task);
-            }
+            let entries = std::iter::from_fn(|| deque.pop());
+            let tasks: Vec<_> = entries.filter(|task| !is_tombstone(task)).collect();
+            waiters.extend(tasks.iter().filter_map(Task::waiter));
+            tasks.into_iter().rev().for_each(|task| deque.push(task));
         }
-        // In transit they were in no queue: who looked then may sleep now, free or waiting for one of them.
-        self.attend(Need::Worker);
-        self.attend(Need::Help);
         waiters.sort_unstable();
         waiters.dedup();
-        for waiter in waiters {
-            self.registry().wake_for_task(waiter);
-        }
+        waiters
     }
 
-    /// Owner: the position of the newest entry. Entries above a position were pushed after it was read.
+    /// Owner: the position of the newest entry of the own deque. Entries above a position were pushed after it was read.
     pub(crate) fn position(&self) -> usize {
         self.owner.position.get()
     }
 
-    /// Owner: a run begins that descends from `origin`, until the guard is dropped.
+    /// Owner: begins a run that descends from `origin` and has this token. It ends when the guard is dropped.
     #[inline(always)]
-    pub(crate) fn begin(&self, origin: Origin) -> Run<'_> {
-        let run = self.lineage.begin(origin, self.ring.depth());
-        // A helper that parked before was told of what this thread pushed in other runs.
-        // ORDERING: Dekker: {limit, which was answered; this count} here, {count; fence; limit} in a helper that parks.
-        if !origin.is_root() && self.registry().sleep.wants_helpers() {
-            self.ring.request();
-        }
-        run
+    pub(super) fn begin(&self, origin: Origin, token: Token) -> Run<'_> {
+        self.lineage.begin(origin, token, self.ring.depth())
     }
 
-    /// Owner: what descends from the fork at `index`, whose thief has not ended, or from what a deeper ring goes on from.
-    pub(crate) fn origin_of(&self, index: usize) -> Origin {
-        self.lineage.origin(self.lineage.place_of(self.id, index))
+    /// Owner: gives the innermost run another token until the guard is dropped.
+    pub(crate) fn change_token(&self, token: Token) -> Run<'_> {
+        let origin = self.lineage.innermost();
+        self.lineage.begin(origin, token, self.ring.depth())
     }
 
-    /// Owner: a scope is opened, until the guard is dropped.
+    /// Owner: the origin under the place that the innermost run has made under this number: that of a fork whose thief has not finished, of an open
+    /// scope, or of a `join` that continues in a deeper ring.
+    pub(crate) fn own_origin(&self, index: usize) -> Origin {
+        self.lineage.origin(self.lineage.own_place(self.id, index))
+    }
+
+    /// Owner: opens a scope, which is closed when the guard is dropped.
     pub(crate) fn open_scope(&self) -> OpenScope<'_> {
         let scopes = self.owner.scopes.get();
         self.owner.scopes.set(scopes + 1);
         OpenScope {
             slot: self,
-            // Above all forks, and above the place that a deeper ring goes on from.
-            origin: self.origin_of(ring::CAPACITY + 1 + scopes),
+            // A number above those of all forks, and above that of a join that continues in a deeper ring.
+            origin: self.own_origin(ring::CAPACITY + 1 + scopes),
         }
     }
 
-    /// Owner: where tasks get their memory.
+    /// Owner: the memory for new tasks.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.owner.blocks
     }
 
-    /// Owner: a number to begin a round of victims with.
+    /// Owner: a random number, by which a thief chooses the slot at which it begins to look.
     pub(crate) fn random(&self) -> usize {
         let mut x = self.owner.random.get();
         x ^= x << 13;
@@ -265,154 +313,205 @@ impl Slot {
         x as usize
     }
 
-    /// Owner: counts its calls.
+    /// Owner: counts a search. Returns its number.
     pub(crate) fn turn(&self) -> u32 {
         let turn = self.turns().wrapping_add(1);
         self.owner.turns.set(turn);
         turn
     }
 
-    /// Owner: how often it has counted.
+    /// Owner: the number of searches counted by [`turn`](Self::turn).
     pub(crate) fn turns(&self) -> u32 {
         self.owner.turns.get()
     }
 
-    /// Owner: its thread has slept on the idle list.
-    pub(crate) fn note_sleep(&self) {
-        self.owner.has_slept.set(true);
+    /// Owner: sets whether the thread is counted out while it runs the user's code. Returns whether it was.
+    pub(super) fn set_left(&self, left: bool) -> bool {
+        self.owner.has_left.replace(left)
     }
 
-    /// Owner: whether it has, since this was last asked.
-    pub(crate) fn has_slept(&self) -> bool {
-        self.owner.has_slept.take()
+    /// Owner: queues a future behind those that are ready. Returns whether the owner must answer a share request.
+    #[must_use]
+    pub(super) fn put_ready(&self, task: Task) -> bool {
+        self.owner.has_futures.set(true);
+        self.owner.ready.push(task);
+        self.ring.must_answer(self.ring.depth())
+    }
+
+    /// Owner: records that the task which is about to be queued has yielded.
+    pub(super) fn note_yield(&self) {
+        self.owner.yielded.set(true);
+    }
+
+    /// Owner: makes a future the hot one. Returns the one that was hot before.
+    pub(super) fn put_hot(&self, task: Task) -> Option<Task> {
+        self.owner.has_futures.set(true);
+        self.hot.replace(task)
+    }
+
+    /// Owner: whether it has ever queued a woken future here, so that [`next_with_futures`](Self::next_with_futures) is to be asked.
+    #[inline]
+    pub(super) fn has_futures(&self) -> bool {
+        self.owner.has_futures.get()
+    }
+
+    /// Owner: whether the last task has yielded, which is forgotten.
+    pub(super) fn take_yield(&self) -> bool {
+        self.owner.yielded.replace(false)
+    }
+
+    /// Owner: takes the next task of the own deques or the hot one.
+    pub(super) fn next_with_futures(&self) -> Option<Task> {
+        let hot_runs = self.owner.hot_runs.replace(0);
+        if self.turns().is_multiple_of(READY_INTERVAL)
+            && let Some(task) = self.owner.ready.pop()
+        {
+            return Some(task);
+        }
+        if hot_runs < HOT_RUNS
+            && let Some(task) = self.hot.take()
+        {
+            self.owner.hot_runs.set(hot_runs + 1);
+            return Some(task);
+        }
+        self.pop_task()
+            .or_else(|| self.pop_detached())
+            .or_else(|| self.owner.ready.pop())
+            .or_else(|| self.hot.take())
+    }
+
+    /// Owner: takes a future from those of another slot that are ready, and some more for itself.
+    pub(super) fn steal_ready(&self, victim: &Slot) -> Option<Task> {
+        let task = victim.ready.steal_some(&self.owner.ready)?;
+        self.owner.has_futures.set(true);
+        Some(task)
     }
 
     // ---- anybody ----
 
-    /// The place of the fork at `index` of the ring. See [`crate::lineage`] for when it can be trusted.
+    /// The place of the fork at `index` of the ring. [`crate::lineage`] states when the answer can be trusted.
     pub(crate) fn place_at(&self, index: usize) -> Place {
         self.lineage.place_at(self.id, index)
     }
 
-    /// What the fork at `index` of the ring descends from, likewise.
+    /// The origin under the place of the fork at `index` of the ring. [`crate::lineage`] states when the answer can be trusted.
     pub(crate) fn origin_at(&self, index: usize) -> Origin {
         self.lineage.origin(self.place_at(index))
     }
 
-    /// What the fork descends from that a thief would get here.
+    /// The origin under the place of the fork that a thief would take here.
     pub(crate) fn oldest_fork(&self) -> Option<Origin> {
         self.ring.oldest().map(|index| self.origin_at(index))
     }
 
-    /// Owner: parks in a wait, and may run what descends from `origin`.
+    /// Owner: offers to run what descends from `origin` while it is parked in a wait.
     pub(crate) fn offer_help(&self, origin: Origin, guest: bool) {
         let word = origin.place().map_or(0, Place::word);
-        // ORDERING: Relaxed: a heavy fence follows, against the fence of a publisher.
-        self.helps_below
-            .store(word | if guest { GUEST } else { 0 }, Ordering::Relaxed);
+        let word = if guest { word | GUEST } else { word };
+        // ORDERING: Relaxed: a heavy fence follows, which pairs with the fence of a publisher.
+        self.waits.helps_below.store(word, Ordering::Relaxed);
     }
 
-    /// Owner: no longer. False: somebody has claimed it, and counts it awake and searching.
+    /// Owner: withdraws the offer to help. Returns `false` if another thread has claimed it and counted this thread as awake and searching.
     pub(crate) fn withdraw_help(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `claim_help`: the count is up before it goes down.
-        self.helps_below.swap(0, Ordering::Acquire) != 0
+        // ORDERING: Acquire pairs with the Release in `claim_help`: the claimant's count is raised before this thread lowers it.
+        self.waits.helps_below.swap(0, Ordering::Acquire) != 0
     }
 
-    /// Whether the owner is parked and may run what descends from `place`: then the word by which to claim it.
+    /// The offer by which to claim the owner, if it is parked and may run what descends from `place`.
     pub(crate) fn helps(&self, place: Place) -> Option<Helping> {
-        let word = self.helps_below.load(Ordering::Relaxed);
+        let word = self.waits.helps_below.load(Ordering::Relaxed);
         (word & !GUEST == place.word()).then_some(Helping(word))
     }
 
-    /// Whether the owner is parked in a wait in which it could help. A hint.
+    /// Whether the owner is parked in a wait and offers help. A hint.
     pub(crate) fn is_helper(&self) -> bool {
-        self.helps_below.load(Ordering::Relaxed) != 0
+        self.waits.helps_below.load(Ordering::Relaxed) != 0
     }
 
-    /// Claims it. False: it has woken by itself, or somebody else was first.
+    /// Claims a helper. Returns `false` if it has woken by itself or another thread has claimed it.
     pub(crate) fn claim_help(&self, helping: Helping) -> bool {
-        let claimed = self.helps_below.compare_exchange(
-            helping.0,
-            0,
-            // ORDERING: Release: see `withdraw_help`.
-            Ordering::Release,
-            Ordering::Relaxed,
-        );
-        claimed.is_ok()
+        // ORDERING: Release pairs with the Acquire in `withdraw_help`.
+        self.waits
+            .helps_below
+            .compare_exchange(helping.0, 0, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
     }
 
-    /// Whether a free thread could find a fork or a scope's task here.
+    /// Whether a free thread could find a fork or a scope task here.
     pub(crate) fn has_help(&self) -> bool {
         !self.ring.is_empty() || self.tasks.len() > 0
     }
 
-    /// Owner: set before the last look for tasks, cleared after parking.
+    /// Whether there is any work here.
+    pub(crate) fn has_work(&self) -> bool {
+        self.has_help() || self.detached.len() > 0 || self.ready.len() > 0
+    }
+
+    /// Owner: says whether it waits for a scope's tasks. Set before the final look for them, cleared after parking.
     pub(crate) fn set_awaits_tasks(&self, awaits: bool) {
-        // ORDERING: Relaxed: Dekker with `Registry::wake_for_task`: {flag; heavy; look} in the wait that parks, {push; fence; flag} there.
-        self.awaits_tasks.store(awaits, Ordering::Relaxed);
+        // ORDERING: Relaxed. Store-load pair: {flag; heavy; look} in the wait that parks, {push; fence; flag} in `Registry::wake_for_task`.
+        self.waits.awaits_tasks.store(awaits, Ordering::Relaxed);
     }
 
     pub(crate) fn awaits_tasks(&self) -> bool {
-        self.awaits_tasks.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn mail(&self) -> &Mailbox {
-        &self.mail
+        self.waits.awaits_tasks.load(Ordering::Relaxed)
     }
 }
 
-/// In [`Slot::helps_below`]: the thread is counted as a guest.
+/// A bit of [`Waits::helps_below`]: the thread is counted as a guest.
 const GUEST: u64 = 1 << 63;
 
-/// How a thread has offered to help. See [`Slot::helps`].
+/// A parked thread's offer to help. See [`Slot::helps`].
 #[derive(Clone, Copy)]
 pub(crate) struct Helping(u64);
 
 impl Helping {
-    /// Whether it is counted as a guest.
+    /// Whether the thread is counted as a guest.
     pub(crate) fn is_guest(self) -> bool {
         self.0 & GUEST != 0
     }
 }
 
-/// See [`Slot::open_scope`].
+/// An open scope. See [`Slot::open_scope`].
 pub(crate) struct OpenScope<'a> {
     slot: &'a Slot,
-    /// What the scope's tasks descend from.
+    /// The origin of the scope's tasks.
     pub(crate) origin: Origin,
 }
 
 impl Drop for OpenScope<'_> {
     fn drop(&mut self) {
-        let scopes = &self.slot.owner.scopes;
-        scopes.set(scopes.get() - 1);
+        self.slot.owner.scopes.update(|scopes| scopes - 1);
     }
 }
 
-/// Which submitted task runs: for those who ask what a shutdown waits for.
+/// The submitted task that runs on a slot, for reports on what a shutdown waits for.
 #[derive(Debug, Default)]
 pub(crate) struct Running {
-    /// Its number; 0: none.
+    /// The number of the task, or 0 if none runs.
     id: AtomicU64,
-    name: Mutex<Option<std::sync::Arc<str>>>,
-    /// There is a name. Spares the owner the lock.
+    name: Mutex<TaskName>,
+    /// Whether there is a name, which the owner reads without the lock.
     named: AtomicBool,
 }
 
+type TaskName = Option<std::sync::Arc<str>>;
+
 impl Running {
-    /// Owner: begins a task; [`Running::back`] ends it. Returns the number of the one further down the stack.
+    /// Owner: begins a task, which [`Running::back`] ends. Returns the number of the task in the middle of which it runs, or 0.
     #[inline]
     pub(crate) fn begin(&self, id: u64) -> u64 {
-        // ORDERING: Relaxed: told to people, no more.
+        // ORDERING: Relaxed: the number is only reported.
         let outer = self.id.load(Ordering::Relaxed);
         self.id.store(id, Ordering::Relaxed);
         outer
     }
 
-    /// Owner: the task of this number goes on, or none.
+    /// Owner: returns to the task with this number, or to none.
     #[inline]
     pub(crate) fn back(&self, outer: u64) {
-        // ORDERING: Release pairs with the Acquire in `is_some`: who finds that nothing runs sees what the task has done.
+        // ORDERING: Release pairs with the Acquire in `is_some`: a thread that finds no running task sees what the task has done.
         self.id.store(outer, Ordering::Release);
     }
 
@@ -421,70 +520,20 @@ impl Running {
         self.id.load(Ordering::Acquire) != 0
     }
 
-    /// Owner: whether a task has a name here.
+    /// Owner: whether the running task, or one further down the stack, has a name.
     pub(crate) fn is_named(&self) -> bool {
         self.named.load(Ordering::Relaxed)
     }
 
-    /// Owner: names the running task. Returns the name before.
-    pub(crate) fn set_name(
-        &self,
-        name: Option<std::sync::Arc<str>>,
-    ) -> Option<std::sync::Arc<str>> {
+    /// Owner: names the running task. Returns the previous name.
+    pub(crate) fn set_name(&self, name: TaskName) -> TaskName {
         self.named.store(name.is_some(), Ordering::Relaxed);
         std::mem::replace(&mut *lock(&self.name), name)
     }
 
-    /// Number and name of what runs.
-    pub(crate) fn get(&self) -> Option<(u64, Option<std::sync::Arc<str>>)> {
+    /// The number and name of the running task.
+    pub(crate) fn get(&self) -> Option<(u64, TaskName)> {
         let id = self.id.load(Ordering::Relaxed);
         (id != 0).then(|| (id, lock(&self.name).clone()))
-    }
-}
-
-/// Tasks addressed to one worker: broadcast closures.
-#[derive(Debug, Default)]
-pub(crate) struct Mailbox {
-    /// Spares the owner the lock. Set and cleared under it.
-    full: AtomicBool,
-    letters: Mutex<VecDeque<Task>>,
-    /// Where the owner waits if not at its own slot: as a guest of another pool, or from a second ring.
-    elsewhere: Mutex<Option<Arc<Parker>>>,
-}
-
-impl Mailbox {
-    pub(crate) fn post(&self, task: Task) {
-        let mut letters = lock(&self.letters);
-        letters.push_back(task);
-        // ORDERING: Release pairs with the Acquire in `take`; that the owner wakes up is the parker's business.
-        self.full.store(true, Ordering::Release);
-    }
-
-    /// The owner waits at this parker from now on; None: at its own.
-    pub(crate) fn forward(&self, parker: Option<Arc<Parker>>) {
-        *lock(&self.elsewhere) = parker;
-    }
-
-    /// Wakes the owner where it waits elsewhere. After a post: whoever forwards looks at its mail afterwards.
-    pub(crate) fn wake_elsewhere(&self) {
-        // The lock is free again before the owner runs, who takes it.
-        let parker = lock(&self.elsewhere).clone();
-        if let Some(parker) = parker {
-            parker.unpark();
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.full.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn take(&self) -> Option<Task> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut letters = lock(&self.letters);
-        let letter = letters.pop_front();
-        self.full.store(!letters.is_empty(), Ordering::Release);
-        letter
     }
 }

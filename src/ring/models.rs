@@ -1,8 +1,8 @@
-//! Loom models of the ring. Each item must be taken exactly once: by the owner's pop or by one thief; and a thief that
-//! has it must see what the owner wrote into it.
+//! Loom models of the ring. Each item must be taken exactly once, by the owner's pop or by one thief, and a thief that takes it must see what the
+//! owner wrote into it.
 //!
-//! Each model exists in two flavours: strict (real fences in the slow paths) and paired (the light fence is a poll
-//! point, the heavy one waits for the owner to pass it).
+//! Each model exists in two flavours: strict (real fences in the slow paths) and paired (the light fence is a poll point, and the heavy one
+//! waits for the owner to pass it).
 
 use super::{Popped, Ring, Steal};
 use crate::barrier::{self, Flavour};
@@ -10,23 +10,23 @@ use crate::sync::Arc;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
-// Tallies are no part of what is modelled.
+// The tallies are not a part of what is modelled.
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// What a place points to.
+/// The item to which a place points.
 struct Item {
-    /// Written by the owner before the push, read by whoever takes the item.
+    /// Written by the owner before the push, read by the thread that takes the item.
     value: UnsafeCell<usize>,
     taken: AtomicUsize,
-    /// Set by a thief when it is done with the item.
+    /// Set by a thief when it has finished with the item.
     done: AtomicBool,
 }
 
-/// A ring, and the items that its owner will push.
+/// A ring and the items that its owner will push.
 struct Bench {
     ring: Box<Ring<Item>>,
     items: Vec<Item>,
-    /// The job whose descendants helpers may take runs. Only item 0 is one.
+    /// Whether the job runs whose descendants helpers may take. Only item 0 is one.
     running: AtomicBool,
 }
 
@@ -48,11 +48,11 @@ impl Bench {
     /// Owner: fills in and pushes item `n`, as `join` does.
     fn push(&self, n: usize) -> usize {
         let item = &self.items[n];
-        // SAFETY: the owner alone has the item until it is pushed.
+        // SAFETY: no other thread has access to the item until it is pushed.
         item.value.with_mut(|value| unsafe { *value = n + 1 });
         let index = self.ring.push(std::ptr::from_ref(item).cast_mut());
-        if self.ring.attention_due(index) {
-            self.ring.attend();
+        if self.ring.must_answer(index) {
+            self.ring.share();
         }
         index
     }
@@ -73,23 +73,23 @@ impl Bench {
 
     fn take(&self, n: usize) {
         let item = &self.items[n];
-        // SAFETY: whoever takes an item has it alone.
+        // SAFETY: no other thread has access to an item after it has been taken. Loom reports a violation.
         item.value
             .with(|value| assert_eq!(unsafe { *value }, n + 1));
         assert_eq!(item.taken.fetch_add(1, Relaxed), 0, "item {n} twice");
     }
 
-    /// Owner: the job ends; item 1 will be no descendant of it.
+    /// Owner: ends the job. Item 1, which comes later, does not descend from it.
     fn end_job(&self) {
         self.running.store(false, Ordering::Release);
     }
 
-    /// Helper: as it asks before it takes anything.
+    /// Helper: what it checks before it takes an item.
     fn is_running(&self) -> bool {
         self.running.load(Ordering::Acquire)
     }
 
-    /// Helper: what it got, which must be a descendant.
+    /// Helper: finishes with the item that it took, which must be a descendant.
     fn finish_help(&self, stolen: Steal<Item>) {
         if let Steal::Item(item, _) = stolen {
             let descendant = std::ptr::eq(&self.items[0], item.as_ptr());
@@ -98,7 +98,7 @@ impl Bench {
         }
     }
 
-    /// Thief: what it got.
+    /// Thief: finishes with the item that it took.
     fn finish(&self, stolen: Steal<Item>) {
         if let Steal::Item(item, _) = stolen {
             let n = self
@@ -119,14 +119,14 @@ impl Bench {
         self.finish(self.ring.force(|_| true));
     }
 
-    /// Owner: until a thief is done with item `n`.
+    /// Owner: waits until a thief has finished with item `n`.
     fn await_thief(&self, n: usize) {
         while !self.items[n].done.load(Ordering::Acquire) {
             thread::yield_now();
         }
     }
 
-    /// Owner: an interrupt comes now, if one is due.
+    /// Owner: takes an interrupt that is due.
     fn interrupt(&self) {
         thread::yield_now();
         barrier::light();
@@ -148,7 +148,7 @@ fn model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) 
     crate::testing::model(run(flavour, items, owner, thieves));
 }
 
-/// The same for few operations, with a bound of 3 and switches at fences.
+/// Runs `owner` beside the thieves, for few operations, with a bound of 3 and switches at fences.
 fn sharp_model(flavour: Flavour, items: usize, owner: Role, thieves: &'static [Role]) {
     crate::testing::sharp_model(run(flavour, items, owner, thieves));
 }
@@ -203,18 +203,18 @@ fn push_pop_thrice(bench: &Bench) {
     bench.pop(0, a);
 }
 
-/// Two nested items, both pending at the same time; asked for attention in between.
+/// Two nested items that are pending at the same time, with an answered share request in between.
 fn publish_between(bench: &Bench) {
     let a = bench.push(0);
     let b = bench.push(1);
-    bench.ring.attend();
+    bench.ring.share();
     bench.pop(1, b);
     bench.pop(0, a);
 }
 
-/// Private items only: attention was given before anything was there.
+/// Two private items: the share request was answered before there was an item.
 fn private_pair(bench: &Bench) {
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     let b = bench.push(1);
     bench.pop(1, b);
@@ -223,38 +223,38 @@ fn private_pair(bench: &Bench) {
 
 /// One private item, then another at the same place.
 fn private_twice(bench: &Bench) {
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     bench.pop(0, a);
     let b = bench.push(1);
     bench.pop(1, b);
 }
 
-/// Private items, published while a thief may be forcing, twice.
+/// Two private items, each of which is made public while a thief may be forcing.
 fn publish_twice(bench: &Bench) {
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
-    bench.ring.attend();
+    bench.ring.share();
     let b = bench.push(1);
-    bench.ring.attend();
+    bench.ring.share();
     bench.pop(1, b);
     bench.pop(0, a);
 }
 
-/// A public descendant comes back to its owner; then another job has a public item at the same place.
+/// The owner takes back a public descendant. Then another job pushes a public item at the same place.
 fn two_public_lives(bench: &Bench) {
     let a = bench.push(0);
-    bench.ring.attend();
+    bench.ring.share();
     bench.pop(0, a);
     bench.end_job();
     let b = bench.push(1);
-    bench.ring.attend();
+    bench.ring.share();
     bench.pop(1, b);
 }
 
-/// The same with private items.
+/// The owner takes back a private descendant. Then another job pushes a private item at the same place.
 fn two_private_lives(bench: &Bench) {
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     bench.pop(0, a);
     bench.end_job();
@@ -270,9 +270,9 @@ fn help_by_force(bench: &Bench) {
     bench.finish_help(bench.ring.force(|_| bench.is_running()));
 }
 
-/// One item, private until a thief has it.
+/// One private item.
 fn one_private(bench: &Bench) {
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     bench.pop(0, a);
 }
@@ -280,19 +280,19 @@ fn one_private(bench: &Bench) {
 /// One item, made public.
 fn one_public(bench: &Bench) {
     let a = bench.push(0);
-    bench.ring.attend();
+    bench.ring.share();
     bench.pop(0, a);
 }
 
-/// One item, which a thief has before the owner looks.
+/// One item, which a thief takes before the owner looks.
 fn stolen_then_reset(bench: &Bench) {
     let a = bench.push(0);
-    bench.ring.attend();
+    bench.ring.share();
     bench.await_thief(0);
     bench.pop(0, a);
 }
 
-/// Takes a public item, then looks at the place that it was in.
+/// Takes a public item, and then tries force on the place in which it was.
 fn steal_then_force(bench: &Bench) {
     while bench.items[0].taken.load(Relaxed) == 0 {
         bench.steal();
@@ -301,15 +301,15 @@ fn steal_then_force(bench: &Bench) {
     bench.force();
 }
 
-/// Takes what a forcer has published, if it has.
+/// Takes the item that a forcing thief has made public, if there is one.
 fn steal_the_second(bench: &Bench) {
     bench.finish(bench.ring.steal(|index| index >= 1));
 }
 
-/// Private items, the second place filled again after an interrupt. A thief may still count on three.
+/// Private items, where the second place is filled again after an interrupt. A thief may have read that there are three items.
 fn refill_a_neighbour(bench: &Bench) {
     loom::stop_exploring();
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     let b = bench.push(1);
     let c = bench.push(2);
@@ -322,11 +322,11 @@ fn refill_a_neighbour(bench: &Bench) {
     bench.pop(0, a);
 }
 
-/// The first place is filled again after an interrupt, and what a thief reads may be the index that a pop leaves. It may still
-/// count on the first life.
+/// The first place is filled again after an interrupt, and a thief may read the index that a pop leaves. It may have read `bottom` when the place
+/// held its first item.
 fn refill_and_pop(bench: &Bench) {
     loom::stop_exploring();
-    bench.ring.attend();
+    bench.ring.share();
     let a = bench.push(0);
     bench.pop(0, a);
     loom::explore();

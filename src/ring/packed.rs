@@ -1,23 +1,23 @@
 //! The packed word `ts` of a ring.
 
-/// Indices are below this.
+/// All indices are below this.
 pub(crate) const MAX_INDEX: usize = 1 << INDEX_BITS;
 
 const INDEX_BITS: u32 = 13;
 const EPOCH_BITS: u32 = 64 - 2 * INDEX_BITS - 1;
 
-/// Top, split, whether a thief forces, and the epoch of a ring.
+/// The state of a ring that its owner and its thieves change by compare-and-swap.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ts {
-    /// Places below are stolen.
+    /// The entries below this index are stolen.
     pub(crate) top: usize,
-    /// Places from `top` to here are public.
+    /// The entries from `top` up to but excluding this index are public.
     pub(crate) split: usize,
-    /// A thief forces: only it or a change by the owner, which begins a new epoch, ends that. Set only while the public
-    /// part is empty.
+    /// Whether a thief forces. Only this thief, or a change by the owner, which begins a new epoch, ends that. Set only while the public part
+    /// is empty.
     pub(crate) claimed: bool,
-    /// Counts the owner's changes, modulo 2^37. A thief that sleeps between its load and its CAS would have to miss a
-    /// whole turn, at 20 ns and more a change some 45 minutes, and wake on the exact value.
+    /// The number of changes by the owner, modulo 2^37. For an error, a thief would have to sleep between its load and its CAS for a whole cycle,
+    /// which takes 45 minutes at 20 ns a change, and wake at the exact value.
     pub(crate) epoch: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Stress of the ring with real threads: every item once, whoever takes it.
+//! Stress tests of the ring with real threads: each item is taken once, by one of them.
 
 use super::{CAPACITY, Popped, Ring, Steal};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,8 +22,8 @@ fn forks(ring: &Ring<Item>, depth: u32) -> u64 {
     }
     let item = item();
     let index = ring.push(std::ptr::from_ref(&item).cast_mut());
-    if ring.attention_due(index) {
-        ring.attend();
+    if ring.must_answer(index) {
+        ring.share();
     }
     let mut stolen = forks(ring, depth - 1);
     match ring.pop(index) {
@@ -47,7 +47,7 @@ fn every_item_is_taken_once_beside_thieves_and_forcers() {
     let taken = AtomicU64::new(0);
     let take = |found: Steal<Item>| {
         if let Steal::Item(item, _) = found {
-            // SAFETY: the owner keeps the item until it is done.
+            // SAFETY: the owner keeps the item alive until it is marked as done.
             let item = unsafe { item.as_ref() };
             assert_eq!(item.taken.fetch_add(1, Ordering::Relaxed), 0);
             taken.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +86,7 @@ fn what_is_not_allowed_stays() {
     for item in &items {
         ring.push(std::ptr::from_ref(item).cast_mut());
     }
-    ring.attend();
+    ring.share();
     assert_eq!(ring.oldest(), Some(0));
     assert!(matches!(ring.steal(|index| index > 0), Steal::Empty));
     assert!(matches!(ring.steal(|index| index == 0), Steal::Item(_, 0)));
@@ -100,8 +100,8 @@ fn a_push_beyond_the_capacity_is_noticed() {
     for _ in 0..CAPACITY {
         ring.push(std::ptr::from_ref(&item).cast_mut());
     }
-    ring.attend();
+    ring.share();
     let index = ring.push(std::ptr::from_ref(&item).cast_mut());
     assert_eq!(index, CAPACITY);
-    assert!(ring.attention_due(index));
+    assert!(ring.must_answer(index));
 }

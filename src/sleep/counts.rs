@@ -1,41 +1,44 @@
 //! The packed word of the sleep protocol.
 
-/// Who is awake, who searches, who could be had.
+/// The number of threads that are awake, searching and available.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Pool threads (spares too) that are neither parked nor waiting parked.
+    /// Pool threads, spares included, that are not parked, neither free nor in a wait.
     pub(crate) workers: usize,
-    /// Guests that are not waiting parked.
+    /// Guests that are not parked in a wait.
     pub(crate) guests: usize,
-    /// Of the workers, those that look for work.
+    /// The awake threads that search for work.
     pub(crate) searching: usize,
-    /// Pool threads that a publisher could get: parked free, not started yet, or a spare that may be started.
+    /// Pool threads that a publisher could get: parked free, not started yet, or a spare that can be started.
     pub(crate) available: usize,
-    /// Threads parked in waits that may run some of what others fork. Not a part of the word: see [`Sleep::helpers`](super::Sleep).
+    /// Helpers: threads parked in waits that can be woken for some of what others fork. Their count is beside the word, not in it.
     pub(crate) helpers: usize,
 }
 
-/// What a publisher has published, which decides who may run it.
+/// The kind of work that was published, which decides what threads may run it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// A fork or a scope's task: its waiter runs it if nobody else does.
+    /// A fork or a scope task. The thread that waits for it runs it if no other thread does.
     Help,
-    /// A detached task: only a worker will run it, so one must be awake, whatever the guests do.
+    /// A detached task. Only a worker runs it, so that one must be awake whatever the guests do.
     Worker,
 }
 
-/// Width of the fields for the pool's own threads, in bits.
+/// The most workers and spares of a pool.
+pub(crate) const MAX_THREADS: usize = 1 << 12;
+
+/// The width of the fields for the pool's own threads, in bits.
 const WIDTH: u32 = 13;
 
-const _: () = assert!(super::MAX_THREADS < 1 << WIDTH);
+const _: () = assert!(MAX_THREADS < 1 << WIDTH);
 
 pub(crate) const ONE_WORKER: u64 = 1;
 pub(crate) const ONE_SEARCHING: u64 = 1 << WIDTH;
 pub(crate) const ONE_AVAILABLE: u64 = 1 << (2 * WIDTH);
-/// 24 bits: more threads than a system has.
+/// The field has 24 bits, for more threads than a system has.
 pub(crate) const ONE_GUEST: u64 = 1 << (3 * WIDTH);
-/// Somebody waits until the pool is idle. A part of this word, so that whoever changes it anyway needs no fence to see that.
-pub(crate) const AWAITED: u64 = 1 << 63;
+/// Set while a thread waits until the pool is idle. It is in this word so that a thread that changes the word sees it without a fence.
+pub(crate) const IDLE_AWAITED: u64 = 1 << 63;
 
 impl Counts {
     pub(crate) fn unpack(word: u64, helpers: usize) -> Self {
@@ -44,23 +47,30 @@ impl Counts {
             workers: field(0),
             searching: field(1),
             available: field(2),
-            guests: ((word & !AWAITED) >> (3 * WIDTH)) as usize,
+            guests: ((word & !IDLE_AWAITED) >> (3 * WIDTH)) as usize,
             helpers,
         }
     }
 
-    /// Whether a publisher should get a thread: nobody searches, one may be available, and there is room for it.
+    /// Whether a publisher should get a thread: none searches, a thread is available or is a helper, and there is room for it.
     pub(crate) fn wants(self, need: Need, target: usize) -> bool {
         let some = self.available > 0 || (need == Need::Help && self.helpers > 0);
         self.searching == 0 && some && self.has_room(need, target)
     }
 
-    /// Whether one more thread may be awake for this.
+    /// Whether a thread that has found something, and sees more, should get one more thread, although others search. At most half of the threads that
+    /// are awake search, so that a pool wakes up in a time that grows with the logarithm of its size, and the last threads do not search in vain.
+    pub(crate) fn may_spread(self, target: usize) -> bool {
+        let is_calm = 2 * self.searching < self.workers + self.guests;
+        is_calm && self.available > 0 && self.has_room(Need::Help, target)
+    }
+
+    /// Whether there is room for one more awake thread, for this kind of work.
     pub(crate) fn has_room(self, need: Need, target: usize) -> bool {
         self.workers + self.guests < target || (need == Need::Worker && self.workers == 0)
     }
 
-    /// More threads are busy than the pool is to have.
+    /// Whether more threads are awake than the pool wants.
     pub(crate) fn overcommitted(self, target: usize) -> bool {
         self.workers + self.guests > target
     }

@@ -1,69 +1,94 @@
-//! Who sleeps, who wakes: the protocol that lets idle threads cost nothing and lets no work wait beside one.
+//! The sleep protocol: idle threads cost nothing, and no work waits while a thread sleeps that could run it.
 //!
-//! # Who is there
+//! # Threads
 //!
-//! *Workers* (and spares) are the pool's threads, *guests* are others that take part for a while. A thread is *awake* or
-//! parked. Of the awake workers some *search*. A worker parks *free* (on the idle list; it can run anything) or *bound*
-//! (in the middle of a wait; only that wait's end wakes it). The pool wants `target` awake threads, guests
-//! included; a bound waiter that parks leaves a vacancy simply by not being awake.
+//! *Workers* and *spares* are the pool's threads; *guests* are other threads that take part for a while. A thread is *awake* or parked. Some of
+//! the awake threads *search*. The pool wants `target` awake threads, guests included. While fewer are awake, there is *room*. A thread parks in
+//! one of three ways:
 //!
-//! The word ([`Counts`]) says how many there are of each, and how many could be *had*: parked free, not yet started,
-//! or a spare not yet started. The list behind the mutex says which. Threads that are on the list, or counted as not started, change
-//! under the mutex together with the word; the other counts change by a single read-modify-write.
+//! - *Free*: a worker or spare that has nothing to do. It is on the idle list, and is woken for work of any kind.
+//! - *Open*: a pool thread in the middle of a wait in which it may run anything (`Waits::Any`). It is on the idle list too.
+//! - *Bound*: a thread in the middle of any other wait. The end of the wait wakes it, and so does a broadcast task for it. If it is a helper (see
+//!   below), it is also woken for work that it may run.
+//!
+//! A thread that parks makes room, because it is no longer awake.
+//!
+//! The sleep word ([`Counts`]) holds the number of threads in each state, and how many are *available*: parked free, not yet started, or a
+//! spare not yet started. The list behind the mutex says which threads these are. A change of the list, or of the threads not started, is
+//! made under the mutex together with the change of the word. The other counts change by a single read-modify-write.
 //!
 //! # Publish
 //!
-//! Whoever makes work visible then calls [`Sleep::published`]: fence; read the word; if nobody searches, a thread is to be had and
-//! there is room, get one ([`Sleep::recruit`]). The recruit is counted awake *and searching* by the recruiter, so
-//! that a burst of publishers wakes one thread, not all.
+//! A thread that has made work visible calls [`Sleep::published`]: fence; read the word; if no thread searches, one is available and there
+//! is room, claim it ([`Sleep::claim_thread`]). A claimed thread is counted as awake *and searching* at once, so that a burst of publishers
+//! wakes one thread, not all.
 //!
-//! The owner of a ring does not do this at each push: it reads its own `limit`, which is 0 if anything happened since it
-//! last looked.
+//! The owner of a ring does not do this at each push. It reads its own `limit`, which is 0 if a thread has made one of the changes below since the
+//! owner last looked.
 //!
 //! # Sleep
 //!
-//! Each event after which *nobody searches although there is room and someone to be had* is answered by whoever causes
-//! it, in this order: change the word; set `limit = 0` on all rings; heavy fence; look at every queue once more; if there
-//! is something, recruit (or stay awake oneself). The events: the last searcher parks; a busy thread parks bound; a guest
-//! leaves; a worker steps back; a new thread calls its start hook. The last searcher that *finds* something recruits the next at once.
+//! After some changes of the word *no thread searches although there is room and a thread is available*. The thread that makes such a change does
+//! this, in order: change the word; set `limit = 0` on all rings; heavy fence; look at every queue once more (the *final re-check*); if there is
+//! work, claim a thread, or stay awake itself. The changes are:
+//!
+//! - The last searcher parks, free or open.
+//! - A thread parks bound.
+//! - A guest leaves, or a pool thread does.
+//! - A thread that counts as searching has something else to do first. A new thread does if there is a start hook, which can take long.
+//! - A worker that was called parks again.
+//!
+//! The last searcher that *finds* something claims the next thread at once. A free worker that has found something and sees more claims a second one
+//! while fewer than half of the awake threads search, so that their number doubles again and again. No argument depends on that.
+//!
+//! # Calls
+//!
+//! A worker that is parked free is *called* if it is woken for something that only it can do: a broadcast task. It leaves the list by itself
+//! ([`Sleep::unpark_called`]) and is counted as awake, but not as searching. It relieves no other thread of a search, and does not begin one
+//! afterwards, so that a broadcast to many workers does not make each of them spin in turn. When it parks again ([`Sleep::park_called`]), it
+//! must make the final re-check only if its being awake has kept a publisher from getting a thread.
 //!
 //! # Helpers
 //!
-//! A thread that parks bound may be able to run some of the work that others make later: what descends from what it waits for. It registers
-//! as a *helper*: the count of helpers goes up after the thread has been counted out of the word, and before its heavy fence and its own
-//! last look. Whoever recruits, where free threads are neither parked nor to be started, gets [`Recruit::Helper`], finds a helper that may run
-//! what is there, and claims it: that one is then counted awake *and searching*, like any recruit, so that one helper is on its way at a time.
-//! It passes the search on when it has looked, whatever it has found.
+//! A thread that parks bound can perhaps run some of the work that others make later: what descends from what it waits for. It
+//! registers as a *helper*: the count of helpers goes up after the thread has been counted out of the word, and before its heavy fence and
+//! its own final re-check. If no free thread is parked or can be started, a publisher gets [`Wakeup::Helper`], finds a helper that may run
+//! the work, and claims it. The helper is then counted as awake *and searching*, like any claimed thread, so that one helper is woken at a
+//! time. After it has looked, it hands the search off, whatever it has found.
 //!
 //! # Why no wake-up is lost
 //!
-//! Take a publisher and the last event before its work is visible. Either the publisher's read of the word comes after
-//! the change, then it recruits. Or the change comes after that read; then (fence against fence, or the rings' light against heavy)
-//! the event's last look sees the work. Without the look, or without either fence, both can miss:
-//! `models::sleep_*` fail then.
+//! Take a publisher, and a thread that makes one of the changes above. If the publisher reads the word after the change, it claims a thread. If it
+//! reads the word before the change, that thread's final re-check sees the published work: the fence of the publisher pairs with the fence between
+//! the change and the re-check. In a ring the light fence of the push pairs with that heavy one. Without the re-check, or without either fence,
+//! both can miss: the model `last_searcher_against_publisher` fails then.
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
 use crossbeam_utils::CachePadded;
 
+mod answers;
 mod counts;
+mod event;
+mod list;
 mod parker;
+mod size;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, heist_loom))]
 mod models;
 
-use counts::{AWAITED, ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
-pub(crate) use counts::{Counts, Need};
+pub(crate) use answers::{Left, Park, Presence, Wakeup};
+pub(crate) use counts::{Counts, MAX_THREADS, Need};
+use counts::{IDLE_AWAITED, ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
+pub(crate) use event::Event;
+use list::{Idle, take};
 pub(crate) use parker::Parker;
-
-/// Threads that can be told apart in the word.
-pub(crate) const MAX_THREADS: usize = 1 << 12;
 
 /// The sleep state of one pool. See the module.
 #[derive(Debug)]
 pub(crate) struct Sleep {
-    /// On lines of its own: written at each search and by each guest, beside what every spawn reads.
+    /// On cache lines of its own, because each search and each guest writes it, and every spawn reads its neighbours.
     awake: CachePadded<Awake>,
-    /// How many threads the pool wants awake.
+    /// The number of threads that the pool wants awake.
     target: AtomicUsize,
     idle: Mutex<Idle>,
 }
@@ -71,107 +96,16 @@ pub(crate) struct Sleep {
 #[derive(Debug)]
 struct Awake {
     word: AtomicU64,
-    /// How many threads are registered as helpers: see "Helpers" in the module.
+    /// The number of threads that are registered as helpers. See "Helpers" in the module documentation.
     helpers: AtomicUsize,
 }
 
-/// Which threads are available, one by one. `Counts::available` is their number.
-#[derive(Debug)]
-struct Idle {
-    /// Slots of workers that are parked free.
-    workers: Vec<usize>,
-    /// Slots of threads that are parked in the middle of a wait and may run anything.
-    waiters: Vec<usize>,
-    /// Slots of spares that are parked free.
-    spares: Vec<usize>,
-    /// Workers, by index, that have no thread yet. The last is started first.
-    unstarted: Vec<usize>,
-    /// Spares that may still be started.
-    spares_left: usize,
-    /// Workers, by index, that have a thread, or are about to.
-    present: Vec<bool>,
-    /// No thread parks any more.
-    closed: bool,
-    /// No thread starts any more.
-    retired: bool,
-    /// Threads are started by somebody else, each once: one that has left is not to be had.
-    foreign: bool,
-}
-
-/// The thread that a publisher got. It is already counted awake and searching.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a recruit that nobody wakes is counted searching for ever"]
-pub(crate) enum Recruit {
-    /// Nobody is needed, or nobody is to be had.
-    None,
-    /// Wake the thread of this slot.
-    Unpark(usize),
-    /// Start the worker of this index; report a failure with [`Sleep::start_failed`].
-    StartWorker(usize),
-    /// Start a spare; report a failure likewise.
-    StartSpare,
-    /// Only helpers and spares are left. Nothing is claimed yet: find a helper and [`Sleep::claim_helper`], or else, where a spare may be
-    /// started, [`Sleep::recruit_spare`].
-    Helper { or_spare: bool },
-}
-
-/// What a worker that wants to park has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) enum Park {
-    /// Park; somebody else keeps looking.
-    Now,
-    /// Look once more (announce, heavy fence, every queue), then park.
-    AfterLook,
-    /// The pool is closing: the thread is to be had again by starting it. Look once more; then leave, or
-    /// [`Sleep::rejoin`].
-    Leave,
-    /// The pool has become smaller: the thread ends. Look once more, for somebody else.
-    Surplus,
-}
-
-/// What a guest that has left must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub(crate) struct Left {
-    /// Look for work, and [`Sleep::recruit`] if there is some.
-    pub(crate) vacancy: bool,
-    /// Tell those who wait until the pool is idle.
-    pub(crate) awaited: bool,
-}
-
-impl Idle {
-    /// The worker of `index` has no thread any more: it can be started, where it is one of the pool still.
-    fn absent(&mut self, index: usize, target: usize) -> bool {
-        self.present[index] = false;
-        let wanted = index < target && !self.retired && !self.foreign;
-        if wanted {
-            self.unstarted.push(index);
-        }
-        wanted
-    }
-
-    /// A spare has no thread any more.
-    fn spare_back(&mut self) -> bool {
-        if !self.retired {
-            self.spares_left += 1;
-        }
-        !self.retired
-    }
-}
-
 impl Sleep {
-    pub(crate) fn new(target: usize, spares: usize) -> Self {
-        Self::with(target, (0..target).rev().collect(), spares, false)
-    }
-
-    /// Of a pool whose threads are started by somebody else. See [`Sleep::adopt`].
-    pub(crate) fn foreign(target: usize) -> Self {
-        Self::with(target, Vec::new(), 0, true)
-    }
-
-    fn with(target: usize, unstarted: Vec<usize>, spares: usize, foreign: bool) -> Self {
-        let available = (unstarted.len() + spares) as u64;
+    /// Creates the state of a pool. If `caller_threads` is true, the caller of the library provides the threads of the workers, which
+    /// [`Sleep::adopt`] counts, so that the pool starts none of them.
+    pub(crate) fn new(target: usize, spares: usize, caller_threads: bool) -> Self {
+        let to_start = if caller_threads { 0 } else { target };
+        let available = (to_start + spares) as u64;
         Sleep {
             awake: CachePadded::new(Awake {
                 word: AtomicU64::new(available * ONE_AVAILABLE),
@@ -179,15 +113,11 @@ impl Sleep {
             }),
             target: AtomicUsize::new(target),
             idle: Mutex::new(Idle {
-                workers: Vec::new(),
-                waiters: Vec::new(),
-                spares: Vec::new(),
-                unstarted,
+                unstarted: (0..to_start).rev().collect(),
                 spares_left: spares,
                 present: vec![false; target],
-                closed: false,
-                retired: false,
-                foreign,
+                caller_threads,
+                ..Idle::default()
             }),
         }
     }
@@ -197,173 +127,193 @@ impl Sleep {
     }
 
     fn unpack(&self, word: u64) -> Counts {
-        // ORDERING: Relaxed: whoever relies on it has fenced, or does so in `unpack_after`, against the heavy fence of a helper that parks.
+        // ORDERING: Relaxed: a caller that relies on it has fenced, or does so in `unpack_after`, against the heavy fence of a helper that parks.
         Counts::unpack(word, self.awake.helpers.load(Ordering::Relaxed))
     }
 
-    /// The word as the caller has just changed it.
+    /// Unpacks the word as the caller has just changed it.
     fn unpack_after(&self, word: u64) -> Counts {
         if Counts::unpack(word, 0).available == 0 {
-            // ORDERING: Dekker: {word; fence; helpers} here, {helpers; heavy fence; word} in a helper that parks.
+            // ORDERING: Store-load pair: {word; fence; helpers} here, {helpers; heavy fence; word} in a helper that parks.
             fence(Ordering::SeqCst);
         }
         self.unpack(word)
     }
 
-    /// How many threads the pool wants awake: its number of workers.
+    /// The number of threads that the pool wants awake, which is its number of workers.
     pub(crate) fn target(&self) -> usize {
         self.target.load(Ordering::Relaxed)
     }
 
     // ---- publishers ----
 
-    /// After work was made visible: whom to wake.
-    pub(crate) fn published(&self, need: Need) -> Recruit {
-        // ORDERING: pairs with the fence in `heavy` between a sleeper's change of the word and its last look.
+    /// Called after work was made visible. Returns the thread to wake or start.
+    pub(crate) fn published(&self, need: Need) -> Wakeup {
+        // ORDERING: pairs with the fence between a sleeper's change of the word and its final re-check: that of `ring::request_all`, and that of `heavy`.
         fence(Ordering::SeqCst);
         if self.counts().wants(need, self.target()) {
-            self.recruit(need)
+            self.claim_thread(need)
         } else {
-            Recruit::None
+            Wakeup::None
         }
     }
 
-    /// Gets a thread if one is wanted and to be had.
+    /// Claims a thread if one is wanted and available.
     #[cold]
-    pub(crate) fn recruit(&self, need: Need) -> Recruit {
-        self.recruit_from(lock(&self.idle), need)
+    pub(crate) fn claim_thread(&self, need: Need) -> Wakeup {
+        self.claim_from(lock(&self.idle), need)
     }
 
-    /// Gets a thread for what a look has found. Where detached tasks get none, there may be forks, which a look does not tell of then.
-    pub(crate) fn recruit_for(&self, need: Need) -> Recruit {
-        match self.recruit(need) {
-            Recruit::None if need == Need::Worker => self.recruit(Need::Help),
-            recruit => recruit,
+    /// Claims a thread for the kind of work that a look has reported. A look that reports a detached task has not looked for forks. So if no thread
+    /// can be claimed for the task, this claims a helper for forks, if there is one.
+    pub(crate) fn claim_thread_for(&self, need: Need) -> Wakeup {
+        match self.claim_thread(need) {
+            Wakeup::None if need == Need::Worker => self.claim_thread(Need::Help),
+            wakeup => wakeup,
         }
     }
 
-    /// The same after a start has failed: only threads that are there. While it was being started the recruit counted as
-    /// searching, and others may have relied on it.
+    /// Claims a thread that exists, after the start of another one has failed. While that one was being started it counted as searching, so that
+    /// other threads have perhaps relied on it.
     #[cold]
-    pub(crate) fn recruit_parked(&self, need: Need) -> Recruit {
+    pub(crate) fn claim_parked_thread(&self, need: Need) -> Wakeup {
         let idle = lock(&self.idle);
         if idle.workers.is_empty()
             && idle.waiters.is_empty()
             && (idle.spares.is_empty() || !idle.unstarted.is_empty())
         {
             return if self.counts().helpers > 0 && self.still_wanted(Need::Help) {
-                Recruit::Helper { or_spare: false }
+                Wakeup::Helper { or_spare: false }
             } else {
-                Recruit::None
+                Wakeup::None
             };
         }
-        self.recruit_from(idle, need)
+        self.claim_from(idle, need)
     }
 
-    fn recruit_from(&self, idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
+    fn claim_from(&self, idle: MutexGuard<'_, Idle>, need: Need) -> Wakeup {
         let spares_only =
             idle.workers.is_empty() && idle.waiters.is_empty() && idle.unstarted.is_empty();
         if spares_only && need == Need::Help && self.counts().helpers > 0 && self.still_wanted(need)
         {
-            return Recruit::Helper { or_spare: true };
+            return Wakeup::Helper { or_spare: true };
         }
-        self.recruit_any(idle, need)
+        self.claim_any(idle, |counts| counts.wants(need, self.target()))
     }
 
-    /// [`Recruit::Helper`] was the answer, and no helper may run what there is.
+    /// Claims one more worker for what a thread sees that has found something, [if few enough search](Counts::may_spread).
     #[cold]
-    pub(crate) fn recruit_spare(&self) -> Recruit {
-        self.recruit_any(lock(&self.idle), Need::Help)
+    pub(crate) fn claim_second(&self) -> Wakeup {
+        let idle = lock(&self.idle);
+        let has_workers = !idle.workers.is_empty() || !idle.unstarted.is_empty();
+        self.claim_any(idle, |now| has_workers && now.may_spread(self.target()))
     }
 
-    fn recruit_any(&self, mut idle: MutexGuard<'_, Idle>, need: Need) -> Recruit {
+    /// Claims a spare after [`Wakeup::Helper`] was returned and no helper may run the work.
+    #[cold]
+    pub(crate) fn claim_spare(&self) -> Wakeup {
+        self.claim_any(lock(&self.idle), |now| now.wants(Need::Help, self.target()))
+    }
+
+    fn claim_any(&self, mut idle: MutexGuard<'_, Idle>, wants: impl Fn(Counts) -> bool) -> Wakeup {
         let change = ONE_WORKER
             .wrapping_add(ONE_SEARCHING)
             .wrapping_sub(ONE_AVAILABLE);
         let taken = self.awake.word.fetch_update(
-            // ORDERING: AcqRel: the word is what events and publishers agree by.
+            // ORDERING: AcqRel: publishers and the threads that change the word agree through it.
             Ordering::AcqRel,
             Ordering::Acquire,
-            |word| {
-                Counts::unpack(word, 0)
-                    .wants(need, self.target())
-                    .then(|| word.wrapping_add(change))
-            },
+            |word| wants(Counts::unpack(word, 0)).then(|| word.wrapping_add(change)),
         );
         if taken.is_err() {
-            return Recruit::None;
+            return Wakeup::None;
         }
-        if let Some(slot) = idle.workers.pop() {
-            Recruit::Unpark(slot)
-        } else if let Some(slot) = idle.waiters.pop() {
-            Recruit::Unpark(slot)
+        if let Some(slot) = idle.workers.pop().or_else(|| idle.waiters.pop()) {
+            Wakeup::Unpark(slot)
         } else if let Some(index) = idle.unstarted.pop() {
             idle.present[index] = true;
-            Recruit::StartWorker(index)
+            Wakeup::StartWorker(index)
         } else if let Some(slot) = idle.spares.pop() {
-            Recruit::Unpark(slot)
+            Wakeup::Unpark(slot)
         } else {
             idle.spares_left = idle
                 .spares_left
                 .checked_sub(1)
                 .expect("heist: the sleep word counts a thread that is not there");
-            Recruit::StartSpare
+            idle.spares_started += 1;
+            Wakeup::StartSpare
         }
     }
 
-    /// The worker of `index` is to be started whether it is wanted or not (eager start, broadcast). False: it was.
+    /// Claims the worker with this index so that the caller starts it, wanted or not (eager start, broadcast). Returns `false` if it has been
+    /// started or can no longer be.
     pub(crate) fn claim_worker(&self, index: usize) -> bool {
-        let mut idle = lock(&self.idle);
-        let Some(place) = idle.unstarted.iter().position(|&other| other == index) else {
-            return false;
-        };
-        idle.unstarted.remove(place);
-        idle.present[index] = true;
-        self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
-        true
+        self.claim_if_absent(index) == Presence::Claimed
     }
 
-    /// Somebody else is to have a thread for the worker of `index`, or after all is not. Nobody may rely on it before it is there.
+    /// Claims the worker with this index if it has no thread, for a caller that relies on the worker.
+    pub(crate) fn claim_if_absent(&self, index: usize) -> Presence {
+        let mut idle = lock(&self.idle);
+        if idle.present[index] {
+            return Presence::Present;
+        }
+        if !take(&mut idle.unstarted, index) {
+            return Presence::Absent;
+        }
+        idle.present[index] = true;
+        self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
+        Presence::Claimed
+    }
+
+    /// Sets whether the caller of the library is going to provide a thread for the worker with this index. No thread relies on the worker before
+    /// the pool has [adopted](Self::adopt) that thread.
     pub(crate) fn expect(&self, index: usize, is_to_come: bool) {
         lock(&self.idle).present[index] = is_to_come;
     }
 
-    /// The worker of `index` has got a thread from somebody else: counted awake and searching.
+    /// Counts the worker with this index, whose thread the caller of the library has provided, as awake and searching.
     pub(crate) fn adopt(&self, index: usize) {
         lock(&self.idle).present[index] = true;
         self.add(ONE_WORKER + ONE_SEARCHING, 0);
     }
 
-    /// Whether the worker of `index` has a thread, or is about to.
+    /// Counts the worker with this index, which gets a thread that never leaves, as awake and searching.
+    pub(crate) fn settle(&self, index: usize) {
+        lock(&self.idle).residents += 1;
+        self.claim_worker(index);
+    }
+
+    /// Whether the worker with this index has a thread or is about to get one.
     pub(crate) fn is_present(&self, index: usize) -> bool {
         lock(&self.idle).present[index]
     }
 
-    /// A recruit's thread could not be started: it is to be had again.
+    /// Makes a claimed thread available again, after its start has failed.
     pub(crate) fn start_failed(&self, worker: Option<usize>) {
         let mut idle = lock(&self.idle);
+        self.leave(&mut idle, worker);
+    }
+
+    /// Counts out a searching thread that ends or has not started. It is available again if it can be started again.
+    fn leave(&self, idle: &mut Idle, worker: Option<usize>) -> Counts {
         let back = match worker {
             Some(index) => idle.absent(index, self.target()),
             None => idle.spare_back(),
         };
-        self.leave(back);
-    }
-
-    /// A searching thread is no more; it is to be had again, or not.
-    fn leave(&self, back: bool) {
-        let available = if back { ONE_AVAILABLE } else { 0 };
-        self.add(available, ONE_WORKER + ONE_SEARCHING);
+        let (plus, minus) = (u64::from(back) * ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
+        let before = self.add(plus, minus);
+        self.unpack_after(before.wrapping_add(plus).wrapping_sub(minus))
     }
 
     // ---- workers ----
 
-    /// Whether the caller, an awake worker, is one too many.
+    /// Whether more threads are awake than the pool wants.
     pub(crate) fn overcommitted(&self) -> bool {
         let word = self.awake.word.load(Ordering::Relaxed);
         Counts::unpack(word, 0).overcommitted(self.target())
     }
 
-    /// Whether one more thread may be awake.
+    /// Whether there is room for one more awake thread.
     pub(crate) fn has_room(&self, need: Need) -> bool {
         self.counts().has_room(need, self.target())
     }
@@ -373,51 +323,103 @@ impl Sleep {
         worker.is_some_and(|index| index >= self.target())
     }
 
-    /// A worker begins to search. Returns how many others do.
-    pub(crate) fn search(&self) -> usize {
+    /// Counts the caller as searching. Returns the number of other searchers.
+    pub(crate) fn begin_search(&self) -> usize {
         self.unpack(self.add(ONE_SEARCHING, 0)).searching
     }
 
-    /// A searcher found something. If it was the last one, it passes the search on.
+    /// Counts out a searcher that has found something. If it was the last one, it claims a thread that continues the search.
     ///
-    /// Where no other thread is awake it first looks, by `look`, whether there is anything more: nobody can make anything visible
-    /// without reading the word, so that a light look is enough, if it asks the rings for attention as any last look does.
-    pub(crate) fn found(&self, look: impl FnOnce() -> Option<Need>) -> Recruit {
-        let after = self.turn_away();
+    /// If no other thread is awake, it first looks, by `look`, whether there is more work. No thread can make work visible without reading the
+    /// word, so that a look without a heavy fence is enough, if it sends share requests to the rings as any final re-check does.
+    pub(crate) fn end_search_found(&self, look: impl FnOnce() -> Option<Need>) -> Wakeup {
+        let after = self.uncount_searching();
         if !after.wants(Need::Help, self.target()) {
-            return Recruit::None;
+            return Wakeup::None;
         }
         if after.workers + after.guests == 1 {
             // ORDERING: pairs with the fence in `published`.
             fence(Ordering::SeqCst);
-            return look().map_or(Recruit::None, |need| self.recruit_for(need));
+            return look().map_or(Wakeup::None, |need| self.claim_thread_for(need));
         }
-        self.recruit(Need::Help)
+        self.claim_thread(Need::Help)
     }
 
-    /// A searcher has something else to do, before it looks at anything. True: as for [`Left::vacancy`].
+    /// Counts out a searcher that has something else to do before it looks at anything. Returns whether another thread is wanted, as
+    /// [`Left::capacity`] does.
     #[must_use]
-    pub(crate) fn put_off(&self) -> bool {
-        self.turn_away().wants(Need::Help, self.target())
+    pub(crate) fn stop_searching(&self) -> bool {
+        self.uncount_searching().wants(Need::Help, self.target())
     }
 
-    /// One fewer searches.
-    fn turn_away(&self) -> Counts {
+    /// Counts out a searcher.
+    fn uncount_searching(&self) -> Counts {
         let before = self.add(0, ONE_SEARCHING);
         self.unpack_after(before.wrapping_sub(ONE_SEARCHING))
     }
 
-    /// A searcher of `slot` found nothing and goes on the idle list.
-    pub(crate) fn park_free(&self, slot: usize, worker: Option<usize>) -> Park {
+    /// Puts the searcher on `slot`, which has found nothing, on the idle list. `has_tasks` is asked whether tasks are queued if the thread could leave a
+    /// pool that is closing.
+    pub(crate) fn park_free(
+        &self,
+        slot: usize,
+        worker: Option<usize>,
+        has_tasks: impl FnOnce() -> bool,
+    ) -> Park {
+        self.park_free_locked(lock(&self.idle), slot, worker, has_tasks)
+    }
+
+    /// Puts the worker on `slot`, which [`Sleep::unpark_called`] has counted, back on the idle list after it has run its broadcast task.
+    ///
+    /// It was not counted as searching, so no thread has relied on it to look. It must look only if publishers can get a thread from now on and
+    /// could not before: while it was awake, there was perhaps no room, or no thread available. If they could before as well, another thread has
+    /// made that change, and has looked.
+    pub(crate) fn park_called(
+        &self,
+        slot: usize,
+        worker: usize,
+        has_tasks: impl FnOnce() -> bool,
+    ) -> Park {
         let mut idle = lock(&self.idle);
+        if idle.closed || self.is_surplus(Some(worker)) {
+            self.add(ONE_SEARCHING, 0);
+            return self.park_free_locked(idle, slot, Some(worker), has_tasks);
+        }
+        idle.workers.push(slot);
+        let before = self.add(ONE_AVAILABLE, ONE_WORKER);
+        let after = self.unpack(before.wrapping_add(ONE_AVAILABLE).wrapping_sub(ONE_WORKER));
+        let before = self.unpack(before);
+        let new = |need| after.wants(need, self.target()) && !before.wants(need, self.target());
+        if new(Need::Help) || new(Need::Worker) {
+            Park::AfterLook
+        } else {
+            Park::Now
+        }
+    }
+
+    fn park_free_locked(
+        &self,
+        mut idle: MutexGuard<'_, Idle>,
+        slot: usize,
+        worker: Option<usize>,
+        has_tasks: impl FnOnce() -> bool,
+    ) -> Park {
         let surplus = self.is_surplus(worker);
-        if idle.closed || surplus {
-            let back = match worker {
-                Some(index) => idle.absent(index, self.target()),
-                None => idle.spare_back(),
+        let closes = idle.closed && (idle.caller_threads || idle.retired || !idle.others_work());
+        // Tasks can have been queued between the last look of this thread and the closing of the pool.
+        if closes && !surplus && !idle.retired && has_tasks() {
+            return Park::Stay;
+        }
+        if closes || surplus {
+            if closes && !idle.retired {
+                let had = idle.retire() as u64;
+                self.add(0, had * ONE_AVAILABLE);
+            }
+            let after = self.leave(&mut idle, worker);
+            let wants = |need| after.wants(need, self.target());
+            return Park::Leave {
+                look: wants(Need::Help) || wants(Need::Worker),
             };
-            self.leave(back);
-            return if surplus { Park::Surplus } else { Park::Leave };
         }
         match worker {
             Some(_) => idle.workers.push(slot),
@@ -426,15 +428,15 @@ impl Sleep {
         self.park_counted()
     }
 
-    /// A searcher of `slot`, in the middle of a wait in which it may run anything, found nothing, and can be had until the wait
-    /// ends. [`Park::Now`] or [`Park::AfterLook`].
+    /// Puts the searcher on `slot` on the idle list. It has found nothing in the middle of a wait in which it may run anything, and is available
+    /// until the wait ends. Returns [`Park::Now`] or [`Park::AfterLook`].
     pub(crate) fn park_waiter(&self, slot: usize) -> Park {
         let mut idle = lock(&self.idle);
         idle.waiters.push(slot);
         self.park_counted()
     }
 
-    /// The caller is on a list, and stops searching.
+    /// Counts the caller, which is on a list, as parked.
     fn park_counted(&self) -> Park {
         let before = self.add(ONE_AVAILABLE, ONE_WORKER + ONE_SEARCHING);
         let after = self.unpack(
@@ -442,6 +444,7 @@ impl Sleep {
                 .wrapping_add(ONE_AVAILABLE)
                 .wrapping_sub(ONE_WORKER + ONE_SEARCHING),
         );
+        // This includes `Need::Help`: this thread is available now, and there is room for a detached task wherever there is room for a fork.
         if after.wants(Need::Worker, self.target()) {
             Park::AfterLook
         } else {
@@ -449,154 +452,73 @@ impl Sleep {
         }
     }
 
-    /// A thread that was about to leave saw work: counted again, searching. False: another one was started in its place.
-    pub(crate) fn rejoin(&self, worker: Option<usize>) -> bool {
-        let foreign = lock(&self.idle).foreign;
-        match worker {
-            Some(index) if foreign => {
-                self.adopt(index);
-                true
-            }
-            Some(index) => self.claim_worker(index),
-            None => {
-                let mut idle = lock(&self.idle);
-                let Some(left) = idle.spares_left.checked_sub(1) else {
-                    return false;
-                };
-                idle.spares_left = left;
-                self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
-                true
-            }
-        }
-    }
-
-    /// The last look found work: off the list again, searching. False: somebody recruited the caller meanwhile,
-    /// whose token is on its way.
-    pub(crate) fn unpark_self(&self, slot: usize) -> bool {
+    /// Takes the caller off the list and counts it as awake and searching. Does nothing if another thread has claimed the caller: that thread has
+    /// done the same, and its token is on its way.
+    pub(crate) fn unpark_self(&self, slot: usize) {
         let mut idle = lock(&self.idle);
-        let idle = &mut *idle;
-        for list in [&mut idle.workers, &mut idle.waiters, &mut idle.spares] {
-            if let Some(place) = list.iter().position(|&other| other == slot) {
-                list.remove(place);
-                self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
-                return true;
-            }
+        if take(&mut idle.workers, slot)
+            || take(&mut idle.waiters, slot)
+            || take(&mut idle.spares, slot)
+        {
+            self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
         }
-        false
     }
 
-    /// The last look saw something: whether the looker should take it, or others are enough.
+    /// Takes the worker on `slot`, which was woken for a broadcast task, off the list and counts it as awake but not as searching. Returns
+    /// `false` if another thread has claimed it, which relies on it to search.
+    pub(crate) fn unpark_called(&self, slot: usize) -> bool {
+        let mut idle = lock(&self.idle);
+        let was_parked = take(&mut idle.workers, slot);
+        if was_parked {
+            self.add(ONE_WORKER, ONE_AVAILABLE);
+        }
+        was_parked
+    }
+
+    /// Whether the thread that made a final re-check should take what it has seen. If not, enough others are there.
     pub(crate) fn still_wanted(&self, need: Need) -> bool {
         self.counts().wants(need, self.target())
     }
 
-    /// Whether a thread would be got for anything.
+    /// Whether a publisher would get a thread for any kind of work.
     pub(crate) fn is_wanted(&self) -> bool {
         self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
     }
 
-    /// A spare that has been parked for long. True: it is off the list, to be started again when there is need.
-    pub(crate) fn dismiss_spare(&self, slot: usize) -> bool {
-        let mut idle = lock(&self.idle);
-        let Some(place) = idle.spares.iter().position(|&other| other == slot) else {
-            return false;
-        };
-        idle.spares.remove(place);
-        idle.spares_left += 1;
-        true
-    }
-
-    /// Changes how many workers there are. Returns how many there were, and the slots to wake: they are counted awake and searching,
-    /// and those of them that are too many end.
-    pub(crate) fn set_target(&self, target: usize) -> (usize, Vec<usize>) {
-        let mut idle = lock(&self.idle);
-        let idle = &mut *idle;
-        let before = self.target();
-        if idle.foreign {
-            return (before, Vec::new());
-        }
-        self.target.store(target, Ordering::Relaxed);
-        if idle.present.len() < target {
-            idle.present.resize(target, false);
-        }
-        if idle.retired {
-            return (before, Vec::new());
-        }
-        // Those that are still there stay; the rest can be started.
-        let fresh: Vec<usize> = (before..target)
-            .filter(|&index| !idle.present[index])
-            .collect();
-        let started = idle.unstarted.len();
-        idle.unstarted.retain(|&index| index < target);
-        let gone = started - idle.unstarted.len();
-        idle.unstarted.splice(0..0, fresh.iter().rev().copied());
-        self.add(
-            fresh.len() as u64 * ONE_AVAILABLE,
-            gone as u64 * ONE_AVAILABLE,
-        );
-        let mut woken = Vec::new();
-        if target < before {
-            // The list does not know whose index is which; those that stay park again.
-            woken = std::mem::take(&mut idle.workers);
-            let count = woken.len() as u64;
-            self.add(count * (ONE_WORKER + ONE_SEARCHING), count * ONE_AVAILABLE);
-        }
-        (before, woken)
-    }
-
-    /// No thread starts from now on. All have ended, but for those that are being started at this moment.
-    pub(crate) fn retire(&self) {
-        let mut idle = lock(&self.idle);
-        if std::mem::replace(&mut idle.retired, true) {
-            return;
-        }
-        let had = (idle.unstarted.len() + idle.spares_left) as u64;
-        idle.unstarted.clear();
-        idle.spares_left = 0;
-        self.add(0, had * ONE_AVAILABLE);
-    }
-
-    /// Nobody parks from now on. Returns the slots to wake; they are counted awake and searching.
-    pub(crate) fn close(&self) -> Vec<usize> {
-        let mut idle = lock(&self.idle);
-        idle.closed = true;
-        let mut slots = std::mem::take(&mut idle.workers);
-        slots.append(&mut idle.spares);
-        let woken = slots.len() as u64;
-        self.add(woken * (ONE_WORKER + ONE_SEARCHING), woken * ONE_AVAILABLE);
-        slots
-    }
-
     // ---- guests and bound waiters ----
 
-    /// A thread outside the pool begins to take part.
+    /// Counts in a guest.
     pub(crate) fn enter_guest(&self) {
         self.add(ONE_GUEST, 0);
     }
 
-    /// It leaves.
+    /// Counts out a guest.
     pub(crate) fn leave_guest(&self) -> Left {
         let before = self.add(0, ONE_GUEST);
+        let after = Counts::unpack(before.wrapping_sub(ONE_GUEST), 0);
         Left {
-            vacancy: self.vacated(before, ONE_GUEST),
-            awaited: before & AWAITED != 0,
+            is_last: after.workers + after.guests == 0,
+            capacity: self.freed(before, ONE_GUEST),
+            awaited: before & IDLE_AWAITED != 0,
         }
     }
 
-    /// A thread in the middle of a wait parks. True: as for [`Left::vacancy`].
+    /// Counts out a thread that parks in the middle of a wait. Returns whether that makes room for a thread that can be had, as [`Left::capacity`]
+    /// does.
     #[must_use]
     pub(crate) fn park_bound(&self, guest: bool) -> bool {
-        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
-        self.vacated(self.add(0, unit), unit)
+        let unit = unit(guest);
+        self.freed(self.add(0, unit), unit)
     }
 
-    /// Its wait is over.
+    /// Counts in a thread that resumes from a bound park.
     pub(crate) fn resume_bound(&self, guest: bool) {
-        self.add(if guest { ONE_GUEST } else { ONE_WORKER }, 0);
+        self.add(unit(guest), 0);
     }
 
-    /// Where there was room before, whoever made it has asked all rings, and nothing is new.
-    fn vacated(&self, before: u64, unit: u64) -> bool {
+    /// Whether a change of the word has made room, so that publishers can now get a thread. If there was room before as well, the thread that made
+    /// that room has sent share requests to all rings, and there is no need to send them again.
+    fn freed(&self, before: u64, unit: u64) -> bool {
         let after = self.unpack_after(before.wrapping_sub(unit));
         let before = self.unpack(before);
         let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
@@ -605,68 +527,74 @@ impl Sleep {
 
     // ---- helpers ----
 
-    /// Whether a run that begins must have its first push looked at: there may be a helper for it, and nobody searches.
+    /// Whether there are helpers, there is room, and no thread searches. A run that begins then leaves a share request at its own ring, so that its
+    /// first push looks for a helper.
     #[inline]
     pub(crate) fn wants_helpers(&self) -> bool {
         self.awake.helpers.load(Ordering::Relaxed) > 0 && self.still_wanted(Need::Help)
     }
 
-    /// A thread that has parked bound can be woken for what it may run. To be called after [`Sleep::park_bound`], before its last look.
+    /// Registers a thread that parks bound and can be woken for what it may run. Called after [`Sleep::park_bound`], and before the thread's final
+    /// re-check.
     pub(crate) fn register_helper(&self) {
         // ORDERING: Relaxed: the parker's heavy fence follows, against the fence of a publisher.
         self.awake.helpers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It has woken by itself, or somebody has claimed it.
+    /// Deregisters a helper that has woken by itself or was claimed.
     pub(crate) fn unregister_helper(&self) {
         self.awake.helpers.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A helper is to be woken, which parked as a guest or not: counts it awake and searching. False: it is no longer wanted.
+    /// Counts a helper, which parked as a guest or not, as awake and searching before it is woken. Returns `false` if it is no longer wanted.
     #[must_use]
     pub(crate) fn claim_helper(&self, guest: bool) -> bool {
-        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
-        // ORDERING: AcqRel, as in `recruit_any`.
+        // ORDERING: AcqRel: publishers and the threads that change the word agree through it.
         let claimed = self
             .awake
             .word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
                 self.unpack(word)
                     .wants(Need::Help, self.target())
-                    .then(|| word.wrapping_add(unit + ONE_SEARCHING))
+                    .then(|| word.wrapping_add(unit(guest) + ONE_SEARCHING))
             });
         claimed.is_ok()
     }
 
-    /// The claimed helper has woken by itself meanwhile. Others may have relied on it: the caller looks again, as after a search.
+    /// Takes back the count of a claimed helper that has woken by itself. Other threads have perhaps relied on it, so that the caller looks again, as
+    /// after a search.
     pub(crate) fn unclaim_helper(&self, guest: bool) {
-        let unit = if guest { ONE_GUEST } else { ONE_WORKER };
-        self.add(0, unit + ONE_SEARCHING);
+        self.add(0, unit(guest) + ONE_SEARCHING);
     }
 
-    // ---- who waits for idleness ----
+    // ---- threads that wait for idleness ----
 
-    /// Somebody waits until the pool is idle, or nobody does any more.
-    pub(crate) fn set_awaited(&self, awaited: bool) {
-        // ORDERING: AcqRel: of the guest that leaves and the one that begins to wait, the later one sees what the other did before.
+    /// Sets whether a thread waits until the pool is idle.
+    pub(crate) fn set_idle_awaited(&self, awaited: bool) {
+        // ORDERING: AcqRel: of a guest that leaves and a thread that begins to wait, the later one sees what the other did before.
         if awaited {
-            self.awake.word.fetch_or(AWAITED, Ordering::AcqRel);
+            self.awake.word.fetch_or(IDLE_AWAITED, Ordering::AcqRel);
         } else {
-            self.awake.word.fetch_and(!AWAITED, Ordering::AcqRel);
+            self.awake.word.fetch_and(!IDLE_AWAITED, Ordering::AcqRel);
         }
     }
 
-    /// Whether somebody does.
-    pub(crate) fn is_awaited(&self) -> bool {
-        // ORDERING: Relaxed: the caller has fenced, against the fence of whoever waits.
-        self.awake.word.load(Ordering::Relaxed) & AWAITED != 0
+    /// Whether a thread waits until the pool is idle.
+    pub(crate) fn is_idle_awaited(&self) -> bool {
+        // ORDERING: Relaxed: the caller has fenced, which pairs with the fence of the waiting thread.
+        self.awake.word.load(Ordering::Relaxed) & IDLE_AWAITED != 0
     }
 
-    /// Every other change of the word. Returns it as it was.
+    /// Changes the word. Returns its previous value.
     fn add(&self, plus: u64, minus: u64) -> u64 {
-        // ORDERING: AcqRel: who reads the change sees what came before it; the fences of `published` and `heavy` do the rest.
+        // ORDERING: AcqRel: a thread that reads the change sees what came before it. The fences of `published` and of the final re-check do the rest.
         self.awake
             .word
             .fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel)
     }
+}
+
+/// The unit by which the word counts a guest, or else one of the pool's threads.
+fn unit(guest: bool) -> u64 {
+    if guest { ONE_GUEST } else { ONE_WORKER }
 }

@@ -1,73 +1,93 @@
-//! A sticky one-thread wake-up token.
+//! A wake-up token on which one thread sleeps.
 
 use crate::sync::{Condvar, Mutex, lock, now};
 use std::time::{Duration, Instant};
 
-/// One thread sleeps here, any thread wakes it. A wake-up that comes first is kept; several count as one.
+/// A place where one thread sleeps and any thread wakes it. A wake-up that comes before the sleep is kept, and several count as one.
 ///
-/// Not `std::thread::park`: that token belongs to the user's code, who may park and unpark the same thread.
+/// `std::thread::park` would not do: its token belongs to the user's code, which can park and unpark the same thread.
 #[derive(Debug, Default)]
 pub(crate) struct Parker {
-    token: Mutex<bool>,
+    state: Mutex<State>,
     woken: Condvar,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    token: bool,
+    /// A thread sleeps here, or will as soon as it releases the lock. If none does, a wake-up makes no system call.
+    sleeper: bool,
+}
+
 impl Parker {
-    /// Sleeps until the token is there, and takes it.
+    /// Sleeps until there is a token, and takes it.
     pub(crate) fn park(&self) {
-        #[cfg(loom)]
+        #[cfg(heist_loom)]
         let _blocked = crate::barrier::blocked();
-        let mut token = lock(&self.token);
-        while !*token {
-            token = self
+        let mut state = lock(&self.state);
+        while !state.token {
+            state.sleeper = true;
+            state = self
                 .woken
-                .wait(token)
+                .wait(state)
                 .unwrap_or_else(|poison| poison.into_inner());
         }
-        *token = false;
+        *state = State::default();
     }
 
-    /// The same, at most for `timeout`.
+    /// Sleeps until there is a token, at most for `timeout`, and takes it.
     pub(crate) fn park_timeout(&self, timeout: Duration) {
-        #[cfg(not(any(loom, shuttle)))]
+        #[cfg(not(any(heist_loom, heist_shuttle)))]
         {
-            let mut token = lock(&self.token);
-            if !*token {
-                token = self
+            let mut state = lock(&self.state);
+            if !state.token {
+                state.sleeper = true;
+                state = self
                     .woken
-                    .wait_timeout(token, timeout)
+                    .wait_timeout(state, timeout)
                     .unwrap_or_else(|poison| poison.into_inner())
                     .0;
             }
-            *token = false;
+            *state = State::default();
         }
-        #[cfg(shuttle)]
+        #[cfg(heist_shuttle)]
         {
-            let token = lock(&self.token);
-            let (mut token, _) =
-                crate::sync::wait_timeout(&self.token, token, timeout, |token| *token);
-            *token = false;
+            let state = lock(&self.state);
+            let (mut state, _) =
+                crate::sync::wait_timeout(&self.state, state, timeout, |state| state.token);
+            *state = State::default();
         }
-        #[cfg(loom)]
+        #[cfg(heist_loom)]
         {
             let _ = timeout;
             self.park();
         }
     }
 
-    /// The same, at most until `deadline`, if there is one.
+    /// Sleeps until there is a token, at most until `deadline` if there is one, and takes it.
     pub(crate) fn park_until(&self, deadline: Option<Instant>) {
         match deadline {
             None => self.park(),
-            Some(deadline) => {
-                self.park_timeout(deadline.saturating_duration_since(now()));
-            }
+            Some(deadline) => self.park_timeout(deadline.saturating_duration_since(now())),
         }
+    }
+
+    /// Whether [`Parker::park`] would return at once.
+    pub(crate) fn has_token(&self) -> bool {
+        lock(&self.state).token
     }
 
     /// Leaves the token and wakes the sleeper.
     pub(crate) fn unpark(&self) {
-        *lock(&self.token) = true;
-        self.woken.notify_one();
+        let sleeper = {
+            let mut state = lock(&self.state);
+            state.token = true;
+            // One wake-up is enough until the sleeper has run.
+            std::mem::take(&mut state.sleeper)
+        };
+        // The sleeper released the lock and fell asleep in one step, so that it cannot miss this.
+        if sleeper {
+            self.woken.notify_one();
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! Snapshots of a pool's counters, read on top of everything that counts.
+//! Snapshots of a pool's counters.
 
-use crate::counters::Counters;
-use crate::pool::{Registry, Seat, Slot, ThreadPool};
+use crate::counters::{Count, Counters};
+use crate::pool::{Registry, Role, Slot, ThreadPool};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,99 +9,117 @@ mod queue_wait;
 
 pub use queue_wait::QueueWait;
 
-/// What a pool has done and does, as [`ThreadPool::stats`] found it. With the crate's feature `serde` it is `Serialize`.
+/// The state of a pool and the totals of what it has done. See [`ThreadPool::stats`].
 ///
-/// A *task* is what `submit`, `spawn` and their kin queue, a scope's `spawn` or `submit`, a scope's broadcast on one worker, or an item of a stream. A
-/// `join`, a piece of a map, a closure of [`run`](ThreadPool::run) or of [`broadcast`](ThreadPool::broadcast), and the handle of a
-/// [`promise`](crate::promise()) are none.
+/// It prints itself as a table. With the feature `serde` it is `Serialize`.
 ///
-/// Totals never go down, and once the pool is idle `submitted == completed + failed + cancelled`.
+/// A *task* is what `submit`, `spawn` and similar calls queue, a task of a scope, a scope's broadcast on one
+/// worker, or an item of a stream. A `join`, a part of a map, a closure of [`run`](ThreadPool::run) or of
+/// [`broadcast`](ThreadPool::broadcast), and the handle of a [`promise`](crate::promise()) are not tasks.
+///
+/// Totals never decrease. Once the pool is idle, `submitted == completed + failed + cancelled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PoolStats {
-    /// How many workers the pool has, started or not: its [`num_threads`](ThreadPool::num_threads).
+    /// The number of workers, started or not: [`num_threads`](ThreadPool::num_threads).
     pub threads: usize,
-    /// How many threads are awake in the pool: workers, spares, and threads from outside for the time of a call.
+    /// The number of threads awake in the pool: workers, spare threads, and guests.
     pub active: usize,
-    /// How many of the pool's own threads, workers and spares, have been started and are parked.
+    /// The number of the pool's own threads, workers and spare threads, that were started and are parked.
     pub idle: usize,
-    /// How many entries of the pool's queues have something to run: tasks that have not begun, closures of [`run`](ThreadPool::run), and what is left of tasks
-    /// past their deadline, whose closures are to be dropped and callbacks to be called. A submitted task that was cancelled does not count; a scope's does
-    /// until a thread comes to its entry.
+    /// The number of queue entries with something to run.
+    ///
+    /// These are tasks that have not begun, closures of [`run`](ThreadPool::run), and remains of tasks past
+    /// their deadline, whose closures are to be dropped and callbacks called. A submitted task that was
+    /// cancelled does not count. A scope's task that was cancelled counts until a thread comes to its entry.
     pub queued: usize,
-    /// How many tasks were made, refused ones included.
+    /// The number of futures that have begun and wait to be woken.
+    pub suspended: usize,
+    /// The number of tasks that were made, including refused ones.
     pub submitted: u64,
-    /// How many tasks returned. One that returns an `Err` has returned.
+    /// The number of tasks that returned, including those that returned an `Err`.
     pub completed: u64,
-    /// How many tasks panicked or missed their deadline, whether they had begun or not. A task that returns or panics after its deadline counts here, once.
+    /// The number of tasks that panicked or missed their deadline, whether they had begun or not. A task that
+    /// returns or panics after its deadline counts here, once.
     pub failed: u64,
-    /// How many of the `failed` missed their deadline; the others panicked.
+    /// The number of `failed` tasks that missed their deadline; the others panicked.
     pub timed_out: u64,
-    /// How many tasks were dropped before they began, for another reason than their deadline: cancelled, refused by a full or closed pool, or left over at a shutdown.
+    /// The number of tasks that were dropped before they began for another reason than their deadline:
+    /// cancelled, refused by a full or closed pool, or left over at a shutdown.
     pub cancelled: u64,
-    /// How many panics no handle and no scope saw: of tasks without a handle, of callbacks, of hooks, of destructors.
+    /// The number of panics that no handle and no scope saw: of tasks without a handle, of callbacks, of
+    /// hooks, of destructors.
     pub lost_panics: u64,
-    /// How many tasks the pool's own threads queued beyond the [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity).
+    /// The number of tasks that the pool's own threads queued beyond the
+    /// [`queue_capacity`](crate::ThreadPoolBuilder::queue_capacity).
     pub beyond_capacity: u64,
-    /// How many forks and tasks a thread took out of what another thread had queued for itself. What waits in the pool's common queues is not stolen.
+    /// The number of forks and tasks that a thread took from what another thread had queued for itself.
+    /// Taking from the pool's common queues is not a steal.
     pub steals: u64,
-    /// How many times a thread went to sleep, for want of work or in a wait.
+    /// The number of times a thread went to sleep, for lack of work or in a wait.
     pub parks: u64,
-    /// How many threads were woken or started because there was work.
+    /// The number of threads that were woken or started because there was work.
     pub wakeups: u64,
-    /// How many spare threads are alive.
+    /// The number of spare threads that are alive.
     pub spares: usize,
-    /// How many attempts to start a thread have failed.
+    /// The number of failed attempts to start a thread.
     pub start_failures: u64,
-    /// How long workers and spares were not looking for work, added up: from the time when a thread finds work to the time when it finds no more. Waits inside a task
-    /// are a part of that.
+    /// The total time in which workers and spare threads were not looking for work: from the moment a thread
+    /// finds work to the moment it finds no more. Waits inside a task are included.
     pub busy: Duration,
-    /// How long tasks wait until they begin.
+    /// How long tasks waited before they began.
     pub queue_wait: QueueWait,
-    /// One entry for each worker that was ever started, by its index.
+    /// One entry for each worker that was ever started, in index order.
     pub workers: Vec<WorkerStats>,
-    /// What the scheduler itself did.
+    /// Events inside the scheduler.
     pub scheduler: SchedulerStats,
 }
 
-/// One worker's part of [`PoolStats`].
+/// The statistics of one worker. Part of [`PoolStats`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerStats {
-    /// How many tasks, stolen forks and closures of [`run`](ThreadPool::run) and [`broadcast`](ThreadPool::broadcast) this worker has begun. A chunk of a stream is one.
-    /// Tasks that were cancelled or late before they began do not count.
+    /// The number of tasks, stolen forks and closures of [`run`](ThreadPool::run) and
+    /// [`broadcast`](ThreadPool::broadcast) that this worker has begun. A chunk of a stream counts once.
+    /// Tasks that were cancelled or missed their deadline before they began do not count.
     pub executed: u64,
-    /// How many forks and tasks this worker took out of what another thread had queued for itself.
+    /// The number of forks and tasks that this worker took from what another thread had queued for itself.
     pub stolen: u64,
-    /// How many times this worker went to sleep, for want of work or in a wait.
+    /// The number of times this worker went to sleep, for lack of work or in a wait.
     pub parks: u64,
-    /// How long this worker was not looking for work. See [`PoolStats::busy`].
+    /// The time in which this worker was not looking for work. See [`PoolStats::busy`].
     pub busy: Duration,
-    /// How many entries this worker's own queues have.
+    /// The number of entries in this worker's own queues.
     pub queued: usize,
 }
 
-/// Rare events of the scheduler, for those who tune it: none should grow with the number of forks.
+/// Counts of rare events in the scheduler, for tuning it. Part of [`PoolStats`].
+///
+/// None of them should grow with the number of forks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SchedulerStats {
-    /// Pushes that were asked to look up.
-    pub attentions: u64,
-    /// Attempts to force a private fork out of a ring, one heavy fence each.
+    /// The number of pushes that took the slow path because another thread had asked for work.
+    pub share_requests: u64,
+    /// The number of attempts to force a private fork out of a ring. Each needs one heavy fence, which can be
+    /// shared with other threads.
     pub forces: u64,
-    /// Heavy fences before going to sleep.
+    /// The number of heavy fences that threads needed before they slept, or when they made room for another
+    /// thread. Each can be shared with other threads.
     pub barriers: u64,
-    /// Steals lost to another thief.
+    /// The number of steals that were lost to another thief.
     pub conflicts: u64,
 }
 
 /// # Statistics
 impl ThreadPool {
-    /// A snapshot of the pool's counters. Cheap: a few loads for each thread, no lock that work takes. Numbers read while the pool
-    /// works may be some events apart.
+    /// Returns a snapshot of the pool's counters.
+    ///
+    /// A snapshot costs some tens of loads for each thread, and takes no lock that work needs. Counters that are
+    /// read while the pool works can be a few events apart.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -114,29 +132,50 @@ impl ThreadPool {
     pub fn stats(&self) -> PoolStats {
         let registry = self.registry();
         let counts = registry.sleep.counts();
+        let total = |which: fn(&Counters) -> &Count| {
+            let slots = registry.all_slots().map(|slot| which(&slot.counters).get());
+            which(&registry.outside).get() + slots.sum::<u64>()
+        };
+        // The totals are read in this order: all ends before all beginnings, so that a snapshot never shows more tasks ended than made,
+        // and the late tasks before the failed ones, of which they are a part.
         let mut stats = PoolStats {
             threads: self.num_threads(),
             active: counts.workers + counts.guests,
             idle: registry.alive().saturating_sub(counts.workers),
-            queued: registry.queued() + registry.strays.len(),
+            queued: registry.queued() + registry.scope_injector.len(),
+            suspended: {
+                let resumed = total(|counters| &counters.resumed);
+                let suspended = total(|counters| &counters.suspended);
+                usize::try_from(suspended.saturating_sub(resumed)).unwrap_or(usize::MAX)
+            },
+            completed: total(|counters| &counters.completed),
+            timed_out: total(|counters| &counters.timed_out),
+            failed: total(|counters| &counters.failed),
+            cancelled: total(|counters| &counters.cancelled),
+            submitted: total(|counters| &counters.submitted),
+            lost_panics: total(|counters| &counters.lost_panics),
+            beyond_capacity: total(|counters| &counters.beyond_capacity),
+            steals: total(|counters| &counters.stolen),
+            parks: total(|counters| &counters.parks),
+            wakeups: total(|counters| &counters.wakeups),
             spares: registry.alive_spares(),
             start_failures: registry.start_failures.get(),
+            busy: Duration::ZERO,
             queue_wait: QueueWait::of(registry),
-            ..PoolStats::default()
+            workers: Vec::new(),
+            scheduler: SchedulerStats {
+                share_requests: total(|counters| &counters.share_requests),
+                forces: total(|counters| &counters.forces),
+                barriers: total(|counters| &counters.barriers),
+                conflicts: total(|counters| &counters.conflicts),
+            },
         };
-        // All ends before all beginnings, so that a snapshot never shows more tasks ended than made.
-        stats.add_ends(&registry.outside);
-        for slot in registry.slots() {
-            stats.add_ends(&slot.counters);
-        }
-        stats.add(&registry.outside);
         let mut workers = Vec::new();
-        for slot in registry.slots() {
-            stats.add(&slot.counters);
+        for slot in registry.all_slots() {
             let worker = worker_stats(registry, slot);
             stats.queued += slot.tasks.len();
             stats.busy += worker.busy;
-            if let Seat::Worker(index) = slot.seat {
+            if let Role::Worker(index) = slot.kind {
                 workers.push((index, worker));
             }
         }
@@ -146,48 +185,19 @@ impl ThreadPool {
     }
 }
 
-impl PoolStats {
-    fn add_ends(&mut self, counters: &Counters) {
-        self.completed += counters.completed.get();
-        // Before those of which they are a part.
-        self.timed_out += counters.timed_out.get();
-        self.failed += counters.failed.get();
-        self.cancelled += counters.cancelled.get();
-    }
-
-    fn add(&mut self, counters: &Counters) {
-        self.submitted += counters.submitted.get();
-        self.lost_panics += counters.lost_panics.get();
-        self.beyond_capacity += counters.beyond_capacity.get();
-        self.steals += counters.stolen.get();
-        self.parks += counters.parks.get();
-        self.wakeups += counters.wakeups.get();
-        self.scheduler.attentions += counters.attentions.get();
-        self.scheduler.forces += counters.forces.get();
-        self.scheduler.barriers += counters.barriers.get();
-        self.scheduler.conflicts += counters.conflicts.get();
-    }
-}
-
 fn worker_stats(registry: &Registry, slot: &Slot) -> WorkerStats {
     let counters = &slot.counters;
     let running = match counters.busy_since_ns.get() {
         0 => 0,
         since => registry.now_ns().saturating_sub(since),
     };
+    let busy_ns = counters.busy_ns.get() + running;
     WorkerStats {
-        executed: counters
-            .executed
-            .get()
-            .saturating_sub(counters.not_executed.get()),
+        executed: counters.executed.get(),
         stolen: counters.stolen.get(),
         parks: counters.parks.get(),
-        busy: Duration::from_nanos(
-            counters
-                .busy_shown_ns
-                .raise(counters.busy_ns.get() + running),
-        ),
-        queued: slot.tasks.len() + slot.detached.len(),
+        busy: Duration::from_nanos(counters.busy_shown_ns.raise(busy_ns)),
+        queued: slot.tasks.len() + slot.detached.len() + slot.ready.len(),
     }
 }
 
@@ -200,13 +210,14 @@ impl fmt::Display for PoolStats {
         )?;
         writeln!(
             f,
-            "tasks   {} submitted: {} completed, {} failed ({} too late), {} cancelled, {} queued",
+            "tasks   {} submitted: {} completed, {} failed ({} too late), {} cancelled, {} queued, {} suspended",
             self.submitted,
             self.completed,
             self.failed,
             self.timed_out,
             self.cancelled,
-            self.queued
+            self.queued,
+            self.suspended
         )?;
         writeln!(
             f,
@@ -214,14 +225,14 @@ impl fmt::Display for PoolStats {
             self.steals,
             self.parks,
             self.wakeups,
-            milliseconds(self.busy)
+            self.busy.as_secs_f64() * 1e3
         )?;
         writeln!(
             f,
             "waits   {:.1} us in the queue at the median, {:.1} us at 99 %, {:.1} us at most, of {} measured",
-            microseconds(self.queue_wait.quantile(0.5)),
-            microseconds(self.queue_wait.quantile(0.99)),
-            microseconds(self.queue_wait.max),
+            self.queue_wait.quantile(0.5).as_secs_f64() * 1e6,
+            self.queue_wait.quantile(0.99).as_secs_f64() * 1e6,
+            self.queue_wait.max.as_secs_f64() * 1e6,
             self.queue_wait.count()
         )?;
         write!(
@@ -236,18 +247,10 @@ impl fmt::Display for PoolStats {
                 worker.executed,
                 worker.stolen,
                 worker.parks,
-                milliseconds(worker.busy),
+                worker.busy.as_secs_f64() * 1e3,
                 worker.queued
             )?;
         }
         Ok(())
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
-}
-
-fn microseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e6
 }

@@ -1,13 +1,15 @@
-//! How long tasks have waited.
+//! The distribution of the times that tasks spent in queues.
 
 use crate::pool::Registry;
 use std::time::Duration;
 
-/// How long tasks waited in a pool's queues, from their submission until they began. Part of [`PoolStats`](crate::PoolStats).
+/// A histogram of how long tasks waited in a pool's queues, from their submission until they began. Part of
+/// [`PoolStats`](crate::PoolStats).
 ///
-/// It is measured on a sample of what `submit`, `spawn` and streams queue: all of the first 64 tasks that each thread of the pool submits, and of
-/// the first 64 from outside; then one of 256. A task that never begins is not in it, nor is a task of a scope, or one that a full pool has its submitter run. While
-/// 32 tasks of the sample wait, further ones may go unmeasured.
+/// It is measured on a sample of the tasks of `submit`, `spawn` and streams: all of the first 64 that each
+/// thread of the pool submits, all of the first 64 from outside, and then one in 256. The sample leaves out
+/// tasks that never begin, tasks of scopes, and tasks that the submitter runs because the queue is full. While
+/// 32 tasks of the sample wait, further ones are not always measured.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -21,17 +23,18 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct QueueWait {
-    /// The longest wait that was measured.
+    /// The longest measured wait.
     pub max: Duration,
-    /// All waits that were measured, added up.
+    /// The sum of the measured waits.
     pub total: Duration,
-    /// How many waits took from 2^n to below 2^(n + 1) nanoseconds, where n is the index. The first has those of 0 too, the last all longer ones.
+    /// The number of waits of at least 2^n and less than 2^(n + 1) nanoseconds, where n is the index. The
+    /// first includes waits of 0, the last all longer ones.
     pub buckets: Vec<u64>,
 }
 
 impl QueueWait {
     pub(super) fn of(registry: &Registry) -> Self {
-        let waits = &registry.waits;
+        let waits = &registry.queue_waits;
         QueueWait {
             max: Duration::from_nanos(waits.longest_ns()),
             total: Duration::from_nanos(waits.total_ns()),
@@ -39,35 +42,35 @@ impl QueueWait {
         }
     }
 
-    /// How many waits were measured.
+    /// Returns how many waits were measured.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// The mean of the waits that were measured; zero if there were none.
+    /// Returns the mean of the measured waits, or zero if there are none.
     pub fn mean(&self) -> Duration {
         let count = u128::from(self.count().max(1));
         let nanos = self.total.as_nanos() / count;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// A time that the share `q` of the measured waits did not exceed: the median for 0.5. It is at most twice the exact value. Zero if nothing was
-    /// measured; a `q` outside 0 to 1 counts as the nearer end.
+    /// Returns a time that the fraction `q` of the measured waits did not exceed: for 0.5 the median.
+    ///
+    /// It is at most twice the exact value, and zero if nothing was measured. A `q` below 0 counts as 0, and one
+    /// above 1 as 1.
     pub fn quantile(&self, q: f64) -> Duration {
         // The cast makes 0 of NaN.
         let rank = ((q.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
         let mut seen = 0;
-        for (n, count) in self.buckets.iter().enumerate() {
+        let bucket = self.buckets.iter().position(|count| {
             seen += count;
-            if seen >= rank {
-                let end = Duration::from_nanos(2_u64.saturating_pow(n as u32 + 1));
-                return if n + 1 == self.buckets.len() {
-                    self.max
-                } else {
-                    end.min(self.max)
-                };
+            seen >= rank
+        });
+        match bucket {
+            Some(n) if n + 1 < self.buckets.len() => {
+                Duration::from_nanos(2_u64.saturating_pow(n as u32 + 1)).min(self.max)
             }
+            _ => self.max,
         }
-        self.max
     }
 }

@@ -1,13 +1,14 @@
 //! `join`: both closures run once, `a` on the caller, and their results come back.
 
 use crate::support::{
-    Ledger, fib, on_pool, pool_with, pool_with_thieves, serial_fib, spin_until, watched, work,
+    Ledger, fib, on_pool, panic_of, pool_with, pool_with_thieves, serial_fib, spin_until, watched,
+    work,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::rc::Rc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
 #[test]
@@ -159,7 +160,7 @@ fn quick_sort_by_joins_sorts() {
     });
 }
 
-/// A chain that forks to the left, to the right, or to both in turn.
+/// A chain of joins that forks to the left, to the right, or to both in turn.
 fn chain(depth: usize, heavy_left: fn(usize) -> bool) -> usize {
     if depth == 0 {
         return 1;
@@ -316,5 +317,69 @@ fn what_b_wrote_is_seen_after_join() {
             assert_eq!(plain, 1);
         }
         assert_eq!(lock.into_inner().unwrap(), 4000);
+    });
+}
+
+#[test]
+fn b_is_told_when_it_was_taken() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1));
+        let (a, taken) = pool.run(|| heist::join_context(|| 1, |taken| taken));
+        assert_eq!((a, taken), (1, false), "nobody is there to take it");
+        let pool = pool_with(|b| b.num_threads(2));
+        let meeting = Barrier::new(2);
+        let both = || {
+            let a = || {
+                meeting.wait();
+            };
+            heist::join_context(a, |taken| (meeting.wait(), taken).1)
+        };
+        assert!(pool.run(both).1);
+        assert!(pool.install(both).1);
+    });
+}
+
+#[test]
+fn b_runs_although_a_panics_and_as_payload_wins() {
+    watched(|| {
+        for threads in [1, 2, 4] {
+            let pool = pool_with(|b| b.num_threads(threads));
+            for round in 0..200 {
+                let ran = AtomicUsize::new(0);
+                let (both, late) = (round % 2 == 0, round % 3 == 0);
+                let text = panic_of(|| {
+                    pool.install(|| {
+                        heist::join_context(
+                            || {
+                                assert!(!late || fib(10) > 0);
+                                panic!("a")
+                            },
+                            |_| {
+                                assert!(!std::thread::panicking());
+                                ran.fetch_add(1, Ordering::Relaxed);
+                                assert!(!both, "b");
+                            },
+                        )
+                    })
+                });
+                assert_eq!(text, "a");
+                assert_eq!(ran.into_inner(), 1);
+            }
+            assert_eq!(panic_of(|| heist::join_context(|| 1, |_| panic!("b"))), "b");
+        }
+    });
+}
+
+#[test]
+fn joins_with_context_nest_deeper_than_a_ring() {
+    fn down(depth: usize) -> usize {
+        match depth {
+            0 => 0,
+            _ => heist::join_context(|| down(depth - 1), |_| 1).0 + 1,
+        }
+    }
+    watched(|| {
+        let pool = pool_with(|b| b.stack_size(64 << 20));
+        assert_eq!(pool.run(|| down(10_000)), 10_000);
     });
 }

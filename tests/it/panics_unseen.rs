@@ -1,4 +1,4 @@
-//! Panics that no caller will see: detached tasks and hooks. They go to the handler.
+//! Panics that no caller sees, of detached tasks and hooks, go to the panic handler.
 
 use crate::support::{
     fib, named_pool, pool, pool_with, serial_fib, spin_until, threads_named, watched,
@@ -8,7 +8,7 @@ use std::panic::panic_any;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 
-/// A pool, and the texts that its handler was given.
+/// A pool, and the messages that its handler receives.
 fn noted(
     configure: impl FnOnce(heist::ThreadPoolBuilder) -> heist::ThreadPoolBuilder,
 ) -> (ThreadPool, Arc<Mutex<Vec<String>>>) {
@@ -24,7 +24,7 @@ fn noted(
     (pool, texts)
 }
 
-/// Every worker runs a task at the same time.
+/// Runs a task on every worker at the same time.
 fn assert_every_worker_lives(pool: &ThreadPool) {
     let together = Arc::new(Barrier::new(pool.num_threads() + 1));
     for _ in 0..pool.num_threads() {
@@ -61,10 +61,10 @@ fn a_panic_that_a_caller_sees_does_not_go_to_the_handler() {
         crate::support::panic_of(|| pool.scope(|s| s.spawn(|_| panic!("task"))));
         crate::support::panic_of(|| pool.for_each(0..10, |_| panic!("item")));
         crate::support::panic_of(|| pool.run(|| panic!("run")));
-        // Whatever was queued behind those is done.
+        // Everything that was queued behind these tasks is done.
         pool.broadcast(|_| ());
         let texts = texts.lock().unwrap();
-        // Of several panics of one map, the ones that the caller does not get may be reported.
+        // If several items of a map panic, the panics that the caller does not get may be reported.
         assert!(texts.iter().all(|text| text == "item"), "{texts:?}");
     });
 }

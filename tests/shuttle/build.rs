@@ -1,7 +1,7 @@
-//! Builds heist for shuttle. A flag for the compiler would reach every dependency too.
+//! Builds heist for shuttle. A compiler flag would reach every dependency too.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(shuttle)");
-    println!("cargo::rustc-cfg=shuttle");
+    println!("cargo::rustc-check-cfg=cfg(heist_shuttle)");
+    println!("cargo::rustc-cfg=heist_shuttle");
 }

@@ -1,4 +1,4 @@
-//! What is measured. Each row checks its answer.
+//! The measured kernels. Each one checks its answer.
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -8,18 +8,18 @@ use std::time::{Duration, Instant};
 
 /// One kernel.
 pub struct Row {
-    /// What it is called.
+    /// The name of the row.
     pub name: &'static str,
-    /// How long it may take on heist, in parts of the time on rayon.
+    /// The target: the time on heist divided by the time on rayon.
     pub target: f64,
-    /// Makes the input. The result runs the kernel once, and says how long that took.
+    /// Makes the input and returns a closure that runs the kernel once and returns the time.
     pub prepare: fn() -> Box<dyn FnMut() -> Duration>,
 }
 
 const LEAF_BOUND: f64 = 1.03;
 const FORK_BOUND: f64 = 0.5;
 
-/// All of them.
+/// All kernels.
 pub const ROWS: [Row; 9] = [
     row("par-sort-unstable-10M", LEAF_BOUND, par_sort_unstable),
     row("sum-10M", LEAF_BOUND, sum),
@@ -44,7 +44,7 @@ const fn row(
     }
 }
 
-/// The time of `kernel` alone; what it returns is checked afterwards.
+/// The time of `kernel` alone. Its result is checked afterwards.
 fn timed<R>(kernel: impl FnOnce() -> R, check: impl FnOnce(R)) -> Duration {
     let start = Instant::now();
     let result = kernel();
@@ -75,7 +75,7 @@ fn sum() -> Box<dyn FnMut() -> Duration> {
     let input = numbers(10_000_000);
     let expected: u64 = input.iter().map(|&n| u64::from(n)).sum();
     Box::new(move || {
-        // Ten times, since once is over in a few milliseconds.
+        // Ten repetitions, since one takes a few milliseconds only.
         let sums = || {
             (0..10).map(|_| {
                 black_box(&input)
@@ -132,7 +132,7 @@ fn matmul() -> Box<dyn FnMut() -> Duration> {
     })
 }
 
-/// Both, in parallel. With the feature `serial` one after the other: what the row would take if forks cost nothing.
+/// Runs both closures in parallel. With the feature `serial` they run one after the other, which is the time of the row if forks cost nothing.
 #[inline(always)]
 fn fork<A: Send, B: Send>(a: impl FnOnce() -> A + Send, b: impl FnOnce() -> B + Send) -> (A, B) {
     if cfg!(feature = "serial") {
@@ -169,7 +169,7 @@ fn flat_joins() -> Box<dyn FnMut() -> Duration> {
             }
             total
         };
-        // On a thread of the pool, as a whole.
+        // The whole loop runs on a thread of the pool.
         timed(
             || rayon::scope(|_| count()),
             |total| assert_eq!(total, 1_000_000),
@@ -177,7 +177,7 @@ fn flat_joins() -> Box<dyn FnMut() -> Duration> {
     })
 }
 
-/// Down to single items.
+/// Sorts by halves down to single items.
 fn sort_quickly<T: Ord + Copy + Send>(data: &mut [T]) {
     if data.len() <= 1 {
         return;
@@ -197,7 +197,7 @@ fn sort_quickly<T: Ord + Copy + Send>(data: &mut [T]) {
     fork(|| sort_quickly(low), || sort_quickly(&mut high[1..]));
 }
 
-/// Of so many numbers at a time: the more there are, the more of the time goes to moving them, which is the same for everybody.
+/// How many numbers are sorted at a time. With more of them, more of the time goes to moving them, which costs every scheduler the same.
 const FEW: usize = 1_000;
 
 fn quicksort() -> Box<dyn FnMut() -> Duration> {
@@ -208,7 +208,7 @@ fn mergesort() -> Box<dyn FnMut() -> Duration> {
     sort_each(merge_sorted)
 }
 
-/// A million numbers, [`FEW`] at a time, one after the other, on a thread of the pool.
+/// Sorts a million numbers on a thread of the pool, [`FEW`] at a time, one portion after the other.
 fn sort_each(sort: fn(&mut [u32], &mut [u32])) -> Box<dyn FnMut() -> Duration> {
     let input = numbers(1_000_000);
     Box::new(move || {
@@ -221,7 +221,7 @@ fn sort_each(sort: fn(&mut [u32], &mut [u32])) -> Box<dyn FnMut() -> Duration> {
     })
 }
 
-/// Down to single items; merges serially.
+/// Sorts by halves down to single items, and merges serially.
 fn merge_sorted(data: &mut [u32], space: &mut [u32]) {
     if data.len() <= 1 {
         return;
@@ -252,7 +252,7 @@ struct Body {
     speed: [f64; 3],
 }
 
-/// 64 bodies, 2,000 steps: each step is a parallel loop over few, cheap items.
+/// 64 bodies in 2,000 steps. Each step is a parallel loop over few and cheap items.
 fn nbody() -> Box<dyn FnMut() -> Duration> {
     let mut random = SmallRng::seed_from_u64(11);
     let start: Vec<Body> = (0..64)
@@ -265,7 +265,7 @@ fn nbody() -> Box<dyn FnMut() -> Duration> {
     let serial = simulate(&start, one_by_one);
     Box::new(move || {
         let parallel = || {
-            // On a thread of the pool, as a whole.
+            // The whole loop runs on a thread of the pool.
             rayon::scope(|_| {
                 simulate(&start, |bodies| {
                     if cfg!(feature = "serial") {

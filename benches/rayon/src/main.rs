@@ -1,7 +1,7 @@
 //! Leaf-bound and fork-bound kernels, written for rayon and nothing else.
 //!
-//! `same-program ROW` runs the row once without being timed, then prints the time of one more run, in nanoseconds, for each line that it reads from its
-//! standard input; so two builds of it can be measured in turns (`./run`). Without an argument it lists the rows.
+//! `same-program ROW` runs the row once untimed. Then, for each line that it reads from its standard input, it runs the row again and prints
+//! the time in nanoseconds. So two builds can be measured in turns (`./run`). Without an argument it lists the rows.
 
 mod kernels;
 

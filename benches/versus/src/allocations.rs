@@ -1,4 +1,4 @@
-//! Counts heap allocations, while asked to.
+//! Counts heap allocations while a measurement runs.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,9 +9,9 @@ pub struct Counting;
 /// What was allocated, by any thread, while some work ran.
 #[derive(Clone, Copy)]
 pub struct Allocated {
-    /// Allocations.
+    /// The number of allocations.
     pub count: u64,
-    /// All bytes that they asked for.
+    /// The number of bytes that they asked for.
     pub bytes: u64,
     /// The most frequent size among those of at most 512 bytes.
     pub usual_size: usize,
@@ -24,12 +24,12 @@ static BYTES: AtomicU64 = AtomicU64::new(0);
 static SIZES: [AtomicU64; SMALL + 1] = [const { AtomicU64::new(0) }; SMALL + 1];
 const SMALL: usize = 512;
 
-/// Returns how many allocations, by any thread, happen while `work` runs.
+/// Runs `work` and returns how many allocations all threads make meanwhile.
 pub fn count(work: impl FnOnce()) -> u64 {
     measure(work).count
 }
 
-/// Returns what is allocated, by any thread, while `work` runs.
+/// Runs `work` and returns what all threads allocate meanwhile.
 pub fn measure(work: impl FnOnce()) -> Allocated {
     for counter in [&COUNT, &BYTES].into_iter().chain(&SIZES) {
         counter.store(0, Ordering::SeqCst);
@@ -57,28 +57,31 @@ fn note(size: usize) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator unchanged.
+// SAFETY: `GlobalAlloc` requires blocks that fit their layout and stay until they are freed, and no unwinding. Each method passes its
+// arguments to `System` unchanged and returns its answer; the counters do not panic.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: `alloc` requires a layout of non-zero size, which our caller guarantees.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: `alloc_zeroed` requires a layout of non-zero size, which our caller guarantees.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(size);
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: `realloc` requires that `pointer` was allocated by `System` with `layout`, and that `size` is not zero and fits. Our caller
+        // guarantees both for this allocator, which allocates by `System` only.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
+        // SAFETY: `dealloc` requires that `pointer` was allocated by `System` with `layout`. Our caller guarantees it for this allocator, which
+        // allocates by `System` only.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -1,78 +1,20 @@
 //! Runs the contestants of a row in turn and keeps their samples.
 
-use crate::{Options, report};
-use serde::{Serialize, Serializer};
+use crate::options::Options;
+use crate::report;
+use crate::results::{Fact, Results, RowResult, Samples, Unit};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Between two contestants: what the last one left spinning has parked by then.
+/// The pause between two contestants, in which the threads of the last one park.
 const SETTLE: Duration = Duration::from_millis(1);
 
-/// The options and what was measured so far.
+/// The options and the results so far.
 pub struct Bench {
     options: Options,
     /// Rows and facts, in the order of their measurement.
     pub results: Results,
-}
-
-/// All that was measured.
-#[derive(Default, Serialize)]
-pub struct Results {
-    /// Timed rows.
-    pub rows: Vec<RowResult>,
-    /// Single figures.
-    pub facts: Vec<Fact>,
-}
-
-/// The samples of one row.
-#[derive(Serialize)]
-pub struct RowResult {
-    /// The name, by which targets and `--only` find it: what is run, then the number of threads.
-    pub name: String,
-    /// One sentence: what the row measures.
-    pub about: String,
-    /// What a sample is counted in.
-    pub unit: Unit,
-    /// The least that is possible, where known.
-    pub ideal: Option<f64>,
-    /// Whether the samples are single events, whose spread counts, and not repetitions of one work.
-    pub is_distribution: bool,
-    /// In the order of the row's table.
-    pub contestants: Vec<Samples>,
-}
-
-/// The samples of one contestant in one row.
-#[derive(Serialize)]
-pub struct Samples {
-    /// `serial`, `heist` or a peer's name.
-    pub name: String,
-    /// One per repetition, or per event, in the unit of the row.
-    pub samples: Vec<f64>,
-}
-
-/// A figure that is counted, not timed in repetitions.
-#[derive(Serialize)]
-pub struct Fact {
-    /// The name, by which targets and `--only` find it.
-    pub name: String,
-    /// Whose figure it is.
-    pub contestant: String,
-    /// The figure.
-    pub value: f64,
-    /// What it is counted in.
-    pub unit: String,
-}
-
-/// What the samples of a row are counted in.
-#[derive(Clone, Copy, Debug)]
-pub enum Unit {
-    /// Nanoseconds for each of the things named.
-    NanosecondsPer(&'static str),
-    /// Microseconds for each of the things named.
-    MicrosecondsPer(&'static str),
-    /// Milliseconds for the whole.
-    Milliseconds,
 }
 
 /// A row before it is run.
@@ -84,7 +26,7 @@ pub struct Row<'a> {
     contestants: Vec<Contestant<'a>>,
 }
 
-/// The least that is possible.
+/// The least time that is possible.
 enum Ideal {
     Unknown,
     /// In the unit of the row.
@@ -96,7 +38,7 @@ enum Ideal {
 struct Contestant<'a> {
     name: &'static str,
     units: u64,
-    /// What took how long: one duration, or one for each event.
+    /// Runs once and returns one duration, or one for each event.
     run: Box<dyn FnMut() -> Vec<Duration> + 'a>,
 }
 
@@ -124,12 +66,12 @@ impl Bench {
         self.options.reps.unwrap_or(self.pick(11, 5))
     }
 
-    /// Where the samples go.
+    /// The file to write the samples to.
     pub fn json_path(&self) -> Option<&Path> {
         self.options.json.as_deref()
     }
 
-    /// The thread counts of a row: what the user said, else the row's own.
+    /// The thread counts of a row: those of `--threads`, or else the row's own.
     pub fn threads_or(&self, own: &[usize]) -> Vec<usize> {
         self.options.threads.clone().unwrap_or_else(|| own.to_vec())
     }
@@ -142,7 +84,7 @@ impl Bench {
             .is_none_or(|part| name.contains(part))
     }
 
-    /// Builds the row, if it is wanted, runs it and prints it.
+    /// Builds, runs and prints the row if it is wanted.
     pub fn row<'a>(&mut self, name: &str, build: impl FnOnce(&Self) -> Row<'a>) {
         if !self.wants(name) {
             return;
@@ -204,8 +146,8 @@ impl<'a> Row<'a> {
         self
     }
 
-    /// Adds a contestant whose events are timed one by one. `run` returns how long each took; all repetitions' events
-    /// together are its samples.
+    /// Adds a contestant whose events are timed one by one. `run` returns how long each took. The events of all repetitions
+    /// are its samples.
     pub fn add_events(
         &mut self,
         name: &'static str,
@@ -220,7 +162,7 @@ impl<'a> Row<'a> {
         self
     }
 
-    /// One untimed round, then `repetitions` rounds, each beginning with the next contestant.
+    /// Runs one untimed round, then `repetitions` timed rounds. Each round begins with the next contestant.
     fn race(mut self, name: &str, repetitions: usize) -> RowResult {
         let mut samples = vec![Vec::with_capacity(repetitions); self.contestants.len()];
         let count = self.contestants.len();
@@ -261,81 +203,5 @@ impl<'a> Row<'a> {
             is_distribution: self.is_distribution,
             contestants,
         }
-    }
-}
-
-impl Unit {
-    fn of(self, duration: Duration, units: u64) -> f64 {
-        let scale = match self {
-            Unit::NanosecondsPer(_) => 1e9,
-            Unit::MicrosecondsPer(_) => 1e6,
-            Unit::Milliseconds => 1e3,
-        };
-        duration.as_secs_f64() * scale / units as f64
-    }
-}
-
-impl Serialize for Unit {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Results {
-    /// Whether nothing was measured.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty() && self.facts.is_empty()
-    }
-
-    /// The row of this name.
-    pub fn row(&self, name: &str) -> Option<&RowResult> {
-        self.rows.iter().find(|row| row.name == name)
-    }
-
-    /// A contestant's fact of this name.
-    pub fn fact(&self, name: &str, contestant: &str) -> Option<f64> {
-        self.facts
-            .iter()
-            .find(|fact| fact.name == name && fact.contestant == contestant)
-            .map(|fact| fact.value)
-    }
-}
-
-impl RowResult {
-    /// The samples of a contestant.
-    pub fn contestant(&self, name: &str) -> Option<&Samples> {
-        self.contestants
-            .iter()
-            .find(|contestant| contestant.name == name)
-    }
-}
-
-impl Samples {
-    /// The smallest sample.
-    pub fn min(&self) -> f64 {
-        self.samples.iter().copied().fold(f64::INFINITY, f64::min)
-    }
-
-    /// The middle sample; of an even number, the mean of the two in the middle.
-    pub fn median(&self) -> f64 {
-        let sorted = self.sorted();
-        let middle = sorted.len() / 2;
-        if sorted.len() % 2 == 1 {
-            sorted[middle]
-        } else {
-            (sorted[middle - 1] + sorted[middle]) / 2.0
-        }
-    }
-
-    /// The sample that 99 of 100 do not exceed.
-    pub fn p99(&self) -> f64 {
-        let sorted = self.sorted();
-        sorted[(sorted.len() * 99).div_ceil(100) - 1]
-    }
-
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.samples.clone();
-        sorted.sort_unstable_by(f64::total_cmp);
-        sorted
     }
 }

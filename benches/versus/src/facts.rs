@@ -13,6 +13,10 @@ use crate::contestants::{
     Channel, Chili, Crossbeam, Heist, JoinPeer, Naive, OrderedChannels, Peer, Rayon, ScopePeer,
     SubmitPeer, Tokio,
 };
+use crate::fact_names::{
+    ALLOCATIONS_PER_JOIN, ALLOCATIONS_PER_SPAWN, ALLOCATIONS_PER_SUBMIT, BYTES_PER_SUBMIT, EVENTS,
+    IDLE_CPU, STREAM_ALIVE, TASK_BLOCK_8, TASK_BLOCK_32, TASK_BLOCK_64, UNUSED_POOL_THREADS,
+};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +24,7 @@ use std::time::Duration;
 /// Long enough for threads of earlier rows to end and for a pool to come to rest.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Takes every figure that is wanted.
+/// Measures every fact that is wanted.
 pub fn run_all(bench: &mut Bench) {
     println!();
     allocations_per_join(bench);
@@ -33,7 +37,7 @@ pub fn run_all(bench: &mut Bench) {
     events(bench);
 }
 
-/// Runs over which the fewest allocations count: in some a thread starts, which allocates, too.
+/// The number of runs of which the one with the fewest allocations counts. A thread that starts in some run allocates too.
 const RUNS: usize = 5;
 
 /// Heap allocations for each join of a fib, in the best of some runs.
@@ -78,10 +82,10 @@ fn allocations_per_spawn(bench: &mut Bench) {
     }
 }
 
-/// Tasks of the facts about single ones.
+/// The number of tasks in facts about single tasks.
 const SUBMITS: u64 = 20_000;
 
-/// Heap allocations and bytes for each task submitted by an outside thread, in the best of some runs: of the task, its
+/// Heap allocations and bytes for each task that a thread outside the pool submits, in the best of some runs. They include the task, its
 /// handle and the queue.
 fn allocations_per_submit(bench: &mut Bench) {
     fn take<P: SubmitPeer>(bench: &mut Bench) {
@@ -109,7 +113,7 @@ fn allocations_per_submit(bench: &mut Bench) {
     }
 }
 
-/// The block of one submitted task, without the larger one of its closure and its result.
+/// The size of a submitted task's block beyond its closure or its result, whichever is larger.
 fn task_blocks(bench: &mut Bench) {
     fn take<const WORDS: usize>(bench: &mut Bench, name: &str) {
         if bench.wants(name) {
@@ -124,7 +128,7 @@ fn task_blocks(bench: &mut Bench) {
     take::<8>(bench, TASK_BLOCK_64);
 }
 
-/// Submits and joins closures that hold so many words and return one.
+/// Submits and joins closures that hold `WORDS` words and return one.
 fn submit_closures<P: SubmitPeer, const WORDS: usize>(pool: &P) -> Allocated {
     let mut handles = Vec::with_capacity(SUBMITS as usize);
     let mut sum = 0;
@@ -139,12 +143,12 @@ fn submit_closures<P: SubmitPeer, const WORDS: usize>(pool: &P) -> Allocated {
     allocated
 }
 
-/// The most items of a stream, or results, that exist at a time while a consumer drops each before it asks for the next.
+/// The most items and results of a stream that exist at a time while the consumer drops each before it asks for the next.
 fn items_alive(bench: &mut Bench) {
     static ALIVE: AtomicUsize = AtomicUsize::new(0);
     static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-    /// It becomes its result.
+    /// An item that the stream returns as its result.
     struct Item(u64);
 
     impl Item {
@@ -244,7 +248,7 @@ fn idle_cpu(bench: &mut Bench) {
     }
 }
 
-/// What more cores would feel: heist's events for each 1,000 forks or tasks on pools of 2, 8 and 32 workers.
+/// What grows with the number of cores: heist's events for each 1,000 forks or tasks on pools of 2, 8 and 32 workers.
 fn events(bench: &mut Bench) {
     fn report(bench: &mut Bench, name: &str, units: u64, work: impl Fn(&Heist)) {
         for threads in [2, 8, 32] {
@@ -266,7 +270,7 @@ fn events(bench: &mut Bench) {
             event("wakeups", before.wakeups, after.wakeups);
             event("parks", before.parks, after.parks);
             let (before, after) = (before.scheduler, after.scheduler);
-            event("slow pushes", before.attentions, after.attentions);
+            event("slow pushes", before.share_requests, after.share_requests);
             event("lost races", before.conflicts, after.conflicts);
             let barriers = |stats: heist::SchedulerStats| stats.forces + stats.barriers;
             event("membarriers", barriers(before), barriers(after));
@@ -302,7 +306,7 @@ fn events(bench: &mut Bench) {
     });
 }
 
-/// How many threads the process has. Zero where the system does not say, which makes the difference zero, too.
+/// The number of threads of the process. Where the system does not tell, it is 0, and so are the differences.
 fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
 }
@@ -313,31 +317,8 @@ fn process_cpu() -> Duration {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a valid place for the answer.
+    // SAFETY: `clock_gettime` requires a pointer to a writable `timespec`, which `&mut time` is.
     let status = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
     assert_eq!(status, 0, "the process has a CPU clock");
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
-
-/// Heap allocations per join.
-pub const ALLOCATIONS_PER_JOIN: &str = "allocations-join";
-/// Heap allocations per spawn on a scope.
-pub const ALLOCATIONS_PER_SPAWN: &str = "allocations-spawn";
-/// Heap allocations per task with a handle, submitted from outside.
-pub const ALLOCATIONS_PER_SUBMIT: &str = "allocations-submit";
-/// All heap bytes per task with a handle, submitted from outside.
-pub const BYTES_PER_SUBMIT: &str = "bytes-submit";
-/// Bytes of the block of a task whose closure has 8.
-pub const TASK_BLOCK_8: &str = "task-block-8";
-/// Bytes of the block of a task whose closure has 32.
-pub const TASK_BLOCK_32: &str = "task-block-32";
-/// Bytes of the block of a task whose closure has 64.
-pub const TASK_BLOCK_64: &str = "task-block-64";
-/// Items of a stream that exist at a time.
-pub const STREAM_ALIVE: &str = "imap-alive";
-/// Threads of a pool of eight that is never used.
-pub const UNUSED_POOL_THREADS: &str = "unused-pool-threads";
-/// CPU time of a pool at rest.
-pub const IDLE_CPU: &str = "idle-cpu";
-/// Events of the scheduler.
-const EVENTS: &str = "events";

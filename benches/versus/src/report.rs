@@ -1,20 +1,18 @@
-//! What is printed and written.
+//! Prints the tables and writes the JSON file.
 
-use crate::contest::{Bench, Fact, Results, RowResult, Samples, Unit};
+use crate::results::{Fact, Results, RowResult, Samples};
 use crate::targets::Verdict;
 use serde::Serialize;
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Says what the figures mean and on how many cores they were taken.
-pub fn print_preamble(bench: &Bench) {
+/// Prints what the figures mean and on how many cores they were measured.
+pub fn print_preamble(repetitions: usize, quick: bool) {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     println!(
-        "{cores} cores, {} repetitions of each contestant in turn{}.",
-        bench.repetitions(),
-        if bench.is_quick() {
+        "{cores} cores, {repetitions} repetitions of each contestant in turn{}.",
+        if quick {
             ", small inputs (--quick): rough figures"
         } else {
             ""
@@ -130,7 +128,7 @@ fn ratio(
     }
 }
 
-/// Three significant digits or so.
+/// Formats a value with about three significant digits.
 fn figure(value: f64) -> String {
     match value.abs() {
         0.0 => "0".to_string(),
@@ -139,15 +137,5 @@ fn figure(value: f64) -> String {
         size if size < 10.0 => format!("{value:.2}"),
         size if size < 100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),
-    }
-}
-
-impl fmt::Display for Unit {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unit::NanosecondsPer(what) => write!(formatter, "ns/{what}"),
-            Unit::MicrosecondsPer(what) => write!(formatter, "us/{what}"),
-            Unit::Milliseconds => formatter.write_str("ms"),
-        }
     }
 }

@@ -1,7 +1,7 @@
-//! The targets that heist set itself, and what of them is met.
+//! The targets of heist, and whether they are met.
 
-use crate::contest::{Results, RowResult, Samples};
-use crate::facts;
+use crate::fact_names as facts;
+use crate::results::{Results, RowResult, Samples};
 use serde::Serialize;
 
 /// A target and what was measured.
@@ -11,9 +11,9 @@ pub struct Verdict {
     pub row: String,
     /// What is compared.
     pub what: String,
-    /// The most that it may be.
+    /// The largest value that meets the target.
     pub limit: f64,
-    /// What it is.
+    /// The measured value.
     pub measured: f64,
     /// Whether it is within the limit.
     pub is_met: bool,
@@ -24,15 +24,15 @@ pub struct Verdict {
 enum Against {
     /// A contestant.
     One(&'static str),
-    /// The best of these, as far as they took part.
+    /// The best of these contestants, among those that took part.
     Best(&'static [&'static str]),
     /// The least that is possible.
     Ideal,
-    /// Nothing: the figure itself is limited.
+    /// Nothing: the limit is for the figure itself.
     Nothing,
 }
 
-/// Which figure of the samples.
+/// A figure of the samples.
 #[derive(Clone, Copy)]
 enum Statistic {
     Min,
@@ -40,16 +40,16 @@ enum Statistic {
     P99,
 }
 
-/// One target of a row: row, statistic, against what, limit.
+/// One target of a row: the row, the statistic, what it is compared with, and the limit.
 type Target = (&'static str, Statistic, Against, f64);
 
 use Against::{Best, Ideal, Nothing, One};
 use Statistic::{Median, Min, P99};
 
-/// The fast peers: who wins a row must beat all of them.
+/// The fast peers. The best of them is the one to beat.
 const PEERS: Against = Best(&["rayon", "chili", "forte"]);
 
-/// Whoever takes single tasks.
+/// The peers that take single tasks.
 const EXECUTORS: Against = Best(&["rayon", "channel", "tokio", "naive", "forte"]);
 
 const TARGETS: &[Target] = &[
@@ -129,9 +129,21 @@ const TARGETS: &[Target] = &[
     ("round-trip-busy/2", P99, One("rayon"), 1.0),
     ("as-completed/2", Median, One("joins"), 1.3),
     ("imap/2", Median, One("channels"), 0.70),
+    ("pool-join/1", Min, One("rayon"), 1.0),
+    ("pool-join/2", Min, One("rayon"), 1.0),
+    ("pool-join/8", Min, One("rayon"), 1.0),
+    ("pool-scope/1", Min, One("rayon"), 1.0),
+    ("pool-scope/2", Min, One("rayon"), 1.0),
+    ("pool-scope/8", Min, One("rayon"), 1.0),
+    ("pool-map/1", Min, One("rayon"), 1.0),
+    ("pool-map/2", Min, One("rayon"), 1.0),
+    ("pool-map/8", Min, One("rayon"), 1.0),
+    ("broadcast/2", Min, One("rayon"), 1.0),
+    ("broadcast/8", Min, One("rayon"), 1.0),
+    ("scope-fifo/1", Min, One("rayon"), 1.0),
 ];
 
-/// One target of a fact: the fact and the most that heist's figure may be.
+/// One target of a fact: the fact, what it counts, and the limit for heist's figure.
 const FACT_TARGETS: &[(&str, &str, f64)] = &[
     (
         facts::ALLOCATIONS_PER_JOIN,
@@ -141,13 +153,13 @@ const FACT_TARGETS: &[(&str, &str, f64)] = &[
     (
         facts::ALLOCATIONS_PER_SPAWN,
         "heap allocations per spawn",
-        // One a task; the rest is growing queues and the scope itself.
+        // One allocation for each task. The rest are growing queues and the scope itself.
         1.01,
     ),
     (
         facts::ALLOCATIONS_PER_SUBMIT,
         "heap allocations per submit",
-        // One a task; the rest is the queue, and the pool's threads.
+        // One allocation for each task. The rest are the queue and the pool's threads.
         1.03,
     ),
     (facts::TASK_BLOCK_8, "bytes beyond a closure of 8", 64.0),
@@ -158,7 +170,7 @@ const FACT_TARGETS: &[(&str, &str, f64)] = &[
     (facts::IDLE_CPU, "CPU of an idle pool, ms/s", 0.1),
 ];
 
-/// Judges the targets of all that was measured.
+/// Judges the targets of everything that was measured.
 pub fn judge(results: &Results) -> Vec<Verdict> {
     let rows = TARGETS.iter().filter_map(|target| {
         let row = results.row(target.0)?;
@@ -183,7 +195,7 @@ pub fn judge(results: &Results) -> Vec<Verdict> {
     rows.chain(busy).chain(facts).collect()
 }
 
-/// The targets of a row of `busy`: against the ideal and against rayon. None for other rows.
+/// The targets of a row of `busy`, against the ideal and against rayon. Other rows have none here.
 fn busy_targets(row: &str) -> Vec<(Against, f64)> {
     let Some((name, threads)) = row
         .strip_prefix("busy-")
@@ -194,7 +206,7 @@ fn busy_targets(row: &str) -> Vec<(Against, f64)> {
     let ideal = match (name, threads) {
         ("leaf-rest" | "chains", "128") => 1.0 / 0.85,
         ("last-forks" | "last-scope" | "last-chain", _) => 1.0 / 0.9,
-        // The ideal holds the longest leaf.
+        // The ideal includes the longest leaf.
         ("map-long-first" | "map-long-random" | "map-long-last", _) => 1.1,
         _ => 1.0 / 0.95,
     };

@@ -1,14 +1,14 @@
-//! `broadcast` and `spawn_broadcast`: once on each worker.
+//! `broadcast` and `spawn_broadcast`: a closure runs once on each worker.
 
 use crate::global::with_current;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// What a broadcast closure is told.
+/// Tells a broadcast closure where it runs.
 pub struct BroadcastContext<'a> {
     index: usize,
     num_threads: usize,
-    /// Neither `Send` nor `Sync`, and not to be kept.
+    /// Makes the type neither `Send` nor `Sync`, and bound to the call.
     marker: PhantomData<&'a mut dyn Fn()>,
 }
 
@@ -21,13 +21,13 @@ impl BroadcastContext<'_> {
         }
     }
 
-    /// Which thread this is.
+    /// Returns the index of the current thread.
     #[inline]
     pub fn index(&self) -> usize {
         self.index
     }
 
-    /// How many threads the broadcast goes to.
+    /// Returns the number of threads that run the closure.
     #[inline]
     pub fn num_threads(&self) -> usize {
         self.num_threads
@@ -43,7 +43,7 @@ impl fmt::Debug for BroadcastContext<'_> {
     }
 }
 
-/// Runs `op` once on each thread of the current pool; the results come by index.
+/// Runs `op` once on each thread of the current pool and returns the results in the order of thread indices.
 ///
 /// ```
 /// let indices = rayon_core::broadcast(|context| context.index());
@@ -57,7 +57,7 @@ where
     with_current(|pool| broadcast_in(pool, op))
 }
 
-/// [`broadcast`] that nobody waits for.
+/// Runs `op` once on each thread of the current pool, and does not wait for it.
 pub fn spawn_broadcast<OP>(op: OP)
 where
     OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,

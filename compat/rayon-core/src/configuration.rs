@@ -1,5 +1,5 @@
-//! The deprecated name of the builder.
-#![expect(deprecated, reason = "this is what is deprecated")]
+//! The deprecated interface of the builder.
+#![expect(deprecated, reason = "the deprecated items are defined here")]
 
 use crate::builder::ThreadPoolBuilder;
 use crate::pool::ThreadPool;
@@ -7,24 +7,24 @@ use std::any::Any;
 use std::error::Error;
 use std::fmt;
 
-/// [`ThreadPoolBuilder`], as it was once called.
+/// The old name of [`ThreadPoolBuilder`].
 #[deprecated(note = "Use `ThreadPoolBuilder`")]
 #[derive(Default)]
 pub struct Configuration {
     builder: ThreadPoolBuilder,
 }
 
-/// [`ThreadPoolBuilder::build_global`], as it was once called.
+/// The old name of [`ThreadPoolBuilder::build_global`].
 ///
 /// # Errors
-/// As there.
+/// Returns the errors of [`ThreadPoolBuilder::build_global`].
 #[deprecated(note = "use `ThreadPoolBuilder::build_global`")]
 pub fn initialize(config: Configuration) -> Result<(), Box<dyn Error>> {
     config.builder.build_global().map_err(Box::from)
 }
 
 impl Configuration {
-    /// The defaults.
+    /// Creates a configuration with the default settings.
     pub fn new() -> Configuration {
         Self::default()
     }
@@ -32,7 +32,7 @@ impl Configuration {
     /// See [`ThreadPoolBuilder::build`].
     ///
     /// # Errors
-    /// As there.
+    /// Returns the errors of [`ThreadPoolBuilder::build`].
     pub fn build(self) -> Result<ThreadPool, Box<dyn Error + 'static>> {
         self.builder.build().map_err(Box::from)
     }
@@ -88,6 +88,17 @@ impl Configuration {
         H: Fn(usize) + Send + Sync + 'static,
     {
         self.with(|builder| builder.exit_handler(exit_handler))
+    }
+}
+
+impl ThreadPool {
+    /// Builds a pool.
+    ///
+    /// # Errors
+    /// Returns the errors of [`ThreadPoolBuilder::build`].
+    #[deprecated(note = "Use `ThreadPoolBuilder::build`")]
+    pub fn new(configuration: Configuration) -> Result<ThreadPool, Box<dyn Error>> {
+        configuration.build()
     }
 }
 

@@ -1,9 +1,9 @@
-//! Why a pool could not be made.
+//! The error of building a pool.
 
 use std::error::Error;
 use std::{fmt, io};
 
-/// Why [`ThreadPoolBuilder::build`](crate::ThreadPoolBuilder::build) has made no pool.
+/// The error of [`ThreadPoolBuilder::build`](crate::ThreadPoolBuilder::build).
 #[derive(Debug)]
 pub struct ThreadPoolBuildError {
     kind: Kind,
@@ -33,7 +33,7 @@ impl ThreadPoolBuildError {
         matches!(&self.kind, Kind::IOError(error) if error.kind() == io::ErrorKind::Unsupported)
     }
 
-    /// The message, where it is one of ours.
+    /// Returns the message, or `None` if it comes from the system.
     fn text(&self) -> Option<&'static str> {
         match self.kind {
             Kind::GlobalPoolAlreadyInitialized => {
@@ -65,7 +65,7 @@ impl fmt::Display for ThreadPoolBuildError {
 }
 
 impl Error for ThreadPoolBuildError {
-    #[expect(deprecated, reason = "rayon-core answers it too")]
+    #[expect(deprecated, reason = "rayon-core implements it")]
     fn description(&self) -> &str {
         match (&self.kind, self.text()) {
             (Kind::IOError(error), _) => error.description(),

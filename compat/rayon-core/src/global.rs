@@ -1,13 +1,14 @@
-//! The pool of the free functions.
+//! The global pool, which the free functions use outside of any other pool.
 
-use crate::builder::ThreadPoolBuilder;
 use crate::error::ThreadPoolBuildError;
+use crate::settings::Settings;
+use crate::threads::DefaultSpawn;
 use std::sync::OnceLock;
 
-/// None: it could not be made, and will not be.
+/// `None` after an attempt that failed. There is no second attempt.
 static GLOBAL: OnceLock<Option<heist::ThreadPool>> = OnceLock::new();
 
-/// Makes the global pool, if there was no attempt yet.
+/// Builds the global pool, unless there was an earlier attempt.
 pub(crate) fn init(
     build: impl FnOnce() -> Result<heist::ThreadPool, ThreadPoolBuildError>,
 ) -> Result<(), ThreadPoolBuildError> {
@@ -25,7 +26,7 @@ pub(crate) fn init(
     result
 }
 
-/// The global pool, made now if it was not.
+/// Returns the global pool, which the first call builds.
 pub(crate) fn global() -> &'static heist::ThreadPool {
     if let Some(Some(pool)) = GLOBAL.get() {
         return pool;
@@ -33,24 +34,28 @@ pub(crate) fn global() -> &'static heist::ThreadPool {
     let result = init(make);
     match (GLOBAL.get(), result) {
         (Some(Some(pool)), _) => pool,
-        // As `Result::expect` would say it.
+        // The text is that of rayon-core's `Result::expect`.
         (_, Err(error)) => panic!("The global thread pool has not been initialized.: {error:?}"),
-        (_, Ok(())) => unreachable!("made, and not there"),
+        (_, Ok(())) => unreachable!("the global pool was built but not stored"),
     }
 }
 
-/// Where there are no threads at all, one that has the current thread only.
+/// Builds a pool with the default settings or, on a system without threads, one that consists of the current thread.
 fn make() -> Result<heist::ThreadPool, ThreadPoolBuildError> {
-    ThreadPoolBuilder::new().make().or_else(|error| {
-        if error.is_unsupported() && !heist::takes_part() {
-            let alone = ThreadPoolBuilder::new().num_threads(1).use_current_thread();
-            return alone.make().map_err(|_| error);
+    Settings::default().make(DefaultSpawn).or_else(|error| {
+        if error.is_unsupported() && !heist::in_pool() {
+            let alone = Settings {
+                num_threads: 1,
+                use_current_thread: true,
+                ..Settings::default()
+            };
+            return alone.make(DefaultSpawn).map_err(|_| error);
         }
         Err(error)
     })
 }
 
-/// Calls `f` with the pool of the current thread, else with the global one.
+/// Calls `f` with the pool of the current thread, or else with the global pool.
 pub(crate) fn with_current<R>(f: impl FnOnce(&heist::ThreadPool) -> R) -> R {
     match heist::ThreadPool::current() {
         Some(pool) => f(&pool),
@@ -58,22 +63,22 @@ pub(crate) fn with_current<R>(f: impl FnOnce(&heist::ThreadPool) -> R) -> R {
     }
 }
 
-/// Runs `f` here if the current thread is in a pool, else on the global one.
+/// Runs `f` on the current thread if that is in a pool, or else on the global pool.
 #[inline]
 pub(crate) fn in_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
-    if heist::takes_part() {
+    if heist::in_pool() {
         f()
     } else {
         global().run(f)
     }
 }
 
-/// How many threads the current pool has: that of the current thread, else the global one.
+/// Returns the number of threads of the current thread's pool, or else of the global pool.
 pub fn current_num_threads() -> usize {
     heist::current_num_threads().unwrap_or_else(|| global().num_threads())
 }
 
-/// The most threads that a pool can have. More that are asked for are cut down to it.
+/// Returns the largest number of threads that a pool can have. A builder that is asked for more builds a pool of this size.
 pub fn max_num_threads() -> usize {
     heist::ThreadPool::MAX_THREADS
 }

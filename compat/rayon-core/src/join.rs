@@ -3,11 +3,11 @@
 use crate::global::global;
 use std::marker::PhantomData;
 
-/// What a closure of [`join_context`] is told.
+/// Tells a closure of [`join_context`] where it runs.
 #[derive(Debug)]
 pub struct FnContext {
     migrated: bool,
-    /// Neither `Send` nor `Sync`.
+    /// Makes the type neither `Send` nor `Sync`.
     marker: PhantomData<*mut ()>,
 }
 
@@ -20,14 +20,14 @@ impl FnContext {
         }
     }
 
-    /// Whether the closure runs on another thread than the one that gave it.
+    /// Returns whether the closure runs on another thread than the caller of [`join_context`].
     #[inline]
     pub fn migrated(&self) -> bool {
         self.migrated
     }
 }
 
-/// Runs both closures, possibly at the same time. Both run, whatever the other does.
+/// Runs both closures, possibly at the same time. Each runs even if the other one panics.
 ///
 /// ```
 /// let (a, b) = rayon_core::join(|| 1, || 2);
@@ -44,7 +44,7 @@ where
     join_context(|_| oper_a(), |_| oper_b())
 }
 
-/// [`join`] that tells both closures whether they have migrated.
+/// Runs both closures like [`join`] and tells each whether it has migrated to another thread.
 #[inline]
 pub fn join_context<A, B, RA, RB>(oper_a: A, oper_b: B) -> (RA, RB)
 where
@@ -53,14 +53,14 @@ where
     RA: Send,
     RB: Send,
 {
-    if heist::takes_part() {
+    if heist::in_pool() {
         join_here(oper_a, oper_b, false)
     } else {
         join_elsewhere(oper_a, oper_b)
     }
 }
 
-/// `injected`: both come from a thread outside the pool.
+/// Joins on the current thread. `injected` says that the caller of `join_context` is another thread.
 #[inline(always)]
 fn join_here<A, B, RA, RB>(oper_a: A, oper_b: B, injected: bool) -> (RA, RB)
 where

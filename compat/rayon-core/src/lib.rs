@@ -1,13 +1,15 @@
-//! rayon-core's interface over heist: put in rayon-core's place by `[patch]`, it runs an unedited rayon program on heist.
+//! The shim: rayon-core's interface over heist. Put in rayon-core's place by `[patch]`, it runs an unedited rayon program on heist.
 //!
-//! What each item does is what rayon-core's documentation says of it; the comments here say how, and what differs. Nothing is
-//! scheduled here: pools start their threads when they are built, have no spare ones, and their waits run anything
-//! ([`heist::Waits::Any`]), since rayon's users rely on indices, on errors at build, and on the progress of what they wait for.
+//! rayon-core's documentation says what each item does. The comments here say how, and what differs. The shim schedules nothing. Its pools start
+//! their threads when they are built and have no spare threads, and a wait runs any work of the pool ([`heist::Waits::Any`]): users of rayon rely
+//! on thread indices, on errors at build, and on the progress of what they wait for.
 //!
-//! What differs: forks, tasks of scopes and spawned tasks are in queues of their own, so that which of these kinds begins first is another, also
-//! in a yield. rayon-core promises no order; but a program that blocks one of them, on a pool of one thread, until another one has run, and gets
-//! on because rayon-core takes the newest of all, waits for ever. The most threads of a pool are [`max_num_threads`], 4,096. A panic that
-//! nobody handles aborts the process without a word beyond the panic's own.
+//! # Differences
+//! - Forks, tasks of scopes and spawned tasks have separate queues. So the kinds may begin in another order than in rayon-core, which promises
+//!   none. A program hangs here if it has a pool of one thread, blocks one piece of work until another one has run, and relies on rayon-core
+//!   taking the newest of all kinds.
+//! - A pool has at most [`max_num_threads`] threads, 4,096.
+//! - A panic that nobody handles aborts the process, and prints nothing but the message of the panic.
 
 #[macro_use]
 mod private;
@@ -20,6 +22,7 @@ mod global;
 mod join;
 mod pool;
 mod scope;
+mod settings;
 mod spawn;
 mod threads;
 

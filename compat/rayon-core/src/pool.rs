@@ -1,11 +1,12 @@
-//! `ThreadPool`, and what can be asked of the current thread.
+//! `ThreadPool`, and free functions about the current thread.
 
 use crate::broadcast::{self, BroadcastContext};
 use crate::scope::{self, Scope, ScopeFifo};
+use crate::settings::is_breadth_first;
 use crate::{join, spawn};
 use std::fmt;
 
-/// A pool of one's own. Dropping it returns at once; its threads end when what was spawned has run.
+/// A pool of threads. Dropping it returns at once; the threads end when all spawned tasks have run.
 ///
 /// ```
 /// let pool = rayon_core::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -21,20 +22,8 @@ impl ThreadPool {
         ThreadPool { inner }
     }
 
-    /// Makes a pool.
-    ///
-    /// # Errors
-    /// As [`ThreadPoolBuilder::build`](crate::ThreadPoolBuilder::build).
-    #[deprecated(note = "Use `ThreadPoolBuilder::build`")]
-    #[expect(deprecated, reason = "rayon-core still has it")]
-    pub fn new(
-        configuration: crate::Configuration,
-    ) -> Result<ThreadPool, Box<dyn std::error::Error>> {
-        configuration.build()
-    }
-
-    /// Runs `op` on a thread of the pool while the caller waits; on a thread of the pool, at once. A thread of another pool
-    /// works for that one meanwhile.
+    /// Runs `op` on a thread of the pool and waits for it. A caller on a thread of the pool runs `op` itself. A caller on a thread of
+    /// another pool runs work of that other pool while it waits.
     pub fn install<OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce() -> R + Send,
@@ -43,7 +32,7 @@ impl ThreadPool {
         self.inner.run(op)
     }
 
-    /// Runs `op` once on each thread; the results come by index.
+    /// Runs `op` once on each thread and returns the results in the order of thread indices.
     pub fn broadcast<OP, R>(&self, op: OP) -> Vec<R>
     where
         OP: Fn(BroadcastContext<'_>) -> R + Sync,
@@ -52,26 +41,26 @@ impl ThreadPool {
         broadcast::broadcast_in(&self.inner, op)
     }
 
-    /// How many threads the pool has.
+    /// Returns the number of threads of the pool.
     #[inline]
     pub fn current_num_threads(&self) -> usize {
         self.inner.num_threads()
     }
 
-    /// Which thread of this pool the current one is, if it is one.
+    /// Returns the current thread's index in this pool, or `None` on a thread outside the pool.
     #[inline]
     pub fn current_thread_index(&self) -> Option<usize> {
         self.inner.current_thread_index()
     }
 
-    /// Whether the current thread has queued what is still pending, if it is one of this pool.
+    /// Returns whether work that the current thread has queued is still pending, or `None` on a thread outside the pool.
     #[inline]
     pub fn current_thread_has_pending_tasks(&self) -> Option<bool> {
         self.current_thread_index()
             .and_then(|_| current_thread_has_pending_tasks())
     }
 
-    /// [`join`](crate::join()) in this pool.
+    /// Calls [`join`](crate::join()) in this pool.
     pub fn join<A, B, RA, RB>(&self, oper_a: A, oper_b: B) -> (RA, RB)
     where
         A: FnOnce() -> RA + Send,
@@ -82,7 +71,7 @@ impl ThreadPool {
         self.install(|| join::join(oper_a, oper_b))
     }
 
-    /// [`scope`](crate::scope()) in this pool.
+    /// Calls [`scope`](crate::scope()) in this pool.
     pub fn scope<'scope, OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce(&Scope<'scope>) -> R + Send,
@@ -91,7 +80,7 @@ impl ThreadPool {
         self.install(|| scope::scope(op))
     }
 
-    /// [`scope_fifo`](crate::scope_fifo) in this pool.
+    /// Calls [`scope_fifo`](crate::scope_fifo) in this pool.
     pub fn scope_fifo<'scope, OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce(&ScopeFifo<'scope>) -> R + Send,
@@ -100,7 +89,7 @@ impl ThreadPool {
         self.install(|| scope::scope_fifo(op))
     }
 
-    /// [`in_place_scope`](crate::in_place_scope) in this pool.
+    /// Calls [`in_place_scope`](crate::in_place_scope) in this pool.
     pub fn in_place_scope<'scope, OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce(&Scope<'scope>) -> R,
@@ -108,7 +97,7 @@ impl ThreadPool {
         scope::in_place(Some(&self.inner), |s| op(Scope::of(s)))
     }
 
-    /// [`in_place_scope_fifo`](crate::in_place_scope_fifo) in this pool.
+    /// Calls [`in_place_scope_fifo`](crate::in_place_scope_fifo) in this pool.
     pub fn in_place_scope_fifo<'scope, OP, R>(&self, op: OP) -> R
     where
         OP: FnOnce(&ScopeFifo<'scope>) -> R,
@@ -116,19 +105,19 @@ impl ThreadPool {
         scope::in_place(Some(&self.inner), |s| op(ScopeFifo::of(s)))
     }
 
-    /// [`spawn`](crate::spawn()) in this pool.
+    /// Calls [`spawn`](crate::spawn()) in this pool.
     pub fn spawn<OP>(&self, op: OP)
     where
         OP: FnOnce() + Send + 'static,
     {
-        if spawn::is_breadth_first() {
+        if is_breadth_first() {
             self.spawn_fifo(op);
         } else {
             self.inner.spawn(op);
         }
     }
 
-    /// [`spawn_fifo`](crate::spawn_fifo) in this pool.
+    /// Calls [`spawn_fifo`](crate::spawn_fifo) in this pool.
     pub fn spawn_fifo<OP>(&self, op: OP)
     where
         OP: FnOnce() + Send + 'static,
@@ -136,7 +125,7 @@ impl ThreadPool {
         spawn::spawn_fifo_in(&self.inner, op);
     }
 
-    /// [`spawn_broadcast`](crate::spawn_broadcast) in this pool.
+    /// Calls [`spawn_broadcast`](crate::spawn_broadcast) in this pool.
     pub fn spawn_broadcast<OP>(&self, op: OP)
     where
         OP: Fn(BroadcastContext<'_>) + Send + Sync + 'static,
@@ -144,12 +133,12 @@ impl ThreadPool {
         broadcast::spawn_broadcast_in(&self.inner, op);
     }
 
-    /// [`yield_now`], if the current thread is one of this pool.
+    /// Calls [`yield_now`] on a thread of this pool. Returns `None` on any other thread.
     pub fn yield_now(&self) -> Option<Yield> {
         self.current_thread_index().and_then(|_| yield_now())
     }
 
-    /// [`yield_local`], if the current thread is one of this pool.
+    /// Calls [`yield_local`] on a thread of this pool. Returns `None` on any other thread.
     pub fn yield_local(&self) -> Option<Yield> {
         self.current_thread_index().and_then(|_| yield_local())
     }
@@ -163,10 +152,10 @@ impl fmt::Debug for ThreadPool {
     }
 }
 
-/// What came of a yield.
+/// The result of a yield.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Yield {
-    /// Something was run.
+    /// A piece of work was run.
     Executed,
     /// There was nothing to run.
     Idle,
@@ -174,28 +163,28 @@ pub enum Yield {
 
 impl Yield {
     fn of(ran: bool) -> Option<Self> {
-        heist::takes_part().then_some(if ran { Yield::Executed } else { Yield::Idle })
+        heist::in_pool().then_some(if ran { Yield::Executed } else { Yield::Idle })
     }
 }
 
-/// Which thread of its pool the current one is, if it is one.
+/// Returns the current thread's index in its pool, or `None` outside any pool.
 #[inline]
 pub fn current_thread_index() -> Option<usize> {
     heist::current_thread_index()
 }
 
-/// Whether the current thread has queued what is still pending, if it is in a pool.
+/// Returns whether work that the current thread has queued is still pending, or `None` outside any pool.
 #[inline]
 pub fn current_thread_has_pending_tasks() -> Option<bool> {
     heist::has_pending_tasks()
 }
 
-/// Runs something that is pending in the pool, if the current thread is in one.
+/// Runs one piece of work that is pending in the current thread's pool. Returns `None` outside any pool.
 pub fn yield_now() -> Option<Yield> {
     Yield::of(heist::yield_now())
 }
 
-/// Runs something that the current thread has queued, if it is in a pool.
+/// Runs one piece of work that the current thread has queued. Returns `None` outside any pool.
 pub fn yield_local() -> Option<Yield> {
     Yield::of(heist::yield_local())
 }

@@ -1,10 +1,10 @@
-//! What lets a public trait have no implementations elsewhere.
+//! Sealed traits: public traits that no other crate can implement.
 
-/// Public, but nobody else can name it.
+/// A public type that other crates cannot name.
 #[derive(Debug)]
 pub struct Private;
 
-/// In a trait: a method that only this crate can write.
+/// Declares, or with `here` implements, a method that only this crate can name the type of.
 macro_rules! private {
     () => {
         #[doc(hidden)]

@@ -1,24 +1,24 @@
-//! Scopes. A scope of rayon's is one of heist's, under another type's name.
+//! Scopes. Rayon's scope types wrap heist's scope.
 
 use crate::broadcast::BroadcastContext;
 use crate::global::{global, in_pool};
-use crate::spawn::is_breadth_first;
+use crate::settings::is_breadth_first;
 use std::fmt;
 use std::ptr;
 
-/// Where tasks that borrow are spawned. See [`scope`].
+/// A scope, in which tasks that borrow are spawned. See [`scope`].
 #[repr(transparent)]
 pub struct Scope<'scope> {
     inner: heist::Scope<'scope>,
 }
 
-/// The same, whose tasks begin in the order in which a thread has spawned them. See [`scope_fifo`].
+/// A scope in which tasks of one thread begin in the order of spawning. See [`scope_fifo`].
 #[repr(transparent)]
 pub struct ScopeFifo<'scope> {
     inner: heist::Scope<'scope>,
 }
 
-/// Runs `op`, on a thread of the current pool, and waits for what it spawns.
+/// Runs `op` on a thread of the current pool and waits for all tasks of the scope.
 ///
 /// ```
 /// let (mut left, mut right) = (0, 0);
@@ -36,7 +36,7 @@ where
     in_pool(|| heist::scope(|s| op(Scope::of(s))))
 }
 
-/// [`scope`] of tasks in order.
+/// Runs `op` like [`scope`]; tasks that one thread spawns begin in the order of spawning.
 pub fn scope_fifo<'scope, OP, R>(op: OP) -> R
 where
     OP: FnOnce(&ScopeFifo<'scope>) -> R + Send,
@@ -45,7 +45,7 @@ where
     in_pool(|| heist::scope(|s| op(ScopeFifo::of(s))))
 }
 
-/// [`scope`] whose body runs here; the tasks still run on threads of the pool.
+/// Runs `op` on the current thread and waits for all tasks of the scope, which run on threads of the pool.
 pub fn in_place_scope<'scope, OP, R>(op: OP) -> R
 where
     OP: FnOnce(&Scope<'scope>) -> R,
@@ -53,7 +53,7 @@ where
     in_place(None, |s| op(Scope::of(s)))
 }
 
-/// [`in_place_scope`] of tasks in order.
+/// Runs `op` like [`in_place_scope`]; tasks that one thread spawns begin in the order of spawning.
 pub fn in_place_scope_fifo<'scope, OP, R>(op: OP) -> R
 where
     OP: FnOnce(&ScopeFifo<'scope>) -> R,
@@ -61,25 +61,26 @@ where
     in_place(None, |s| op(ScopeFifo::of(s)))
 }
 
-/// In this pool, else in the current one.
+/// Opens a scope in `pool`, or else in the current pool, and runs `op` on the current thread.
 pub(crate) fn in_place<'scope, R>(
     pool: Option<&heist::ThreadPool>,
     op: impl FnOnce(&heist::Scope<'scope>) -> R,
 ) -> R {
     match pool {
         Some(pool) => pool.scope_on_workers(op),
-        None if heist::takes_part() => heist::scope(op),
+        None if heist::in_pool() => heist::scope(op),
         None => global().scope_on_workers(op),
     }
 }
 
 impl<'scope> Scope<'scope> {
     pub(crate) fn of<'a>(inner: &'a heist::Scope<'scope>) -> &'a Self {
-        // SAFETY: the same type by its representation, borrowed for as long.
+        // SAFETY: `&*` needs a pointer that is aligned, non-null and points to a valid `Self` for `'a`. It comes from a reference of lifetime `'a`,
+        // and `Self` is a `repr(transparent)` wrapper of the referent's type.
         unsafe { &*ptr::from_ref(inner).cast::<Self>() }
     }
 
-    /// Spawns a task into the scope. A thread begins the newest of its own first.
+    /// Spawns a task in the scope. A thread runs the newest of its own tasks first.
     pub fn spawn<BODY>(&self, body: BODY)
     where
         BODY: FnOnce(&Scope<'scope>) + Send + 'scope,
@@ -91,7 +92,7 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// Spawns a task for each thread of the scope's pool.
+    /// Spawns one task on each thread of the scope's pool.
     pub fn spawn_broadcast<BODY>(&self, body: BODY)
     where
         BODY: Fn(&Scope<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,
@@ -104,11 +105,12 @@ impl<'scope> Scope<'scope> {
 
 impl<'scope> ScopeFifo<'scope> {
     pub(crate) fn of<'a>(inner: &'a heist::Scope<'scope>) -> &'a Self {
-        // SAFETY: as for `Scope`.
+        // SAFETY: `&*` needs a pointer that is aligned, non-null and points to a valid `Self` for `'a`. It comes from a reference of lifetime `'a`,
+        // and `Self` is a `repr(transparent)` wrapper of the referent's type.
         unsafe { &*ptr::from_ref(inner).cast::<Self>() }
     }
 
-    /// Spawns a task into the scope. A thread begins the oldest of its own first.
+    /// Spawns a task in the scope. A thread runs the oldest of its own tasks first.
     pub fn spawn_fifo<BODY>(&self, body: BODY)
     where
         BODY: FnOnce(&ScopeFifo<'scope>) + Send + 'scope,
@@ -116,7 +118,7 @@ impl<'scope> ScopeFifo<'scope> {
         self.inner.spawn_fifo(|s| body(ScopeFifo::of(s)));
     }
 
-    /// Spawns a task for each thread of the scope's pool.
+    /// Spawns one task on each thread of the scope's pool.
     pub fn spawn_broadcast<BODY>(&self, body: BODY)
     where
         BODY: Fn(&ScopeFifo<'scope>, BroadcastContext<'_>) + Send + Sync + 'scope,

@@ -1,11 +1,11 @@
 //! `spawn` and `spawn_fifo`.
 
 use crate::global::{global, with_current};
-use std::cell::Cell;
+use crate::settings::is_breadth_first;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Starts a task that nobody waits for, on the current pool. Its panic goes to the pool's panic handler; without one it aborts.
+/// Spawns a task that nobody waits for, on the current pool. If it panics, the pool's panic handler is called, or else the process aborts.
 ///
 /// ```
 /// let (sender, receiver) = std::sync::mpsc::channel();
@@ -18,14 +18,14 @@ where
 {
     if is_breadth_first() {
         spawn_fifo(func);
-    } else if heist::takes_part() {
+    } else if heist::in_pool() {
         heist::spawn(func);
     } else {
         global().spawn(func);
     }
 }
 
-/// [`spawn`], but what one worker spawns so begins in the order in which it was spawned.
+/// Spawns a task like [`spawn`]. Tasks that one worker spawns with this function begin in the order of spawning.
 pub fn spawn_fifo<F>(func: F)
 where
     F: FnOnce() + Send + 'static,
@@ -33,30 +33,17 @@ where
     with_current(|pool| spawn_fifo_in(pool, func));
 }
 
-thread_local! {
-    /// This thread is a worker of a pool that is built so.
-    static BREADTH_FIRST: Cell<bool> = const { Cell::new(false) };
-}
-
-/// From now on what this thread spawns begins in order.
-pub(crate) fn set_breadth_first() {
-    BREADTH_FIRST.set(true);
-}
-
-pub(crate) fn is_breadth_first() -> bool {
-    BREADTH_FIRST.get()
-}
-
 type Fifo = Arc<Mutex<VecDeque<Box<dyn FnOnce() + Send>>>>;
 
 thread_local! {
-    /// What this worker has spawned in order.
+    /// The tasks that this worker has spawned with [`spawn_fifo`] and that have not begun, oldest first.
     static FIFO: Fifo = Fifo::default();
 }
 
-/// Each task has an entry in the worker's deque that stands for the oldest task in the worker's queue.
+/// Queues `func` in the worker's own FIFO queue and pushes one entry to its deque. Whichever thread takes an entry runs the oldest task of that queue.
 pub(crate) fn spawn_fifo_in(pool: &heist::ThreadPool, func: impl FnOnce() + Send + 'static) {
-    // From outside they are in one queue anyway. A current thread that is in the pool for its life is so still when its variables are gone.
+    // A thread outside the pool pushes to one queue, which is in order already. A thread that belongs to the pool for its whole life still
+    // spawns when its thread-locals are gone.
     let own = pool.current_thread_index().is_some();
     let Some(fifo) = own.then(|| FIFO.try_with(Arc::clone).ok()).flatten() else {
         return pool.spawn(func);

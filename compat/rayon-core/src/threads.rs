@@ -2,7 +2,7 @@
 
 use std::{fmt, io, thread};
 
-/// A thread that is to be. See [`ThreadPoolBuilder::spawn_handler`](crate::ThreadPoolBuilder::spawn_handler).
+/// A thread that a spawn handler has to start. See [`ThreadPoolBuilder::spawn_handler`](crate::ThreadPoolBuilder::spawn_handler).
 pub struct ThreadBuilder {
     pub(crate) name: Option<String>,
     pub(crate) stack_size: Option<usize>,
@@ -10,27 +10,27 @@ pub struct ThreadBuilder {
 }
 
 impl ThreadBuilder {
-    /// Its index in the pool.
+    /// Returns the thread's index in the pool.
     pub fn index(&self) -> usize {
         self.thread.index()
     }
 
-    /// The name that the builder has for it.
+    /// Returns the name that the builder gives the thread.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// The stack size that the builder was given.
+    /// Returns the stack size that was set on the builder, in bytes.
     pub fn stack_size(&self) -> Option<usize> {
         self.stack_size
     }
 
-    /// Works for the pool, until the pool ends.
+    /// Turns the current thread into this thread of the pool. Returns when the pool ends.
     pub fn run(self) {
         self.thread.run();
     }
 
-    /// What std needs to know.
+    /// Returns a builder of std with this name and stack size.
     pub(crate) fn std_builder(&self) -> thread::Builder {
         let mut builder = thread::Builder::new();
         if let Some(name) = &self.name {
@@ -53,15 +53,15 @@ impl fmt::Debug for ThreadBuilder {
     }
 }
 
-/// Starts threads.
+/// A way to start threads.
 pub trait ThreadSpawn {
     private!();
 
-    /// Has `thread.run()` called on a new thread.
+    /// Starts a thread that calls `thread.run()`.
     fn spawn(&mut self, thread: ThreadBuilder) -> io::Result<()>;
 }
 
-/// Starts threads as std does.
+/// Starts threads with [`std::thread::Builder`].
 #[derive(Debug, Default)]
 pub struct DefaultSpawn;
 
@@ -73,7 +73,7 @@ impl ThreadSpawn for DefaultSpawn {
     }
 }
 
-/// Starts threads as the user wishes.
+/// Starts threads with a user's closure.
 #[derive(Debug)]
 pub struct CustomSpawn<F>(pub(crate) F);
 

@@ -1,4 +1,4 @@
-//! What programs built on rayon rely on, in short: rayon's own suites are run by `.ci/rayon`.
+//! A short test of the behaviour that programs with rayon rely on. `.ci/rayon` runs rayon's own suites.
 
 use rayon_core::{
     FnContext, ThreadPool, ThreadPoolBuilder, Yield, broadcast, current_num_threads,
@@ -130,7 +130,7 @@ fn both_closures_run_whatever_panics() {
     });
 }
 
-/// The order in which ten tasks of ten tasks run on one thread.
+/// Returns the order in which ten tasks of each of ten tasks run on one thread.
 macro_rules! order {
     ($outer:ident, $inner:ident) => {{
         let (sender, receiver) = channel();
@@ -176,7 +176,7 @@ fn tasks_of_scopes_run_newest_first_or_oldest_first() {
         let order = Mutex::new(Vec::new());
         let push = |n: i32| order.lock().unwrap().push(n);
         let push = &push;
-        // An inner scope that ends runs what lies above its own tasks too.
+        // The end of an inner scope also runs the tasks that were pushed after its own.
         pool(1).install(|| {
             scope(|outer| {
                 outer.spawn(move |_| push(0));
@@ -353,7 +353,7 @@ fn thread_locals_of_the_current_thread_may_spawn_at_its_end() {
     watched(|| {
         let (sender, receiver) = channel();
         let user = thread::spawn(move || {
-            // Of two variables the one that was used first goes last, in what std is at present.
+            // In the present std, the thread-local that was used first is dropped last.
             LAST.set(Some(AtEnd(sender)));
             let builder = ThreadPoolBuilder::new().num_threads(2).use_current_thread();
             let pool = builder.build().unwrap();
@@ -496,7 +496,7 @@ fn a_yield_runs_what_is_pending() {
 }
 
 #[test]
-fn a_yield_runs_the_newest_task_and_letters_last() {
+fn a_yield_runs_the_newest_task_and_broadcast_tasks_last() {
     watched(|| {
         let pool = pool(1);
         pool.install(|| {
@@ -505,8 +505,8 @@ fn a_yield_runs_the_newest_task_and_letters_last() {
                 let sender = sender.clone();
                 move || sender.send(n).unwrap()
             };
-            let letter = task(0);
-            spawn_broadcast(move |_| letter());
+            let broadcast_task = task(0);
+            spawn_broadcast(move |_| broadcast_task());
             for n in 1..5 {
                 spawn(task(n));
             }
@@ -538,7 +538,7 @@ fn breadth_first_begins_what_a_worker_spawns_in_order() {
             pool.spawn(move || order.lock().unwrap().push(n));
         }
     });
-    // Its turn comes after what the one worker had queued before.
+    // The only worker runs it after everything that it had queued before.
     pool.broadcast(|_| ());
     pool.scope(|s| {
         for n in 10..15 {

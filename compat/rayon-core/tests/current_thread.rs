@@ -1,4 +1,4 @@
-//! A pool that the current thread is part of; a process of its own, since that lasts.
+//! A pool that the current thread belongs to. This is a separate binary, because the thread belongs to the pool forever.
 
 use rayon_core::{ThreadPoolBuilder, Yield, current_thread_index, join, spawn};
 use std::error::Error;
@@ -14,7 +14,11 @@ fn the_current_thread_is_thread_0_of_the_global_pool() {
     assert_eq!(join(current_thread_index, || 1), (Some(0), 1));
     let (sender, receiver) = channel();
     spawn(move || sender.send(current_thread_index()).unwrap());
-    assert_eq!(receiver.recv(), Ok(Some(1)), "this thread is blocked");
+    assert_eq!(
+        receiver.recv(),
+        Ok(Some(1)),
+        "thread 0 is blocked, so the other thread runs the task"
+    );
     assert_eq!(rayon_core::yield_now(), Some(Yield::Idle));
 
     let error = ThreadPoolBuilder::new().build_global().unwrap_err();

@@ -1,9 +1,9 @@
-//! It prints nothing, and without a handler a lost panic ends the process. In processes of their own.
+//! The shim prints nothing, and without a handler a panic that no caller receives aborts the process. The tests run in separate processes.
 
 use rayon_core::{ThreadPoolBuilder, join, spawn};
 use std::process::{Command, Output};
 
-/// This test once more, as a child whose `CHILD` is set.
+/// Runs this test again in a child process with `CHILD` set.
 fn child(test: &str, threads: &str) -> Output {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--quiet"])

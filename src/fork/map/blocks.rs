@@ -1,12 +1,12 @@
-//! A reduction whose grouping depends on the length of the input alone.
+//! A reduction whose grouping depends only on the length of the input.
 
 use super::Source;
 use crate::fork::join;
 
-/// The most blocks that an input is cut into: enough for a few hundred threads, and few beside what a large input costs.
+/// The greatest number of blocks: enough for a few hundred threads, and few compared with the cost of a large input.
 const BLOCKS: usize = 1024;
 
-/// A source whose items are the blocks of another one, of the same length each but for the last.
+/// A source whose items are the blocks of another source. All blocks but the last are of equal length.
 pub(super) struct Blocks<S> {
     source: S,
     block: usize,
@@ -30,7 +30,7 @@ impl<S: Source> Source for Blocks<S> {
 
     fn split_at(self, index: usize) -> (Self, Self) {
         let Blocks { source, block } = self;
-        // The last block may be shorter.
+        // The last block can be shorter.
         let middle = index.saturating_mul(block).min(source.len());
         let (left, right) = source.split_at(middle);
         let blocks = |source| Blocks { source, block };
@@ -45,7 +45,7 @@ impl<S: Source> Source for Blocks<S> {
     }
 }
 
-/// Goes through the blocks of [`Blocks`].
+/// An iterator over the blocks of [`Blocks`].
 pub(super) struct BlockIter<S> {
     rest: Option<S>,
     block: usize,
@@ -66,7 +66,7 @@ impl<S: Source> Iterator for BlockIter<S> {
     }
 }
 
-/// Puts the results together as the leaves of a balanced tree, and leaves nothing behind. `None`: there are none.
+/// Takes the results and combines them as the leaves of a balanced tree. Returns `None` if there are none.
 pub(super) fn tree_reduce<R: Send>(
     results: &mut [Option<R>],
     reduce: &(impl Fn(R, R) -> R + Sync),

@@ -1,189 +1,197 @@
-//! The one loop under `map` and its kin: cut in halves by `join`, down to pieces that are worth a fork.
+//! The loop of all maps: `join` splits the input in halves, down to pieces that are worth a fork.
 //!
-//! A fork costs a few nanoseconds, so a piece should take a few hundred times that and no longer, lest a costly cluster of items
-//! lie in one piece. What items cost is measured: each thread keeps a [`Pace`], the number of items that took
-//! about [`PIECE`] when it last looked at the clock. A new pace peels pieces off the front, the first of one item, until it knows;
-//! the rest can be stolen meanwhile. Then it halves, and looks at the clock at every eighth piece. A thread that
-//! steals begins a pace of its own: items in another place may cost something else. It halves the part that it has stolen once before it peels,
-//! so that each steal leaves half of what there was to the next thief: parts that are only peeled go from thief to thief as one.
+//! A fork costs a few nanoseconds. A piece should take a few hundred times as long and no longer, so that a cluster of costly items is not one piece. The
+//! cost of items is measured: each thread keeps a [`GrainSize`], the number of items that took about [`PIECE`] when the thread last read the clock.
+//!
+//! While the size is unknown, a thread peels pieces off the front, the first of one item; the rest can be stolen meanwhile. Once the size is known, the
+//! thread halves its part, and reads the clock at every eighth piece. A thief begins with a size of its own, because items elsewhere can have another cost.
+//! It halves the part that it has stolen once before it peels, so that it leaves half of the part to the next thief. A part that is only peeled would go
+//! from thief to thief as a whole.
 
 use super::Source;
 use crate::fork::join;
-use crate::pool::context;
+use crate::pool::{Registry, context, worker};
 use crate::ring::Ring;
 use crate::sys;
+use std::iter::Take;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What a piece should take, in [`sys::ticks`]: about 1 us, some 300 forks (measured 2026-11 by the bench `map`).
+/// How long a piece should take, in [`sys::ticks`]: about 1 us, which is some 300 forks (bench `map`, 2026-11).
 const PIECE: u64 = sys::TICKS_PER_MICROSECOND;
 
-/// A piece that takes this long has met other items than those it was measured by.
+/// A piece that takes longer than this has costlier items than those by which it was sized.
 const LATE: u64 = 4 * PIECE;
 
-/// What looking at the clock twice costs, in ticks. A piece that seems to take less says only that it is short.
+/// The cost of reading the clock twice, in ticks. A shorter piece cannot be measured.
 const CLOCK: u64 = 16 * sys::TICKS_PER_MICROSECOND / 1_000;
 
-/// A pace grows at most by this factor at a time: one cheap item says little about the next.
+/// The greatest factor by which a size grows at a time, because one cheap item says little about the next.
 const GROWTH: usize = 32;
 
-/// A piece of so many items is run in eighths.
+/// The least number of items of a piece that runs in eighths.
 const EIGHTHS: usize = 32;
 
-/// So many pieces are not timed after one that was, once the pace is known.
+/// How many pieces are not timed after each one that is, once the size is known.
 const TIMED_TURN: usize = 7;
 
-/// What becomes of the pieces.
-pub(super) trait Plan<S: Source>: Sync {
-    /// What a piece yields.
-    type Out: Send;
-
-    /// Runs the first `len` items of `part`, the first of which is number `offset` of all.
-    fn piece(&self, part: S, offset: usize, len: usize) -> Self::Out;
-
-    /// Puts neighbours together.
-    fn merge(&self, left: Self::Out, right: Self::Out) -> Self::Out;
-
-    /// Instead of a piece, if nothing more needs to run.
-    fn skip(&self, offset: usize) -> Option<Self::Out>;
+/// A part of the input: `len` items, the first of which is number `offset` of the whole input.
+pub(super) struct Part<S> {
+    source: S,
+    pub(super) offset: usize,
+    pub(super) len: usize,
 }
 
-/// Runs all items of `source`.
-pub(super) fn drive<S: Source, P: Plan<S>>(source: S, plan: &P) -> P::Out {
-    let len = source.len();
-    let bounds = Bounds {
+impl<S: Source> Part<S> {
+    /// Returns an iterator over at most `len` items, even if the source yields more.
+    pub(super) fn items(self) -> Take<S::Iter> {
+        self.source.into_seq().take(self.len)
+    }
+
+    fn split_at(self, index: usize) -> (Self, Self) {
+        let (left, right) = self.source.split_at(index);
+        let left = Part {
+            source: left,
+            offset: self.offset,
+            len: index,
+        };
+        let right = Part {
+            source: right,
+            offset: self.offset + index,
+            len: self.len - index,
+        };
+        (left, right)
+    }
+}
+
+/// Runs all items of `source` on the calling thread and whichever threads of the pool take part.
+///
+/// `piece` runs a part that is not split further, `merge` combines the outputs of neighbours, and `skip` returns the output of a part that begins
+/// at an offset and need not run any more. The closures are dropped while the output still has an owner: if a destructor panics, the output is
+/// dropped rather than leaked.
+pub(super) fn drive<S, R, P, M, K>(registry: &Registry, source: S, piece: P, merge: M, skip: K) -> R
+where
+    S: Source,
+    R: Send,
+    P: Fn(Part<S>) -> R + Sync,
+    M: Fn(R, R) -> R + Sync,
+    K: Fn(usize) -> Option<R> + Sync,
+{
+    let plan = Plan {
+        piece,
+        merge,
+        skip,
         min: source.min_len(),
         max: source.max_len(),
+        marker: PhantomData,
     };
-    let part = Part {
-        source,
-        offset: 0,
-        len,
-    };
-    halve(part, bounds, plan, &Pace::new())
+    let out = worker::as_part(registry, |_| {
+        let part = Part {
+            offset: 0,
+            len: source.len(),
+            source,
+        };
+        plan.halve(part, &GrainSize::new())
+    });
+    drop(plan);
+    out
 }
 
-#[derive(Clone, Copy)]
-struct Bounds {
+/// What [`drive`] does with the parts, and the bounds on their lengths.
+struct Plan<S, P, M, K> {
+    piece: P,
+    merge: M,
+    skip: K,
     min: usize,
     max: usize,
+    marker: PhantomData<fn(S)>,
 }
 
-struct Part<S> {
-    source: S,
-    offset: usize,
-    len: usize,
-}
-
-fn halve<S: Source, P: Plan<S>>(part: Part<S>, bounds: Bounds, plan: &P, pace: &Pace) -> P::Out {
-    let Part {
-        source,
-        offset,
-        len,
-    } = part;
-    if let Some(out) = plan.skip(offset) {
-        return out;
-    }
-    let whole = len <= pace.items() && len <= bounds.max;
-    if whole || len < 2 || len / 2 < bounds.min {
-        let part = Part {
-            source,
-            offset,
-            len,
-        };
-        let (out, rest) = pace.time(len, || piece(part, bounds, plan));
-        return match rest {
-            None => out,
-            Some(rest) => {
-                // Somebody wants work while what looked like a piece still has some: find out again what items cost.
-                pace.forget();
-                plan.merge(out, halve(rest, bounds, plan, pace))
-            }
-        };
-    }
-    let middle = if pace.is_known() || pace.is_fresh() {
-        len / 2
-    } else {
-        pace.items().clamp(bounds.min, len / 2)
-    };
-    let (left, right) = source.split_at(middle);
-    let left = Part {
-        source: left,
-        offset,
-        len: middle,
-    };
-    let right = Part {
-        source: right,
-        offset: offset + middle,
-        len: len - middle,
-    };
-    let (left, right) = join(
-        || halve(left, bounds, plan, pace),
-        || {
-            if pace.is_here() {
-                halve(right, bounds, plan, pace)
-            } else {
-                halve(right, bounds, plan, &Pace::of_stolen())
-            }
-        },
-    );
-    plan.merge(left, right)
-}
-
-/// Runs a piece, one of many items in eighths: when somebody asks for work although the piece has lasted much longer than it
-/// should, the rest is returned.
-fn piece<S: Source, P: Plan<S>>(
-    part: Part<S>,
-    bounds: Bounds,
-    plan: &P,
-) -> (P::Out, Option<Part<S>>) {
-    let Part {
-        mut source,
-        mut offset,
-        mut len,
-    } = part;
-    let block = (len / 8).max(bounds.min);
-    if len < EIGHTHS || len / 2 < block {
-        return (plan.piece(source, offset, len), None);
-    }
-    let start = sys::ticks();
-    let (first, rest) = source.split_at(block);
-    let mut out = plan.piece(first, offset, block);
-    (source, offset, len) = (rest, offset + block, len - block);
-    while len / 2 >= block {
-        let asked = context::ring().is_some_and(Ring::is_asked);
-        if asked && sys::ticks().saturating_sub(start) > LATE {
-            let rest = Part {
-                source,
-                offset,
-                len,
-            };
-            return (out, Some(rest));
+impl<S, R, P, M, K> Plan<S, P, M, K>
+where
+    S: Source,
+    R: Send,
+    P: Fn(Part<S>) -> R + Sync,
+    M: Fn(R, R) -> R + Sync,
+    K: Fn(usize) -> Option<R> + Sync,
+{
+    fn halve(&self, part: Part<S>, grain: &GrainSize) -> R {
+        if let Some(out) = (self.skip)(part.offset) {
+            return out;
         }
-        let (next, rest) = source.split_at(block);
-        out = plan.merge(out, plan.piece(next, offset, block));
-        (source, offset, len) = (rest, offset + block, len - block);
+        let len = part.len;
+        let whole = len <= grain.items() && len <= self.max;
+        if whole || len < 2 || len / 2 < self.min {
+            let (out, rest) = grain.time(len, || self.run(part));
+            return match rest {
+                None => out,
+                Some(rest) => {
+                    // A thread asks for work, and the piece has taken longer than expected: measure again.
+                    grain.forget();
+                    (self.merge)(out, self.halve(rest, grain))
+                }
+            };
+        }
+        let middle = if grain.is_known() || grain.is_fresh() {
+            len / 2
+        } else {
+            grain.items().clamp(self.min, len / 2)
+        };
+        let (left, right) = part.split_at(middle);
+        let (left, right) = join(
+            || self.halve(left, grain),
+            || {
+                if grain.is_here() {
+                    self.halve(right, grain)
+                } else {
+                    self.halve(right, &GrainSize::of_stolen())
+                }
+            },
+        );
+        (self.merge)(left, right)
     }
-    (plan.merge(out, plan.piece(source, offset, len)), None)
+
+    /// Runs a piece; one of many items in eighths. If the piece takes much longer than it should and a thread asks for work, the rest is returned.
+    fn run(&self, part: Part<S>) -> (R, Option<Part<S>>) {
+        let block = (part.len / 8).max(self.min);
+        if part.len < EIGHTHS || part.len / 2 < block {
+            return ((self.piece)(part), None);
+        }
+        let start = sys::ticks();
+        let (first, mut rest) = part.split_at(block);
+        let mut out = (self.piece)(first);
+        while rest.len / 2 >= block {
+            let asked = context::ring().is_some_and(Ring::owner_sees_request);
+            if asked && sys::ticks().saturating_sub(start) > LATE {
+                return (out, Some(rest));
+            }
+            let (next, after) = rest.split_at(block);
+            out = (self.merge)(out, (self.piece)(next));
+            rest = after;
+        }
+        ((self.merge)(out, (self.piece)(rest)), None)
+    }
 }
 
-/// How many items make a piece, as one thread has learned it. Atomics only because the closure that may be stolen
-/// holds a reference; whoever steals makes a pace of its own.
-struct Pace {
-    /// The ring of the thread that the pace belongs to.
+/// The number of items that make a piece, as one thread has measured it.
+///
+/// The fields are atomic only because the closure that can be stolen holds a reference. A thief creates a size of its own.
+struct GrainSize {
+    /// The address of the ring of the thread that measures.
     home: usize,
     items: AtomicUsize,
-    /// Pieces until the next look at the clock; [`LEARNING`]: the next one.
+    /// The number of pieces until one is timed, or [`LEARNING`].
     turns: AtomicUsize,
-    /// A stolen part that has not been halved yet.
+    /// Whether the thread has not yet halved the part that it has stolen.
     fresh: AtomicBool,
 }
 
-/// The pace is not known yet.
+/// The size is unknown, so each piece is timed.
 const LEARNING: usize = usize::MAX;
 
-impl Pace {
+impl GrainSize {
     fn new() -> Self {
-        Pace {
+        GrainSize {
             home: Self::here(),
             items: AtomicUsize::new(1),
             turns: AtomicUsize::new(LEARNING),
@@ -192,13 +200,13 @@ impl Pace {
     }
 
     fn of_stolen() -> Self {
-        Pace {
+        GrainSize {
             fresh: AtomicBool::new(true),
             ..Self::new()
         }
     }
 
-    /// Whether this is the first part of a thief, which asks once.
+    /// Returns whether this is the first part of a thief. Returns true once.
     fn is_fresh(&self) -> bool {
         self.fresh.load(Ordering::Relaxed) && {
             self.fresh.store(false, Ordering::Relaxed);
@@ -227,7 +235,7 @@ impl Pace {
         self.turns.store(LEARNING, Ordering::Relaxed);
     }
 
-    /// Runs a piece of `len` items, and sometimes learns from it.
+    /// Runs a piece of `len` items, and adjusts the size by its duration if the piece is timed.
     #[inline(always)]
     fn time<R>(&self, len: usize, piece: impl FnOnce() -> R) -> R {
         let turns = self.turns.load(Ordering::Relaxed);
@@ -243,7 +251,7 @@ impl Pace {
 
     fn learn(&self, len: usize, took: u64) {
         let most = self.items().saturating_mul(GROWTH);
-        // A piece that takes less than the look at it may be of any number of items.
+        // At least 1, because a piece can take less time than reading the clock.
         let cost = took.saturating_sub(CLOCK).max(1);
         let fitting = (len as u64).saturating_mul(PIECE) / cost;
         let items = usize::try_from(fitting).unwrap_or(most).clamp(1, most);

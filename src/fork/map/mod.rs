@@ -2,34 +2,31 @@
 
 mod blocks;
 mod drive;
-mod plans;
+mod results;
 mod source;
 
 pub use source::{IntoSource, Limited, Owned, OwnedIter, Source};
 
 use crate::pool::{Registry, ThreadPool, with_current, worker};
-use crate::sync::Mutex;
 use blocks::{Blocks, tree_reduce};
-use drive::{Plan, drive};
-use plans::{
-    Buffer, FindAny, FindFirst, FindMapAny, FirstHit, ForEach, ForEachInit, Map, MapInit,
-    MapReduce, States, TryForEach, TryMap,
-};
-use std::sync::atomic::AtomicBool;
+use drive::{Part, drive};
+use results::{Buffer, Filled, FirstHit, States};
 
 /// # Maps
 ///
-/// The input is anything that is [`IntoSource`]: integer ranges, slices, vectors and arrays, by value or by reference. Nothing needs
-/// to be `'static`. No chunk size has to be chosen: items are cut in halves as long as a half is worth a
-/// fork, by what items were measured to cost. The calling thread takes part.
+/// The input is anything that implements [`IntoSource`]: integer ranges, slices, vectors and arrays, by value
+/// or by reference. The items and closures need not be `'static`. No chunk size has to be chosen: the input
+/// is split as long as a part is worth a fork, by the measured cost of the items. The calling thread takes
+/// part. For inputs that are lazy or do not fit into memory, see [`imap`](Self::imap).
 ///
-/// All of these return or unwind only after every closure has ended. A panic in a closure goes on in the caller; results made so far are
-/// dropped.
+/// These methods return or unwind only after every closure has ended. If a closure panics, the results made
+/// so far are dropped and the panic resumes in the caller.
 impl ThreadPool {
-    /// `f` of each item, in the order of the input.
+    /// Calls `f` on each item and returns the results in the order of the input.
     ///
     /// # Panics
-    /// With the panic of a closure; or if a [`Source`] yields fewer items than it promised.
+    ///
+    /// Panics if a closure panics, or if a [`Source`] yields fewer items than it promised.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -43,10 +40,13 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> R + Sync,
     {
-        map_on(self.registry(), input, f)
+        map_on(self.registry(), input.into_source(), f)
     }
 
-    /// [`map`](Self::map) with a state that each participating thread makes once a call: a buffer, a random number generator, a connection.
+    /// Maps each item with a state that each participating thread creates once per call: a buffer, a random
+    /// number generator, a connection.
+    ///
+    /// Results are in the order of the input, as with [`map`](Self::map).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -66,15 +66,14 @@ impl ThreadPool {
         N: Fn() -> T + Sync,
         F: Fn(&mut T, I::Item) -> R + Sync,
     {
-        collect(self.registry(), input.into_source(), |buffer| MapInit {
-            buffer,
-            states: States::new(),
-            init,
-            f,
-        })
+        let states = States::new();
+        let piece = move |buffer: &Buffer<R>, part: Part<I::Source>| {
+            states.with(&init, |state| buffer.fill(part, |item| f(state, item)))
+        };
+        collect(self.registry(), input.into_source(), piece, || false)
     }
 
-    /// `f` of each item, for its effect.
+    /// Calls `f` on each item.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -88,11 +87,14 @@ impl ThreadPool {
         I: IntoSource,
         F: Fn(I::Item) + Sync,
     {
-        for_each_on(self.registry(), input, f);
+        for_each_on(self.registry(), input.into_source(), f);
     }
 
-    /// Maps each item and puts the results together with `reduce`, an associative operation: its operands come in the order of the
-    /// input, grouped as it happens. `identity` is the result for no items.
+    /// Maps each item and combines the results with `reduce`, an associative operation.
+    ///
+    /// The operands of `reduce` are in the order of the input; how they are grouped varies. `identity`
+    /// returns the result for an empty input. For sums of floating-point numbers that repeat bit for bit, use
+    /// [`map_reduce_deterministic`](Self::map_reduce_deterministic).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -108,13 +110,14 @@ impl ThreadPool {
         N: Fn() -> R + Sync,
         D: Fn(R, R) -> R + Sync,
     {
-        map_reduce_on(self.registry(), input, map, identity, reduce)
+        reduce_on(self.registry(), input.into_source(), map, identity, reduce)
     }
 
-    /// [`map`](Self::map) with a closure that can fail. After an error no further piece is begun.
+    /// Maps each item with a closure that can fail. After an error no further part of the input is begun.
     ///
     /// # Errors
-    /// That of the smallest index among the items that ran.
+    ///
+    /// Returns the error with the smallest index among the items that ran.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -129,38 +132,27 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<R, E> + Sync,
     {
-        let source = input.into_source();
-        let mut results = Vec::with_capacity(source.len());
-        let plan = TryMap {
-            buffer: Buffer::of(&mut results, source.len()),
-            failed: AtomicBool::new(false),
-            error: Mutex::new(None),
-            f,
-        };
-        let filled = drive_on(self.registry(), source, &plan);
-        let TryMap { error, f, .. } = plan;
-        drop(f);
-        let error = error
-            .into_inner()
-            .unwrap_or_else(|poison| poison.into_inner());
-        match error {
-            Some((_, error)) => {
-                drop(filled);
+        let first = &FirstHit::new();
+        let results = collect(
+            self.registry(),
+            input.into_source(),
+            move |buffer, part| buffer.try_fill(part, first, &f),
+            || first.exists(),
+        );
+        match first.take() {
+            None => Ok(results),
+            Some(error) => {
+                drop(results);
                 Err(error)
-            }
-            None => {
-                let len = filled.release();
-                // SAFETY: so many results are written, from the first place on, and given up to us.
-                unsafe { results.set_len(len) };
-                Ok(results)
             }
         }
     }
 
-    /// `f` of each item, for its effect, until one fails. After an error no further piece is begun.
+    /// Calls `f` on each item until one fails. After an error no further part of the input is begun.
     ///
     /// # Errors
-    /// That of the smallest index among the items that ran.
+    ///
+    /// Returns the error with the smallest index among the items that ran.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -174,17 +166,22 @@ impl ThreadPool {
         E: Send,
         F: Fn(I::Item) -> Result<(), E> + Sync,
     {
-        let plan = TryForEach {
-            first: FirstHit::default(),
-            f,
+        let until_error = move |first: &FirstHit<E>, part: Part<I::Source>| {
+            for (index, item) in (part.offset..).zip(part.items()) {
+                if let Err(error) = f(item) {
+                    return first.keep(index, error);
+                }
+            }
         };
-        drive_on(self.registry(), input.into_source(), &plan);
-        let TryForEach { first, f } = plan;
-        drop(f);
-        first.take().map_or(Ok(()), Err)
+        let skipped = |first: &FirstHit<E>, _| first.exists();
+        let error = search(self.registry(), input.into_source(), until_error, skipped);
+        error.map_or(Ok(()), Err)
     }
 
-    /// Some item for which `predicate` holds. When one is found, no further piece is begun.
+    /// Returns some item for which `predicate` is true, or `None`. After a match no further part of the input
+    /// is begun.
+    ///
+    /// The match need not be the first one: see [`find_first`](Self::find_first).
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -198,22 +195,11 @@ impl ThreadPool {
         I::Item: Send,
         F: Fn(&I::Item) -> bool + Sync,
     {
-        let plan = FindAny {
-            hit: AtomicBool::new(false),
-            found: Mutex::new(None),
-            predicate,
-        };
-        drive_on(self.registry(), input.into_source(), &plan);
-        let FindAny {
-            found, predicate, ..
-        } = plan;
-        drop(predicate);
-        found
-            .into_inner()
-            .unwrap_or_else(|poison| poison.into_inner())
+        self.find_map_any(input, move |item| predicate(&item).then_some(item))
     }
 
-    /// What `f` makes of some item for which it makes something. When one is found, no further piece is begun.
+    /// Returns `f`'s value for some item for which it returns `Some`, or `None`. After a match no further
+    /// part of the input is begun.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -227,21 +213,20 @@ impl ThreadPool {
         R: Send,
         F: Fn(I::Item) -> Option<R> + Sync,
     {
-        let plan = FindMapAny {
-            hit: AtomicBool::new(false),
-            found: Mutex::new(None),
-            f,
+        let until_match = move |first: &FirstHit<R>, part: Part<I::Source>| {
+            let offset = part.offset;
+            if let Some(result) = part.items().find_map(&f) {
+                first.keep(offset, result);
+            }
         };
-        drive_on(self.registry(), input.into_source(), &plan);
-        let FindMapAny { found, f, .. } = plan;
-        drop(f);
-        found
-            .into_inner()
-            .unwrap_or_else(|poison| poison.into_inner())
+        let skipped = |first: &FirstHit<R>, _| first.exists();
+        search(self.registry(), input.into_source(), until_match, skipped)
     }
 
-    /// The first item, in the order of the input, for which `predicate` holds. Items behind a hit are skipped as far as they have not been looked at;
-    /// those before it are all looked at. [`find_any`](Self::find_any) may stop earlier.
+    /// Returns the first item, in the order of the input, for which `predicate` is true, or `None`.
+    ///
+    /// Items after a match are skipped unless they were tested already; items before it are all tested.
+    /// [`find_any`](Self::find_any) can stop earlier.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -255,17 +240,22 @@ impl ThreadPool {
         I::Item: Send,
         F: Fn(&I::Item) -> bool + Sync,
     {
-        let plan = FindFirst {
-            first: FirstHit::default(),
-            predicate,
+        let until_match = move |first: &FirstHit<I::Item>, part: Part<I::Source>| {
+            for (index, item) in (part.offset..).zip(part.items()) {
+                if first.is_before(index) {
+                    return;
+                }
+                if predicate(&item) {
+                    return first.keep(index, item);
+                }
+            }
         };
-        drive_on(self.registry(), input.into_source(), &plan);
-        let FindFirst { first, predicate } = plan;
-        drop(predicate);
-        first.take()
+        let skipped = FirstHit::is_before;
+        search(self.registry(), input.into_source(), until_match, skipped)
     }
 
-    /// [`for_each`](Self::for_each) with a state that each participating thread makes once a call: a buffer, a random number generator, a connection.
+    /// Calls `f` on each item with a state that each participating thread creates once per call: a buffer, a
+    /// random number generator, a connection.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -286,24 +276,27 @@ impl ThreadPool {
         N: Fn() -> T + Sync,
         F: Fn(&mut T, I::Item) + Sync,
     {
-        let plan = ForEachInit {
-            states: States::new(),
-            init,
-            f,
-        };
-        drive_on(self.registry(), input.into_source(), &plan);
+        let states = States::new();
+        for_each_part(self.registry(), input.into_source(), |part| {
+            states.with(&init, |state| part.items().for_each(|item| f(state, item)));
+        });
     }
 
-    /// [`map_reduce`](Self::map_reduce) whose grouping depends on the length of the input only: with the same closures the same input gives the
-    /// same result, bit for bit, on every run, on pools of every size, on every machine with the same arithmetic.
+    /// Maps each item and combines the results as [`map_reduce`](Self::map_reduce) does, with a grouping that
+    /// depends only on the length of the input.
     ///
-    /// Use it where `reduce` is not quite associative: sums of floating-point numbers. The input is cut into at most 1,024 blocks of equal length. Each
-    /// block is reduced from left to right, and the blocks' results pairwise, as the leaves of a balanced tree, so that rounding errors of a sum stay
-    /// smaller than those of a plain loop. [`with_min_len`](IntoSource::with_min_len) and [`with_max_len`](IntoSource::with_max_len) bound the length of a
-    /// block, and thus change the grouping.
+    /// With the same closures and input, the result is the same bit for bit: on every run, on pools of every
+    /// size, on every machine with the same arithmetic. Use it where `reduce` is not exactly associative, as
+    /// for sums of floating-point numbers.
     ///
-    /// It costs more than `map_reduce` where items are cheap and few, since it cannot adapt the blocks to what items cost, and takes memory for one
-    /// result a block.
+    /// The input is cut into at most 1,024 blocks of equal length. Each block is reduced from left to right,
+    /// and the results of the blocks pairwise, as the leaves of a balanced tree. The rounding error of a sum
+    /// is thus smaller than that of a plain loop. [`with_min_len`](IntoSource::with_min_len) and
+    /// [`with_max_len`](IntoSource::with_max_len) bound the length of a block and thereby change the
+    /// grouping.
+    ///
+    /// It costs more than `map_reduce` if the items are few and cheap, because the blocks do not adapt to the
+    /// cost of the items, and it needs memory for one result per block.
     ///
     /// ```
     /// let terms: Vec<f64> = (1..=100_000).map(|n| 1.0 / f64::from(n)).collect();
@@ -328,16 +321,17 @@ impl ThreadPool {
         N: FnOnce() -> R,
         D: Fn(R, R) -> R + Sync,
     {
-        worker::as_part(self.registry(), |slot| {
+        worker::as_part(self.registry(), |member| {
             let blocks = Blocks::new(input.into_source());
             let partial = |block: I::Source| block.into_seq().map(&map).reduce(&reduce);
-            let mut partials = map_on(slot.registry(), blocks, partial);
+            let mut partials = map_on(member.registry, blocks, partial);
             tree_reduce(&mut partials, &reduce).unwrap_or_else(identity)
         })
     }
 }
 
-/// [`ThreadPool::map`] on the pool of the current thread, or on the [`global`](crate::global) one.
+/// Maps each item in order, as [`ThreadPool::map`] does, on the pool of the current thread or the
+/// [`global`](crate::global) one.
 ///
 /// ```
 /// let words = ["free", "functions"];
@@ -349,10 +343,11 @@ where
     R: Send,
     F: Fn(I::Item) -> R + Sync,
 {
-    with_current(|registry| map_on(registry, input, f))
+    with_current(|registry| map_on(registry, input.into_source(), f))
 }
 
-/// [`ThreadPool::for_each`] on the pool of the current thread, or on the [`global`](crate::global) one.
+/// Calls `f` on each item, as [`ThreadPool::for_each`] does, on the pool of the current thread or the
+/// [`global`](crate::global) one.
 ///
 /// ```
 /// let mut numbers = [1, 2, 3];
@@ -364,10 +359,11 @@ where
     I: IntoSource,
     F: Fn(I::Item) + Sync,
 {
-    with_current(|registry| for_each_on(registry, input, f));
+    with_current(|registry| for_each_on(registry, input.into_source(), f));
 }
 
-/// [`ThreadPool::map_reduce`] on the pool of the current thread, or on the [`global`](crate::global) one.
+/// Maps and combines the items, as [`ThreadPool::map_reduce`] does, on the pool of the current thread or the
+/// [`global`](crate::global) one.
 ///
 /// ```
 /// let sum_of_squares = heist::map_reduce(0..10_u64, |n| n * n, || 0, |a, b| a + b);
@@ -381,61 +377,90 @@ where
     N: Fn() -> R + Sync,
     D: Fn(R, R) -> R + Sync,
 {
-    with_current(|registry| map_reduce_on(registry, input, map, identity, reduce))
+    with_current(|registry| reduce_on(registry, input.into_source(), map, identity, reduce))
 }
 
-fn map_on<I, R, F>(registry: &Registry, input: I, f: F) -> Vec<R>
-where
-    I: IntoSource,
-    R: Send,
-    F: Fn(I::Item) -> R + Sync,
-{
-    collect(registry, input.into_source(), |buffer| Map { buffer, f })
+fn map_on<S: Source, R: Send>(
+    registry: &Registry,
+    source: S,
+    f: impl Fn(S::Item) -> R + Sync,
+) -> Vec<R> {
+    let piece = move |buffer: &Buffer<R>, part| buffer.fill(part, &f);
+    collect(registry, source, piece, || false)
 }
 
-fn for_each_on<I, F>(registry: &Registry, input: I, f: F)
-where
-    I: IntoSource,
-    F: Fn(I::Item) + Sync,
-{
-    drive_on(registry, input.into_source(), &ForEach(&f));
+fn reduce_on<S: Source, R: Send>(
+    registry: &Registry,
+    source: S,
+    map: impl Fn(S::Item) -> R + Sync,
+    identity: impl Fn() -> R + Sync,
+    reduce: impl Fn(R, R) -> R + Sync,
+) -> R {
+    let by = &reduce;
+    let piece = move |part: Part<S>| part.items().map(&map).reduce(by).unwrap_or_else(&identity);
+    let out = drive(registry, source, piece, by, |_| None);
+    // Dropped while the output has an owner: if this destructor panics, the output is dropped rather than leaked.
+    drop(reduce);
+    out
 }
 
-fn map_reduce_on<I, R, M, N, D>(registry: &Registry, input: I, map: M, identity: N, reduce: D) -> R
-where
-    I: IntoSource,
-    R: Send,
-    M: Fn(I::Item) -> R + Sync,
-    N: Fn() -> R + Sync,
-    D: Fn(R, R) -> R + Sync,
-{
-    let plan = MapReduce {
-        map,
-        identity,
-        reduce,
-    };
-    let result = drive_on(registry, input.into_source(), &plan);
-    drop(plan);
-    result
+fn for_each_on<S: Source>(registry: &Registry, source: S, f: impl Fn(S::Item) + Sync) {
+    for_each_part(registry, source, |part| part.items().for_each(&f));
 }
 
-fn drive_on<S: Source, P: Plan<S>>(registry: &Registry, source: S, plan: &P) -> P::Out {
-    worker::as_part(registry, |_| drive(source, plan))
+fn for_each_part<S: Source>(registry: &Registry, source: S, piece: impl Fn(Part<S>) + Sync) {
+    drive(registry, source, piece, |(), ()| (), |_| None);
 }
 
-fn collect<S, R, P>(registry: &Registry, source: S, plan: impl FnOnce(Buffer<R>) -> P) -> Vec<R>
-where
-    S: Source,
-    R: Send,
-    P: Plan<S, Out = plans::Filled<R>>,
-{
+/// Runs the parts of `source` until there is a hit, except for those that `is_skipped` excludes by their offset.
+fn search<S: Source, T: Send>(
+    registry: &Registry,
+    source: S,
+    piece: impl Fn(&FirstHit<T>, Part<S>) + Sync,
+    is_skipped: impl Fn(&FirstHit<T>, usize) -> bool + Sync,
+) -> Option<T> {
+    let first = &FirstHit::new();
+    let skip = |offset| is_skipped(first, offset).then_some(());
+    drive(
+        registry,
+        source,
+        move |part| piece(first, part),
+        |(), ()| (),
+        skip,
+    );
+    first.take()
+}
+
+/// Collects the results of `piece`, which fills each part's places in a buffer, unless it has `failed`: then some of the results are dropped.
+fn collect<S: Source, R: Send>(
+    registry: &Registry,
+    source: S,
+    piece: impl Fn(&Buffer<R>, Part<S>) -> Filled<R> + Sync,
+    failed: impl Fn() -> bool + Sync,
+) -> Vec<R> {
     let len = source.len();
     let mut results = Vec::with_capacity(len);
-    let plan = plan(Buffer::of(&mut results, len));
-    let filled = drive_on(registry, source, &plan);
-    drop(plan);
+    let buffer = &Buffer::of(&mut results, len);
+    let merge = |left: Filled<R>, right| {
+        if failed() {
+            // Between the two there can be places without a result.
+            drop(right);
+            left
+        } else {
+            left.append(right)
+        }
+    };
+    let skip = |_| failed().then(|| buffer.part(0, 0));
+    let filled = drive(
+        registry,
+        source,
+        move |part| piece(buffer, part),
+        merge,
+        skip,
+    );
     let len = filled.release();
-    // SAFETY: so many results are written, from the first place on, and given up to us.
+    // SAFETY: (1) `len` is within the capacity, and the first `len` places hold results: the leftmost part begins at place 0, also if it was skipped,
+    // and `append` takes only adjacent results. (2) `filled` has given them up.
     unsafe { results.set_len(len) };
     results
 }

@@ -1,4 +1,4 @@
-//! What a map can run over: anything of a known length that can be cut in two.
+//! The inputs of maps: anything of a known length that can be split in two.
 
 use std::iter::FusedIterator;
 use std::mem::ManuallyDrop;
@@ -6,10 +6,11 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::{fmt, ptr, slice};
 
-/// Items with a known count that can be cut in two: the input of [`map`](crate::ThreadPool::map) and its kin.
+/// A sequence of known length that can be split in two: the input of [`map`](crate::ThreadPool::map) and
+/// similar methods.
 ///
-/// Implement it for your own collections. All methods are safe: a wrong length leads to a panic or to missing items, not to undefined
-/// behaviour.
+/// Implement it for your own collections. All methods are safe: a wrong length leads to a panic or to missing
+/// items, never to undefined behaviour.
 ///
 /// ```
 /// use heist::Source;
@@ -43,40 +44,39 @@ use std::{fmt, ptr, slice};
     note = "items that are moved or changed must be `Send`, items that are borrowed `Sync`",
     note = "for a collection of your own implement `heist::Source`"
 )]
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "a cut asks for the length only"
-)]
+#[expect(clippy::len_without_is_empty, reason = "splitting needs only `len`")]
 pub trait Source: Sized + Send {
-    /// What the closure gets.
+    /// The type of the items.
     type Item;
-    /// The items in order, one after the other.
+    /// An iterator over the items, in order.
     type Iter: Iterator<Item = Self::Item>;
 
-    /// How many items there are.
+    /// Returns the number of items.
     fn len(&self) -> usize;
 
-    /// Cuts in front of the item at `index`, which is at most the length.
+    /// Splits before the item at `index`, which is at most the length.
     fn split_at(self, index: usize) -> (Self, Self);
 
-    /// Goes through the items.
+    /// Turns the source into an iterator over its items.
     fn into_seq(self) -> Self::Iter;
 
-    /// Pieces are not cut if a half would have fewer items. 1 unless limited.
+    /// Returns the least length of a part: parts are not split if a half would be shorter. The default is 1.
     fn min_len(&self) -> usize {
         1
     }
 
-    /// Pieces with more items are always cut. Unbounded unless limited.
+    /// Returns the greatest length of a part: longer ones are always split. By default there is no limit.
     fn max_len(&self) -> usize {
         usize::MAX
     }
 }
 
-/// What can be turned into a [`Source`]: each source itself, `Vec<T>`, `[T; N]`, and references to them.
+/// Conversion into a [`Source`], implemented by each source, by `Vec<T>` and `[T; N]`, and by references to
+/// them.
 ///
-/// An iterator is none, since it cannot be cut in two. Write `map(&v, ..)` instead of `map(v.iter(), ..)`; collect what `lines()` yields or a `HashMap` holds into a
-/// vector first; or use [`imap`](crate::ThreadPool::imap), which takes any iterator.
+/// Iterators do not implement it, because they cannot be split. Write `map(&v, ..)` instead of `map(v.iter(),
+/// ..)`; collect `lines()` or a `HashMap` into a vector first; or use [`imap`](crate::ThreadPool::imap),
+/// which takes any iterator.
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -102,15 +102,17 @@ pub trait Source: Sized + Send {
     note = "for a collection of your own implement `heist::Source`"
 )]
 pub trait IntoSource: Sized {
-    /// What it is turned into.
+    /// The source that it becomes.
     type Source: Source<Item = Self::Item>;
-    /// What the closure gets.
+    /// The type of the items.
     type Item;
 
-    /// Turns it.
+    /// Converts the value into a source.
     fn into_source(self) -> Self::Source;
 
-    /// Gives no thread fewer than `count` items at a time, but for the last ones. Rarely needed: pieces adapt to what items cost.
+    /// Gives a thread at least `count` items at a time, except for the last ones.
+    ///
+    /// This is rarely needed, because parts adapt to the cost of the items.
     ///
     /// ```
     /// use heist::IntoSource;
@@ -126,7 +128,7 @@ pub trait IntoSource: Sized {
         }
     }
 
-    /// Gives a thread at most `count` items at a time: 1 where some items may cost many times what others cost.
+    /// Gives a thread at most `count` items at a time. Use 1 if some items cost many times as much as others.
     ///
     /// ```
     /// use heist::IntoSource;
@@ -151,7 +153,8 @@ impl<S: Source> IntoSource for S {
     }
 }
 
-/// A source with bounds on its pieces. See [`IntoSource::with_min_len`] and [`IntoSource::with_max_len`].
+/// A source with bounds on the length of its parts. See [`IntoSource::with_min_len`] and
+/// [`IntoSource::with_max_len`].
 #[derive(Clone, Copy, Debug)]
 pub struct Limited<S> {
     source: S,
@@ -200,23 +203,15 @@ impl<S: Source> Source for Limited<S> {
 macro_rules! integer_ranges {
     ($($int:ty),*) => { $(
         /// # Panics
-        /// [`len`](Source::len), if the range has more than `usize::MAX` items.
+        ///
+        /// [`len`](Source::len) panics if the range has more than `usize::MAX` items.
         impl Source for Range<$int> {
             type Item = $int;
             type Iter = Range<$int>;
 
             fn len(&self) -> usize {
-                if self.start >= self.end {
-                    return 0;
-                }
-                // Wide enough for every difference; a range of i128 may overflow it, and is then too long anyway.
-                self.end
-                    .checked_sub(self.start)
-                    .map_or_else(
-                        || usize::try_from(self.end as i128 - self.start as i128).ok(),
-                        |length| usize::try_from(length).ok(),
-                    )
-                    .expect("heist: the range has more items than fit into memory")
+                let (_, len) = self.size_hint();
+                len.expect("heist: the range has more items than fit into memory")
             }
 
             fn split_at(self, index: usize) -> (Self, Self) {
@@ -231,7 +226,8 @@ macro_rules! integer_ranges {
         }
 
         /// # Panics
-        /// If the range ends at the type's maximum: write it half open, or over a wider type.
+        ///
+        /// Panics if the range ends at the maximum of its type: write it half open, or over a wider type.
         impl IntoSource for RangeInclusive<$int> {
             type Source = Range<$int>;
             type Item = $int;
@@ -286,48 +282,44 @@ impl<'a, T: Send> Source for &'a mut [T] {
     }
 }
 
-impl<'a, T: Sync> IntoSource for &'a Vec<T> {
-    type Source = &'a [T];
-    type Item = &'a T;
+macro_rules! by_reference {
+    ($owner:ty $(, $len:ident)?) => {
+        impl<'a, T: Sync $(, const $len: usize)?> IntoSource for &'a $owner {
+            type Source = &'a [T];
+            type Item = &'a T;
 
-    fn into_source(self) -> &'a [T] {
-        self
-    }
+            fn into_source(self) -> &'a [T] {
+                self
+            }
+        }
+
+        impl<'a, T: Send $(, const $len: usize)?> IntoSource for &'a mut $owner {
+            type Source = &'a mut [T];
+            type Item = &'a mut T;
+
+            fn into_source(self) -> &'a mut [T] {
+                self
+            }
+        }
+    };
 }
 
-impl<'a, T: Send> IntoSource for &'a mut Vec<T> {
-    type Source = &'a mut [T];
-    type Item = &'a mut T;
-
-    fn into_source(self) -> &'a mut [T] {
-        self
-    }
-}
-
-impl<'a, T: Sync, const N: usize> IntoSource for &'a [T; N] {
-    type Source = &'a [T];
-    type Item = &'a T;
-
-    fn into_source(self) -> &'a [T] {
-        self
-    }
-}
-
-impl<'a, T: Send, const N: usize> IntoSource for &'a mut [T; N] {
-    type Source = &'a mut [T];
-    type Item = &'a mut T;
-
-    fn into_source(self) -> &'a mut [T] {
-        self
-    }
-}
+by_reference!(Vec<T>);
+by_reference!([T; N], N);
 
 impl<T: Send> IntoSource for Vec<T> {
     type Source = Owned<T>;
     type Item = T;
 
     fn into_source(self) -> Owned<T> {
-        Owned::new(self)
+        let mut items = ManuallyDrop::new(self);
+        Owned {
+            range: 0..items.len(),
+            memory: Arc::new(Memory {
+                items: items.as_mut_ptr(),
+                capacity: items.capacity(),
+            }),
+        }
     }
 }
 
@@ -336,11 +328,11 @@ impl<T: Send, const N: usize> IntoSource for [T; N] {
     type Item = T;
 
     fn into_source(self) -> Owned<T> {
-        Owned::new(self.into())
+        Vec::from(self).into_source()
     }
 }
 
-/// The items of a vector, a part of them: owned, in the vector's memory, which is freed after the last part.
+/// The items of a vector or a part of them. They stay in the vector's memory, which is freed with the last part.
 pub struct Owned<T> {
     memory: Arc<Memory<T>>,
     range: Range<usize>,
@@ -352,42 +344,16 @@ struct Memory<T> {
     capacity: usize,
 }
 
-// SAFETY: nothing is shared but the address; each item is reached through the one part that has its index.
+// SAFETY: threads share only the address. Each item, which is `Send`, is reached through the one part that has its index.
 unsafe impl<T: Send> Sync for Memory<T> {}
-// SAFETY: the items are `Send`, and so is memory.
+// SAFETY: any thread can free the memory, and the items are `Send`.
 unsafe impl<T: Send> Send for Memory<T> {}
 
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
-        // SAFETY: taken from a vector of this capacity; with length 0 only the memory is freed.
+        // SAFETY: (1) pointer and capacity are those of a vector that was forgotten, and this is the only use as a vector. (2) The length is 0: no item is
+        // dropped here.
         drop(unsafe { Vec::from_raw_parts(self.items, 0, self.capacity) });
-    }
-}
-
-impl<T: Send> Owned<T> {
-    fn new(items: Vec<T>) -> Self {
-        let mut items = ManuallyDrop::new(items);
-        Owned {
-            range: 0..items.len(),
-            memory: Arc::new(Memory {
-                items: items.as_mut_ptr(),
-                capacity: items.capacity(),
-            }),
-        }
-    }
-}
-
-impl<T> Owned<T> {
-    fn left(&self) -> usize {
-        self.range.end - self.range.start
-    }
-
-    fn next_item(&mut self) -> Option<T> {
-        let index = self.range.next()?;
-        // SAFETY: below the vector's length.
-        let item = unsafe { self.memory.items.add(index) };
-        // SAFETY: the index was this part's, and has just ceased to be: read once.
-        Some(unsafe { item.read() })
     }
 }
 
@@ -396,11 +362,11 @@ impl<T: Send> Source for Owned<T> {
     type Iter = OwnedIter<T>;
 
     fn len(&self) -> usize {
-        self.left()
+        self.range.end - self.range.start
     }
 
     fn split_at(mut self, index: usize) -> (Self, Self) {
-        assert!(index <= self.left(), "heist: a cut beyond the end");
+        assert!(index <= self.len(), "heist: a cut beyond the end");
         let middle = self.range.start + index;
         let right = Owned {
             memory: Arc::clone(&self.memory),
@@ -417,11 +383,12 @@ impl<T: Send> Source for Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        let rest = std::mem::take(&mut self.range);
-        // SAFETY: below the vector's length.
-        let first = unsafe { self.memory.items.add(rest.start) };
-        let rest = ptr::slice_from_raw_parts_mut(first, rest.end - rest.start);
-        // SAFETY: these items are this part's and were not read.
+        let Range { start, end } = self.range;
+        // SAFETY: `start` is at most the vector's length.
+        let first = unsafe { self.memory.items.add(start) };
+        let rest = ptr::slice_from_raw_parts_mut(first, end - start);
+        // SAFETY: (1) the range is within the vector's length, so these places hold items. (2) The indices are this part's alone, and `next` has removed
+        // from the range what it has read: each item is dropped once.
         unsafe { ptr::drop_in_place(rest) };
     }
 }
@@ -432,7 +399,7 @@ impl<T> fmt::Debug for Owned<T> {
     }
 }
 
-/// Goes through the items of an [`Owned`] part.
+/// An iterator over the items of an [`Owned`] part.
 #[derive(Debug)]
 pub struct OwnedIter<T>(Owned<T>);
 
@@ -441,11 +408,15 @@ impl<T> Iterator for OwnedIter<T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        self.0.next_item()
+        let index = self.0.range.next()?;
+        // SAFETY: the index is below the vector's length.
+        let item = unsafe { self.0.memory.items.add(index) };
+        // SAFETY: (1) the place holds an item. (2) The index was this part's alone and is no longer in its range: the item is read once.
+        Some(unsafe { item.read() })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.0.left(), Some(self.0.left()))
+        self.0.range.size_hint()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Random task graphs against their serial oracle: `.ci/deep fuzz`, or `cargo fuzz run --fuzz-dir tests/fuzz graphs`.
 //!
-//! The run ends when `HEIST_FUZZ_OPERATIONS` things were done, if that is set. Prints how many there were.
+//! If `HEIST_FUZZ_OPERATIONS` is set, the run ends after that number of operations. It prints how many there were.
 
 #![no_main]
 
@@ -35,7 +35,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if after >= *WANTED {
         eprintln!("fuzz: {after} operations without a find");
-        // SAFETY: ends the process, without the handlers of libFuzzer, to whom an exit is a find.
+        // SAFETY: `_exit` requires nothing. It ends the process without libFuzzer's exit handler, which would report a crash.
         unsafe { _exit(0) };
     }
 });

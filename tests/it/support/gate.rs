@@ -1,33 +1,34 @@
 //! Gates at which tasks stand until a test opens them.
 
-use heist::ThreadPool;
+use super::spin_until;
+use heist::{JoinHandle, ThreadPool};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Closed until it is opened. Clones are the same gate.
+/// A gate that is closed until it is opened. Clones share it.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
 impl Gate {
-    /// Lets everybody through, now and later.
+    /// Opens the gate for good.
     pub fn open(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
-    /// Stands until it is open.
+    /// Waits until the gate is open.
     pub fn pass(&self) {
         let open = self.0.0.lock().unwrap();
         drop(self.0.1.wait_while(open, |open| !*open).unwrap());
     }
 }
 
-/// Opens its gate when dropped, also when the test fails.
+/// A gate that opens when this is dropped, also when the test fails.
 #[derive(Default)]
 pub struct Held(pub Gate);
 
 impl Held {
-    /// Lets them go.
+    /// Opens the gate.
     pub fn open(&self) {
         self.0.open();
     }
@@ -39,22 +40,34 @@ impl Drop for Held {
     }
 }
 
-/// Every worker of the pool stands at a gate, in a task of its own.
+/// Holds every worker of the pool at a gate, each in its own task.
 pub fn hold_all(pool: &ThreadPool) -> Held {
     hold(pool, pool.num_threads())
 }
 
-/// So many workers of the pool do.
+/// Holds `workers` workers of the pool at a gate, each in its own task.
 pub fn hold(pool: &ThreadPool, workers: usize) -> Held {
     let (gate, standing) = (Gate::default(), Arc::new(AtomicUsize::new(0)));
-    // One at a time: the queue may hold no more.
+    // The tasks are spawned one at a time, since the queue may hold only one.
     for n in 1..=workers {
         let (gate, count) = (gate.clone(), Arc::clone(&standing));
         pool.spawn(move || {
             count.fetch_add(1, Ordering::Release);
             gate.pass();
         });
-        super::spin_until(|| standing.load(Ordering::Acquire) == n);
+        spin_until(|| standing.load(Ordering::Acquire) == n);
     }
     Held(gate)
+}
+
+/// A task that runs until its gate opens.
+pub fn running(pool: &ThreadPool) -> (JoinHandle<u32>, Held) {
+    let held = Held(Gate::default());
+    let gate = held.0.clone();
+    let handle = pool.submit(move || {
+        gate.pass();
+        1
+    });
+    spin_until(|| handle.is_running());
+    (handle, held)
 }

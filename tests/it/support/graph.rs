@@ -13,30 +13,30 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub struct Graph {
     root: Arc<Node>,
-    /// Begins on a worker instead of as a guest.
+    /// Whether the graph begins on a worker, not on a guest.
     inside: bool,
     end: End,
     operations: usize,
 }
 
-/// What becomes of the pool.
+/// What happens to the pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It is used again.
+    /// The pool is used again.
     Idle,
     Shutdown,
     ShutdownNow,
-    /// The last handle goes.
+    /// The last handle is dropped.
     Drop,
 }
 
 #[derive(Debug)]
 enum Node {
     Leaf(u8),
-    /// Panics with its number.
+    /// A panic with the leaf's number.
     Panic(u32),
     Join(Arc<Node>, Arc<Node>),
-    /// Each part spawns the last step of its own.
+    /// Each part spawns its own last step.
     Scope(Vec<Arc<Node>>),
     ScopeSubmit(Vec<Arc<Node>>),
     Submit(Vec<(Arc<Node>, Fate)>),
@@ -63,15 +63,15 @@ enum Fate {
     Join,
     Cancel,
     Detach,
-    /// Asks with a time limit of zero first, and leaves a callback.
+    /// The submitter asks with a time limit of zero first, and leaves a callback.
     Impatient,
-    /// Given a deadline that may or may not be met.
+    /// The task has a deadline that may or may not be met.
     Deadline,
-    /// Joined when the pool has come to its end.
+    /// The handle is joined after the end of the pool.
     Keep,
 }
 
-/// What a graph may end in: its value, or one of these panics.
+/// The outcomes that a graph may have: its value, or one of these panics.
 type Outcome = Result<u64, BTreeSet<u32>>;
 
 /// The payload of a panic that is part of a graph.
@@ -157,7 +157,7 @@ impl Graph {
             operations: 0,
         };
         let inside = reader.below(2) == 1;
-        // A pool of its own costs as much as all the rest.
+        // A new pool costs as much as all the rest.
         let end = match reader.byte() {
             255 => End::Shutdown,
             254 => End::ShutdownNow,
@@ -173,7 +173,7 @@ impl Graph {
         }
     }
 
-    /// How many things the graph does.
+    /// The number of operations of the graph.
     pub fn operations(&self) -> usize {
         self.operations
     }
@@ -189,7 +189,7 @@ fn mix_all(values: impl IntoIterator<Item = u64>) -> u64 {
     values.into_iter().fold(17, mix)
 }
 
-/// All parts are needed; any that panics may be the one that is seen.
+/// All parts are needed. If several panic, the caller may see any of these panics.
 fn all(parts: &[Arc<Node>]) -> Result<Vec<u64>, BTreeSet<u32>> {
     let (mut values, mut panics) = (Vec::new(), BTreeSet::new());
     for part in parts {
@@ -217,7 +217,7 @@ impl Node {
             Node::Scope(parts) | Node::Map(parts) => all(parts).map(mix_all),
             Node::Reduce(parts) => all(parts)
                 .map(|values| mix_all(values.iter().flat_map(|v| v.to_le_bytes()).map(u64::from))),
-            // Checked one by one where they run.
+            // These outcomes are checked one by one where the tasks run.
             Node::ScopeSubmit(parts) | Node::ScopeStream(parts) => Ok(parts.len() as u64),
             Node::Submit(parts) => Ok(parts.len() as u64),
             Node::Stream { take, parts, .. } => Ok(parts.len().min(*take) as u64),
@@ -230,12 +230,12 @@ impl Node {
 fn thrown(payload: Box<dyn Any + Send>) -> u32 {
     match payload.downcast::<Thrown>() {
         Ok(thrown) => thrown.0,
-        // A check that failed further down.
+        // A check further down has failed.
         Err(payload) => resume_unwind(payload),
     }
 }
 
-/// A value or a panic is one of those that there can be.
+/// Checks that an outcome is one of the possible ones.
 fn check(node: &Node, result: Result<u64, Box<dyn Any + Send>>) {
     match (node.expected(), result) {
         (Ok(expected), Ok(value)) => assert_eq!(value, expected, "{node:?}"),
@@ -257,11 +257,11 @@ fn check_handle(node: &Node, result: Result<u64, JoinError>) {
 #[derive(Clone)]
 struct World {
     pool: ThreadPool,
-    /// One of these in each task, to see that all are dropped.
+    /// Each task holds a clone of this, which shows whether all are dropped.
     token: Arc<()>,
-    /// Handles that are joined at the end.
+    /// The handles that are joined at the end.
     kept: Arc<Mutex<Vec<Kept>>>,
-    /// Tasks may be cancelled: the pool goes, or the task around them has a deadline, which they share.
+    /// Whether tasks may be cancelled, since the pool ends or the task around them has a deadline, which they inherit.
     ends: bool,
 }
 
@@ -308,30 +308,8 @@ impl Node {
                 let (a, b) = pool.join(|| a.run(world), || b.run(world));
                 mix(a, b)
             }
-            Node::Scope(parts) => {
-                let mut values = vec![0; parts.len()];
-                pool.scope(|s| {
-                    for (part, value) in parts.iter().zip(&mut values) {
-                        s.spawn(move |s| {
-                            let result = part.run(world);
-                            s.spawn(move |_| *value = result);
-                        });
-                    }
-                });
-                mix_all(values)
-            }
-            Node::ScopeSubmit(parts) => {
-                pool.scope(|s| {
-                    let mut handles = Vec::new();
-                    for part in parts {
-                        handles.push(s.submit(move |_| part.run(world)));
-                    }
-                    for (part, handle) in parts.iter().zip(handles) {
-                        check_handle(part, handle.join());
-                    }
-                });
-                parts.len() as u64
-            }
+            Node::Scope(parts) => world.scope(parts),
+            Node::ScopeSubmit(parts) => world.scope_submit(parts),
             Node::Submit(parts) => {
                 for (part, fate) in parts {
                     world.submit(part, *fate);
@@ -355,18 +333,7 @@ impl Node {
                 parts.len() as u64
             }
             Node::Map(parts) => mix_all(pool.map(parts, |part| part.run(world))),
-            Node::Reduce(parts) => {
-                let bytes = pool.map_reduce(
-                    parts,
-                    |part| part.run(world).to_le_bytes().to_vec(),
-                    Vec::new,
-                    |mut left, right| {
-                        left.extend(right);
-                        left
-                    },
-                );
-                mix_all(bytes.into_iter().map(u64::from))
-            }
+            Node::Reduce(parts) => world.reduce(parts),
             Node::Install(inner) => pool.install(|| inner.run(world)),
             Node::Run(inner) => pool.run(|| inner.run(world)),
             Node::Resize(count) => {
@@ -386,7 +353,7 @@ impl Node {
     }
 }
 
-/// The task ran, or was cancelled where it may have been.
+/// Checks that the task ran, or was cancelled where that is possible.
 fn resolved(part: &Node, result: Result<u64, JoinError>, may_be_cancelled: bool) {
     match result {
         Err(error) if error.is_cancelled() => assert!(may_be_cancelled, "{error}"),
@@ -395,6 +362,45 @@ fn resolved(part: &Node, result: Result<u64, JoinError>, may_be_cancelled: bool)
 }
 
 impl World {
+    fn scope(self: &Arc<Self>, parts: &[Arc<Node>]) -> u64 {
+        let mut values = vec![0; parts.len()];
+        self.pool.scope(|s| {
+            for (part, value) in parts.iter().zip(&mut values) {
+                s.spawn(move |s| {
+                    let result = part.run(self);
+                    s.spawn(move |_| *value = result);
+                });
+            }
+        });
+        mix_all(values)
+    }
+
+    fn scope_submit(self: &Arc<Self>, parts: &[Arc<Node>]) -> u64 {
+        self.pool.scope(|s| {
+            let mut handles = Vec::new();
+            for part in parts {
+                handles.push(s.submit(move |_| part.run(self)));
+            }
+            for (part, handle) in parts.iter().zip(handles) {
+                check_handle(part, handle.join());
+            }
+        });
+        parts.len() as u64
+    }
+
+    fn reduce(self: &Arc<Self>, parts: &[Arc<Node>]) -> u64 {
+        let bytes = self.pool.map_reduce(
+            parts,
+            |part| part.run(self).to_le_bytes().to_vec(),
+            Vec::new,
+            |mut left, right| {
+                left.extend(right);
+                left
+            },
+        );
+        mix_all(bytes.into_iter().map(u64::from))
+    }
+
     fn submit(self: &Arc<Self>, part: &Arc<Node>, fate: Fate) {
         let mut handle = match fate {
             Fate::Deadline => {
@@ -477,7 +483,7 @@ impl World {
     }
 }
 
-/// A pool for graphs. `failed` counts panics that belong to none, in tasks that nobody joins.
+/// A pool for graphs. `failed` counts panics that are not part of a graph, in tasks that nobody joins.
 pub fn graph_pool(
     failed: &Arc<AtomicUsize>,
     configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
@@ -494,10 +500,10 @@ pub fn graph_pool(
 }
 
 impl Graph {
-    /// Runs the graph, on `pool` or on one of its own, and compares it with the oracle.
+    /// Runs the graph on `pool` or on a new pool, and compares the outcome with the oracle.
     ///
     /// # Panics
-    /// If they differ, a handle does not resolve, a value is left, or the totals are not exact.
+    /// Panics if the outcomes differ, a handle does not resolve, a value is not dropped, or the totals are not exact.
     pub fn check(&self, pool: &ThreadPool, failed: &Arc<AtomicUsize>) {
         let pool = match self.end {
             End::Idle => pool.clone(),
@@ -525,7 +531,7 @@ impl Graph {
             End::Drop => (),
         }
         loop {
-            // A task that was kept may have kept others.
+            // A task that was kept may have kept other tasks.
             let kept = std::mem::take(&mut *world.kept.lock().expect("no panic meanwhile"));
             if kept.is_empty() {
                 break;
@@ -543,7 +549,7 @@ impl Graph {
             assert_eq!(stats.submitted, ended, "{stats}");
         }
         drop((pool, world));
-        // The last step of a task drops what it holds, after it was counted.
+        // A task drops what it holds as its last step, after it was counted.
         let start = Instant::now();
         while Arc::strong_count(&token) > 1 {
             assert!(start.elapsed() < Duration::from_secs(20), "a task is left");

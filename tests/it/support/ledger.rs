@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The book in which tickets are entered when made and struck out when dropped.
+/// Counts the creations and the drops of tickets.
 #[derive(Clone)]
 pub struct Ledger {
     entries: Arc<[Entry]>,
@@ -19,12 +19,12 @@ struct Entry {
 pub struct Ticket {
     index: usize,
     ledger: Ledger,
-    /// So that a ticket owns memory, and tools see a drop too many.
+    /// Memory that the ticket owns, by which tools notice a second drop.
     _memory: Box<usize>,
 }
 
 impl Ledger {
-    /// A book for tickets `0..len`.
+    /// A ledger for tickets `0..len`.
     pub fn new(len: usize) -> Ledger {
         Ledger {
             entries: (0..len).map(|_| Entry::default()).collect(),
@@ -41,7 +41,7 @@ impl Ledger {
         }
     }
 
-    /// All tickets, each once.
+    /// Makes each ticket once.
     pub fn tickets(&self) -> Vec<Ticket> {
         (0..self.entries.len()).map(|i| self.ticket(i)).collect()
     }
@@ -56,7 +56,7 @@ impl Ledger {
         self.sum(|entry| &entry.dropped)
     }
 
-    /// Each ticket that was made was made once and dropped once.
+    /// Checks that each ticket that was made was made once and dropped once.
     #[track_caller]
     pub fn assert_settled(&self) {
         for (index, entry) in self.entries.iter().enumerate() {
@@ -78,7 +78,7 @@ impl Ledger {
 }
 
 impl Ticket {
-    /// Its number. A method, so that a closure that asks captures the ticket and not a field.
+    /// The number of the ticket. This is a method so that a closure captures the ticket and not a field.
     pub fn index(&self) -> usize {
         self.index
     }

@@ -1,4 +1,4 @@
-//! What every test stands on: the pools, the watchdog, own processes, and drop ledgers.
+//! What the tests share: pools, the watchdog, isolated processes, gates, and values that count their drops.
 
 #![allow(
     dead_code,
@@ -6,24 +6,40 @@
     reason = "each test binary includes this module and uses a part of it"
 )]
 
+mod door;
 mod gate;
 mod graph;
 mod ledger;
 mod process;
+mod state;
+mod stream;
 mod watch;
 
-pub use gate::{Gate, Held, hold, hold_all};
+pub use door::{Door, Passage, suspended};
+pub use gate::{Gate, Held, hold, hold_all, running};
 pub use graph::{Graph, graph_pool};
 pub use ledger::{Ledger, Ticket};
 pub use process::{is_isolated, isolated, isolated_with};
+pub use state::{ALL, Case, State, Thing, case, check, goes, poll};
+pub use stream::{
+    Census, Citizen, KINDS, Kind, Settings, Stream, collected, on_workers, settle, stream, timeout,
+    window,
+};
 pub use watch::{limit, on_pool, on_pool_of, spin_until, watched, watched_pool};
 
 use heist::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// How many threads a test pool has: `HEIST_TEST_THREADS`, or two.
+/// A time limit for a wait that must not reach it. The watchdog's `limit` is longer.
+pub const LONG: Duration = Duration::from_secs(40);
+
+/// A pause, a deadline, or a time limit for a wait that reaches it.
+pub const SOON: Duration = Duration::from_millis(20);
+
+/// The number of threads of a test pool: `HEIST_TEST_THREADS`, or 2.
 pub fn threads() -> usize {
     match std::env::var("HEIST_TEST_THREADS") {
         Ok(text) => text.parse().expect("HEIST_TEST_THREADS is a number"),
@@ -31,24 +47,43 @@ pub fn threads() -> usize {
     }
 }
 
-/// The one helper from which every test pool comes.
+/// A test pool with further settings. Every test pool is built here.
 pub fn pool_with(configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder) -> ThreadPool {
     configure(ThreadPool::builder().num_threads(threads()))
         .build()
         .expect("a pool for the test")
 }
 
-/// A pool of `threads()` threads and otherwise the defaults.
+/// A pool of `threads()` threads with default settings.
 pub fn pool() -> ThreadPool {
     pool_with(|builder| builder)
 }
 
-/// A pool in which a thief exists beside the thread that forks: `threads()`, but two at least.
+/// A pool in which another thread can steal: it has `threads()` threads, but at least two.
 pub fn pool_with_thieves() -> ThreadPool {
     pool_with(|builder| builder.num_threads(threads().max(2)))
 }
 
-/// A pool whose threads have names of their own, so that `threads_named` can count them.
+/// Pools of one thread, with and without spares.
+pub fn single() -> [ThreadPool; 2] {
+    [
+        pool_with(|b| b.num_threads(1)),
+        pool_with(|b| b.num_threads(1).spare_threads(0)),
+    ]
+}
+
+/// Checks that every task of the pool has ended in exactly one way.
+#[track_caller]
+pub fn assert_balanced(pool: &ThreadPool) {
+    let stats = pool.stats();
+    assert_eq!(
+        stats.submitted,
+        stats.completed + stats.failed + stats.cancelled,
+        "{stats:?}"
+    );
+}
+
+/// A pool whose threads have unique names, so that `threads_named` can count them.
 /// Linux cuts names after 15 bytes, so the prefix is short.
 pub fn named_pool(
     configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
@@ -61,7 +96,7 @@ pub fn named_pool(
     (pool, prefix)
 }
 
-/// How many live threads of this process have a name that begins with `prefix`.
+/// The number of live threads of this process whose names begin with `prefix`.
 pub fn threads_named(prefix: &str) -> usize {
     watch::tasks()
         .into_iter()
@@ -69,7 +104,7 @@ pub fn threads_named(prefix: &str) -> usize {
         .count()
 }
 
-/// How many live threads of this process sleep and have a name that begins with `prefix`.
+/// The number of sleeping threads of this process whose names begin with `prefix`.
 pub fn sleeping_named(prefix: &str) -> usize {
     watch::tasks()
         .into_iter()
@@ -78,12 +113,12 @@ pub fn sleeping_named(prefix: &str) -> usize {
         .count()
 }
 
-/// How many threads this process has.
+/// The number of threads of this process.
 pub fn live_threads() -> usize {
     watch::tasks().len()
 }
 
-/// The panic that `body` ends in, as text.
+/// The text of the panic that `body` ends in.
 pub fn panic_of<R>(body: impl FnOnce() -> R) -> String {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(_) => panic!("a panic was expected"),
@@ -91,7 +126,7 @@ pub fn panic_of<R>(body: impl FnOnce() -> R) -> String {
     }
 }
 
-/// Whether `body` panicked, or its value.
+/// The value of `body`, or the payload of its panic.
 pub fn outcome<R>(body: impl FnOnce() -> R) -> std::thread::Result<R> {
     catch_unwind(AssertUnwindSafe(body))
 }
@@ -121,7 +156,7 @@ pub fn serial_fib(n: u32) -> u64 {
     (0..n).fold((0, 1), |(a, b), _| (b, a + b)).0
 }
 
-/// A little work that the optimiser keeps.
+/// A little work that the optimiser does not remove.
 pub fn work(rounds: u64) -> u64 {
     (0..rounds).fold(1, |value: u64, round| {
         std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005) + round)

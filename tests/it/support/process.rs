@@ -1,4 +1,4 @@
-//! Tests that need a process of their own run their test binary again, for that one test.
+//! Isolated tests: a test that needs its own process runs the test binary again, for that one test.
 
 use super::watch::{limit, watched};
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// Set in the process that runs one isolated test: the name of that test.
+/// The variable that holds the name of the isolated test, in the process that runs it.
 const MARK: &str = "HEIST_TEST_ISOLATED";
 
 /// Whether this process runs the isolated test `name` and nothing else.
@@ -20,7 +20,7 @@ pub fn isolated(name: &str, body: impl FnOnce() + Send + 'static) {
     isolated_with(name, &[], body);
 }
 
-/// `isolated`, with environment variables set.
+/// Runs `body` like `isolated`, with environment variables set.
 #[track_caller]
 pub fn isolated_with(name: &str, env: &[(&str, &str)], body: impl FnOnce() + Send + 'static) {
     if is_isolated(name) {
@@ -38,7 +38,7 @@ pub fn isolated_with(name: &str, env: &[(&str, &str)], body: impl FnOnce() + Sen
         .expect("the test binary starts");
     let (output, hung) = read_all(&mut child);
     if hung {
-        // Kill fails only if the child has ended by itself in this moment.
+        // `kill` fails only if the child has just ended by itself.
         let _ = child.kill();
     }
     let status = child.wait().expect("the exit status of the child");
@@ -49,7 +49,7 @@ pub fn isolated_with(name: &str, env: &[(&str, &str)], body: impl FnOnce() + Sen
     );
 }
 
-/// Both streams until they end, or what there is when the child takes too long.
+/// Reads both streams until they end, or until the child has taken too long.
 fn read_all(child: &mut Child) -> (String, bool) {
     let stdout = child.stdout.take().expect("stdout is piped");
     let stderr = child.stderr.take().expect("stderr is piped");

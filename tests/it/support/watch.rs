@@ -8,23 +8,23 @@ use std::panic::{Location, resume_unwind};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long a test may take before it counts as hung. Times `HEIST_TEST_PATIENCE`, for tools that slow everything down.
+/// The time after which a test counts as hung: 50 s, multiplied by `HEIST_TEST_PATIENCE` for tools that slow everything down.
 pub fn limit() -> Duration {
     let times =
         std::env::var("HEIST_TEST_PATIENCE").map_or(1, |text| text.parse().expect("a number"));
     Duration::from_secs(50) * times
 }
 
-/// How long a thread of a test waits for another one beyond `limit`: the watchdog speaks first, and the spinning still ends.
+/// How much longer than `limit` a thread of a test spins: the watchdog reports first, and the spinning still ends.
 const LONGER: Duration = Duration::from_secs(5);
 
-/// Runs `body` in a thread of its own; fails within `limit` if it does not end.
+/// Runs `body` on a new thread. Panics if it does not end within `limit`.
 #[track_caller]
 pub fn watched<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
     watch(Location::caller(), None, body)
 }
 
-/// `watched`, and a hang prints the counters of `pool` too.
+/// Runs `body` like `watched`. After a hang it also prints the counters of `pool`.
 #[track_caller]
 pub fn watched_pool<R: Send + 'static>(
     pool: &ThreadPool,
@@ -34,13 +34,13 @@ pub fn watched_pool<R: Send + 'static>(
     watch(Location::caller(), Some(pool.clone()), move || body(&own))
 }
 
-/// `watched_pool` on a fresh test pool.
+/// Runs `body` like `watched_pool`, on a new test pool.
 #[track_caller]
 pub fn on_pool<R: Send + 'static>(body: impl FnOnce(&ThreadPool) -> R + Send + 'static) -> R {
     owning(pool(), body)
 }
 
-/// `on_pool` with another number of threads than the other tests.
+/// Runs `body` like `on_pool`, on a pool of `threads` threads.
 #[track_caller]
 pub fn on_pool_of<R: Send + 'static>(
     threads: usize,
@@ -49,7 +49,7 @@ pub fn on_pool_of<R: Send + 'static>(
     owning(pool_with(|builder| builder.num_threads(threads)), body)
 }
 
-/// Drops the pool under the watchdog too, or leaks it if the test failed: its threads may hang.
+/// Drops the pool under the watchdog too. If the test has failed, the pool is leaked, since its threads may hang.
 #[track_caller]
 fn owning<R: Send + 'static>(
     pool: ThreadPool,
@@ -76,7 +76,7 @@ fn watch<R: Send + 'static>(
         .stack_size(16 << 20)
         .spawn(move || {
             let value = body();
-            // The test may have given up on us: then nobody listens.
+            // The receiver is gone if the test has timed out.
             let _ = done.send(value);
         })
         .expect("a thread for the test");
@@ -102,7 +102,7 @@ fn watch<R: Send + 'static>(
     }
 }
 
-/// Spins until `condition` holds, giving the processor away between two looks.
+/// Spins until `condition` holds. Yields the processor between two checks.
 #[track_caller]
 pub fn spin_until(mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
@@ -116,7 +116,7 @@ pub fn spin_until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The ids of this process's threads (none where there is no /proc).
+/// The ids of this process's threads. Empty where there is no /proc.
 pub fn tasks() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
         return Vec::new();
@@ -126,16 +126,16 @@ pub fn tasks() -> Vec<String> {
         .collect()
 }
 
-/// One file of a thread, or nothing if the thread has gone.
+/// One file of a thread. Empty if the thread has ended.
 pub fn read_task(task: &str, file: &str) -> String {
     std::fs::read_to_string(format!("/proc/self/task/{task}/{file}"))
         .map(|text| text.trim_end().to_owned())
         .unwrap_or_default()
 }
 
-/// What a thread does: `S` if it sleeps.
+/// The state of a thread: `S` if it sleeps.
 pub fn state_of(task: &str) -> char {
-    // "pid (comm) S ...": the name may hold anything, so look behind its last bracket.
+    // The line is "pid (comm) S ...". The name may hold any character, so the state follows the last bracket.
     let stat = read_task(task, "stat");
     let state = stat.rsplit(')').next().unwrap_or_default();
     state.trim_start().chars().next().unwrap_or('?')
@@ -155,7 +155,7 @@ fn describe_threads() -> String {
     text
 }
 
-/// The counters, read in a thread of their own: the pool may be in any state.
+/// The counters of the pool. A separate thread reads them, since the pool may be in any state.
 fn describe_pool(pool: Option<ThreadPool>) -> String {
     let Some(pool) = pool else {
         return String::new();
@@ -164,7 +164,7 @@ fn describe_pool(pool: Option<ThreadPool>) -> String {
     std::thread::spawn(move || {
         let stats = pool.stats();
         let _ = done.send(format!("{stats}\n{stats:?}"));
-        // Its drop would join threads that hang.
+        // The drop of the pool would join threads that hang.
         std::mem::forget(pool);
     });
     stats

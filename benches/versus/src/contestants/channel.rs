@@ -1,6 +1,6 @@
-//! A pool of threads on a crossbeam channel, and an ordered stream by bounded ones: what one builds from good parts.
+//! A pool of threads on a crossbeam channel, and an ordered stream over two bounded channels: what a user can build from good parts.
 
-use super::{Peer, SpawnPeer};
+use super::peer::{Peer, SpawnPeer};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::collections::VecDeque;
 use std::thread::{self, JoinHandle};
@@ -9,7 +9,7 @@ type Task = Box<dyn FnOnce() + Send>;
 
 /// Threads that take boxed tasks from a channel. Results come by a oneshot channel.
 pub struct Channel {
-    /// None while it is dropped.
+    /// `None` while the pool is dropped.
     tasks: Option<Sender<Task>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -51,10 +51,10 @@ impl SpawnPeer for Channel {
     }
 }
 
-/// Threads that map numbered items from one bounded channel into another. Who reads the results feeds the items, and
+/// Threads that map numbered items from one bounded channel into another. The reader of the results feeds the items and
 /// puts the results in order.
 pub struct OrderedChannels<I, R> {
-    /// None while it is dropped.
+    /// `None` while the pool is dropped.
     items: Option<Sender<(usize, I)>>,
     results: Receiver<(usize, R)>,
     window: usize,
@@ -66,7 +66,7 @@ where
     I: Send + 'static,
     R: Send + 'static,
 {
-    /// Starts the threads. At most `window` items are under way, or done and unread.
+    /// Starts the threads. At most `window` items are running, or finished and not read.
     pub fn new(threads: usize, window: usize, f: fn(I) -> R) -> Self {
         let (items, to_map) = bounded::<(usize, I)>(window);
         let (mapped, results) = bounded(window);
@@ -90,11 +90,11 @@ where
         }
     }
 
-    /// The results in the order of the input, as they are asked for. It is to be read to its end.
+    /// The results in the order of the input. The iterator must be read to its end.
     pub fn map(&mut self, mut input: impl Iterator<Item = I>) -> impl Iterator<Item = R> {
         let this = &*self;
         let items = this.items.as_ref().expect("dropped last");
-        // From the next one that is to be given out to the last one that was fed.
+        // The results from the next one to return to the last one whose item was fed.
         let mut unread: VecDeque<Option<R>> = VecDeque::with_capacity(self.window);
         let mut first = 0;
         std::iter::from_fn(move || {

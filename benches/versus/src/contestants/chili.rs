@@ -3,7 +3,7 @@
 //! It runs the second closure of a join first and queues the first one; once three are queued, 63 of 64 joins are
 //! plain calls that nobody can steal.
 
-use super::{JoinPeer, Peer};
+use super::peer::{JoinPeer, Peer};
 use crate::common::contract::Join;
 use std::num::NonZero;
 

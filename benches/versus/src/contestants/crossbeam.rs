@@ -3,7 +3,7 @@
 //! It is stripped to the least that can run the kernels: a panic aborts, and its workers yield instead of sleeping
 //! while any caller is inside. It is a lower bound for schedulers of this kind, not a pool to use.
 
-use super::{JoinPeer, Peer};
+use super::peer::{JoinPeer, Peer};
 use crate::common::contract::Join;
 use crossbeam_deque::{Injector, Steal, Stealer, Worker as Deque};
 use std::cell::{Cell, UnsafeCell};
@@ -39,7 +39,7 @@ struct Worker {
 }
 
 thread_local! {
-    /// The worker that runs on this thread, else null.
+    /// The worker of this thread, or null.
     static CURRENT: Cell<*const Worker> = const { Cell::new(ptr::null()) };
 }
 
@@ -52,10 +52,10 @@ struct JobRef {
     execute: unsafe fn(*const ()),
 }
 
-// SAFETY: the closure behind it is `Send`, as `StackJob::as_job_ref` demands.
+// SAFETY: `Send` requires that another thread may run the job. Its closure and its result are `Send`, as `StackJob::as_job_ref` demands.
 unsafe impl Send for JobRef {}
 
-/// A closure on the stack of who waits for it, and the place for its result.
+/// A closure on the stack of its waiter, and the place for its result.
 struct StackJob<F, R> {
     closure: UnsafeCell<ManuallyDrop<F>>,
     result: UnsafeCell<MaybeUninit<R>>,
@@ -85,42 +85,43 @@ where
     /// # Safety
     /// `job` points to a `Self` that is alive until `is_done`, and nothing else takes its closure.
     unsafe fn execute(job: *const ()) {
-        // SAFETY: it was made by `as_job_ref` from a `Self`, which is alive.
+        // SAFETY: `&*` requires a pointer to a `Self` that stays alive while `this` is used. Our caller guarantees it until `is_done`, which is set
+        // by the last use of `this`.
         let this = unsafe { &*job.cast::<Self>() };
         let bomb = AbortOnUnwind;
-        // SAFETY: nothing else takes the closure.
+        // SAFETY: `take` requires to be called once. Our caller guarantees that nothing else takes the closure.
         let closure = unsafe { this.take() };
         let result = closure();
-        // SAFETY: the waiter reads only after `is_done`.
+        // SAFETY: `&mut *` requires that nothing else uses the place. The waiter reads it only after `is_done`.
         let place = unsafe { &mut *this.result.get() };
         place.write(result);
         std::mem::forget(bomb);
-        // ORDERING: Release publishes the result to the Acquire in `is_done`. Nothing of `this` is touched after it.
+        // ORDERING: Release publishes the result to the Acquire in `is_done`. This is the last use of `this`.
         this.is_done.store(true, Ordering::Release);
     }
 
     /// # Safety
-    /// Called once, and only by whoever got hold of the job.
+    /// It is called once, by the thread that took the job.
     unsafe fn take(&self) -> F {
-        // SAFETY: the caller has the job to itself.
+        // SAFETY: `&mut *` requires that nothing else uses the closure. Our caller has taken the job.
         let closure = unsafe { &mut *self.closure.get() };
-        // SAFETY: called once.
+        // SAFETY: `ManuallyDrop::take` requires that the value is not used again. Our caller calls this once.
         unsafe { ManuallyDrop::take(closure) }
     }
 
     fn is_done(&self) -> bool {
-        // ORDERING: Acquire, pairs with the Release in `execute`.
+        // ORDERING: Acquire pairs with the Release in `execute`.
         self.is_done.load(Ordering::Acquire)
     }
 
     fn into_result(self) -> R {
         assert!(self.is_done());
-        // SAFETY: `execute` has written it.
+        // SAFETY: `assume_init` requires a written value. `execute` writes it before it sets `is_done`, which is asserted above.
         unsafe { self.result.into_inner().assume_init() }
     }
 }
 
-/// Aborts when dropped: unwinding must not leave a frame that a thief still uses.
+/// A guard that aborts when it is dropped, since unwinding must not leave a frame that a thief still uses.
 struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {
@@ -131,7 +132,7 @@ impl Drop for AbortOnUnwind {
     }
 }
 
-/// A push, a call, a pop.
+/// The join of the crossbeam pool: a push, a call and a pop.
 pub struct CrossbeamJoin;
 
 impl Join for CrossbeamJoin {
@@ -147,15 +148,15 @@ impl Join for CrossbeamJoin {
     {
         let worker = CURRENT.get();
         assert!(!worker.is_null(), "join outside the pool");
-        // SAFETY: the worker outlives all that runs on its thread.
+        // SAFETY: `&*` requires a worker that is alive. `Worker::run` sets the pointer and outlives everything that runs on its thread.
         let worker = unsafe { &*worker };
         let job_b = StackJob::new(move || b(&mut ()));
         let bomb = AbortOnUnwind;
         worker.deque.push(job_b.as_job_ref());
         let result_a = a(&mut ());
-        // Joins nest, so the newest job is `b`; if it was stolen, so was everything older.
+        // Joins nest, so the newest job is `b`. If `b` was stolen, so were all older jobs.
         let result_b = if worker.deque.pop().is_some() {
-            // SAFETY: we popped it, so nobody else has it.
+            // SAFETY: `take` requires to be called once, by the thread that took the job. This thread has popped it.
             let b = unsafe { job_b.take() };
             b()
         } else {
@@ -172,10 +173,10 @@ impl Worker {
         CURRENT.set(&self);
         loop {
             if let Some(job) = self.steal() {
-                // SAFETY: we stole it, so it is alive and ours.
+                // SAFETY: `execute` requires a job that is alive and not executed. This thread has taken it, and its waiter waits for it.
                 unsafe { (job.execute)(job.job) };
             } else if let Some(job) = retry(|| self.shared.injector.steal()) {
-                // SAFETY: we stole it, so it is alive and ours.
+                // SAFETY: `execute` requires a job that is alive and not executed. This thread has taken it, and its waiter waits for it.
                 unsafe { (job.execute)(job.job) };
                 let _gate = self.shared.gate.lock().expect("never poisoned");
                 self.shared.finished.notify_all();
@@ -191,7 +192,7 @@ impl Worker {
     fn wait_for(&self, is_done: impl Fn() -> bool) {
         while !is_done() {
             match self.steal() {
-                // SAFETY: we stole it, so it is alive and ours.
+                // SAFETY: `execute` requires a job that is alive and not executed. This thread has taken it, and its waiter waits for it.
                 Some(job) => unsafe { (job.execute)(job.job) },
                 None => thread::yield_now(),
             }
@@ -217,7 +218,7 @@ fn retry(mut steal: impl FnMut() -> Steal<JobRef>) -> Option<JobRef> {
 }
 
 impl Shared {
-    /// Sleeps while nobody is inside. True: the pool is being dropped.
+    /// Sleeps while no caller is inside. Returns true if the pool is being dropped.
     fn sleep_until_open(&self) -> bool {
         let mut closed = self.gate.lock().expect("never poisoned");
         while !*closed && self.inside.load(Ordering::Relaxed) == 0 {

@@ -1,20 +1,20 @@
 //! forte: a heartbeat scheduler whose caller becomes a worker and hands the worker from join to join.
 //!
-//! Its pools live for ever, so each row leaks one. It runs the second closure of a join first.
+//! Its pools live forever, so each row leaks one. It runs the second closure of a join first.
 
-use super::{JoinPeer, Peer, SubmitPeer};
+use super::peer::{JoinPeer, Peer, SubmitPeer};
 use crate::common::contract::Join;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// Long against a run, short against a reader's patience.
+/// The pause between two empty tasks: long compared with a run, and short for a user who waits.
 const NUDGE: Duration = Duration::from_millis(500);
 
 /// A forte pool.
 pub struct Forte {
     pool: &'static forte::ThreadPool,
-    /// While it is there, a thread spawns an empty task now and then.
+    /// While this sender exists, a thread spawns an empty task now and then.
     nudges: Option<mpsc::Sender<()>>,
 }
 
@@ -73,8 +73,8 @@ impl JoinPeer for Forte {
 impl SubmitPeer for Forte {
     type Handle<T: Send + 'static> = forte::Task<T>;
 
-    /// A task pushed from outside while the last worker falls asleep may wake nobody (seen with beta 2: all parked, for
-    /// ever); the next one does. So that a run ends, and the sample shows it, the next one comes by itself.
+    /// A task that a thread outside the pool pushes while the last worker falls asleep may wake no thread. With beta 2, all threads then
+    /// park forever, until the next task arrives. A thread sends that next task, so that a run ends and the sample shows the delay.
     fn with_workers(workers: usize) -> Self {
         let mut this = Self::build(workers + 1);
         let (sender, receiver) = mpsc::channel();

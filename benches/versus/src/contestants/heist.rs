@@ -1,6 +1,6 @@
 //! heist: entered by `install`, in place, as a guest.
 
-use super::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer};
+use super::peer::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer};
 use crate::common::contract::{SpawnKernel, Tally};
 use crate::common::through_heist::{self, HeistJoin};
 use std::time::{Duration, Instant};
@@ -11,12 +11,12 @@ pub struct Heist {
 }
 
 impl Heist {
-    /// What the pool counted so far.
+    /// The pool's statistics.
     pub fn stats(&self) -> heist::PoolStats {
         self.pool.stats()
     }
 
-    /// The pool itself, for what no peer has.
+    /// The pool itself, for rows that no peer has.
     pub fn pool(&self) -> &heist::ThreadPool {
         &self.pool
     }

@@ -1,6 +1,6 @@
 //! The naive pool: one queue, one lock. It has no join. Results of single tasks come by a oneshot channel.
 
-use super::{MapPeer, Peer, ScopePeer, SpawnPeer};
+use super::peer::{MapPeer, Peer, ScopePeer, SpawnPeer};
 use crate::common::contract::{SpawnKernel, Tally};
 use crate::common::naive::NaivePool;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! rayon: entered by `install`, which hands over to a worker and sleeps. Results of single tasks come by a oneshot
 //! channel.
 
-use super::{JoinPeer, MapPeer, Peer, ScopePeer, SpawnPeer};
+use super::peer::{JoinPeer, MapPeer, Peer, ScopePeer, SpawnPeer};
 use crate::common::contract::{Join, Spawn, SpawnKernel, Tally};
 use rayon::prelude::*;
 use std::time::{Duration, Instant};

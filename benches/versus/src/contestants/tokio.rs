@@ -1,6 +1,6 @@
 //! tokio's runtime of many threads: a task is a future that never waits.
 
-use super::{Peer, SubmitPeer};
+use super::peer::{Peer, SubmitPeer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 

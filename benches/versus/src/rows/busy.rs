@@ -1,12 +1,14 @@
 //! Rows of leaves that sleep: is every thread busy while there is work that it may run, however the work is divided?
 //!
-//! The ideal is the work divided among the threads; with leaves of different lengths, that and the longest leaf, which any scheduler needs
-//! that leaves no thread idle beside work that has not begun.
+//! The ideal is the work divided among the threads. Where leaves differ in length, the longest leaf is added: no scheduler that keeps every
+//! thread busy while there is unstarted work takes longer than that.
 
+use super::shared::time;
 use crate::common::contract::{JoinKernel, Tally};
 use crate::common::naps::{self, Naps, ScopedNaps, Shape, Tail, sleep};
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 use crate::contestants::{Heist, JoinPeer, MapPeer, Peer, Rayon, ScopePeer};
+use crate::results::Unit;
 use heist::{Source, ThreadPool};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -132,13 +134,13 @@ fn map_row<'a>(about: &str, size: Size, leaves: Vec<Duration>) -> Row<'a> {
 fn add_map<'a, P: MapPeer + 'a>(row: &mut Row<'a>, leaves: Vec<Duration>, threads: usize) {
     let pool = P::build(threads);
     row.add(P::NAME, 1, move || {
-        let (duration, ones) = super::time(|| pool.map(&leaves, |&nap| sleep(nap)));
+        let (duration, ones) = time(|| pool.map(&leaves, |&nap| sleep(nap)));
         assert_eq!(ones.len(), leaves.len());
         duration
     });
 }
 
-/// A row of what only heist has. `run` returns how many leaves have run.
+/// A row with heist alone. `run` returns how many leaves have run.
 fn own(
     bench: &mut Bench,
     size: Size,
@@ -150,7 +152,7 @@ fn own(
         let mut row = size.row(name, &leaves);
         let heist = Heist::build(size.threads);
         row.add("heist", 1, move || {
-            let (duration, ran) = super::time(|| run(heist.pool(), &leaves));
+            let (duration, ran) = time(|| run(heist.pool(), &leaves));
             assert_eq!(ran, leaves.len());
             duration
         });
@@ -158,7 +160,7 @@ fn own(
     });
 }
 
-/// A source of a user.
+/// A source as a user writes it.
 struct Numbers(std::ops::Range<usize>);
 
 impl Source for Numbers {
@@ -211,7 +213,7 @@ fn others(bench: &mut Bench, size: Size) {
         let (outer, inner) = (Heist::build(size.threads), Heist::build(size.threads));
         row.add("heist", 1, move || {
             let rows: Vec<&[Duration]> = leaves.chunks(LEAVES).collect();
-            super::time(|| {
+            time(|| {
                 outer.pool().for_each(&rows, |row| {
                     inner.pool().for_each(*row, |&nap| {
                         sleep(nap);
@@ -258,7 +260,7 @@ fn mixed(leaves: &[Duration]) -> usize {
     ran.into_inner()
 }
 
-/// Every thread but one waits, and nobody stands in; then the last one makes work for all.
+/// All threads but one wait, without spares. Then the last thread creates work for all.
 fn last_thread(bench: &mut Bench, size: Size) {
     for (name, about, work) in [
         (
@@ -300,7 +302,7 @@ enum Last {
     Chain,
 }
 
-/// Has so many further threads wait, each for the next, and the last one do the work. Returns how long that took.
+/// Lets `more` further threads wait, each for the next one, and the last one do the work. Returns how long that takes.
 fn gather(more: usize, leaves: &[Duration], work: Last) -> Duration {
     if more > 0 {
         let (begin, begun) = mpsc::channel::<()>();
@@ -318,7 +320,7 @@ fn gather(more: usize, leaves: &[Duration], work: Last) -> Duration {
             shape,
             leaves: leaves.to_vec(),
         };
-        super::time(|| kernel.run::<crate::common::through_heist::HeistJoin>(&mut ())).0
+        time(|| kernel.run::<crate::common::through_heist::HeistJoin>(&mut ())).0
     };
     match work {
         Last::Forks => shape(Shape::Balanced),
@@ -333,7 +335,7 @@ fn gather(more: usize, leaves: &[Duration], work: Last) -> Duration {
                     }
                 });
             };
-            super::time(work).0
+            time(work).0
         }
     }
 }

@@ -1,22 +1,24 @@
 //! Rows of few long closures on two threads: is all work in reach of the second worker, and how soon?
 //!
-//! Warm: a parallel warm-up ends just before the clock starts, so that the other worker may still be awake. Cold:
-//! the pool has just been built and left alone, so that its threads sleep or have not been started.
+//! In a warm row, parallel work ends just before the clock starts, so the other worker may still be awake. In a cold row,
+//! the pool has been built and left alone, so its threads sleep or have not been started.
 
+use super::shared::time;
 use crate::common::coarse::{Case, Coarse};
 use crate::common::contract::JoinKernel;
 use crate::common::fib::Fib;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
 use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, Rayon};
+use crate::results::Unit;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The leaves watch the clock: more threads than cores would show nothing.
+/// The thread count of these rows. The leaves watch the clock, so more threads than cores would show nothing.
 const THREADS: usize = 2;
 
-/// How long a new pool is left alone before a cold run.
+/// The time for which a new pool is left alone before a cold run.
 const LEFT_ALONE: Duration = Duration::from_millis(5);
 
 /// Runs the rows.
@@ -65,7 +67,7 @@ fn new_row<'a>(kernel: &Coarse, about: &str) -> Row<'a> {
     let kernel = *kernel;
     let about = format!("{about}, {} ms each", kernel.long.as_millis());
     let mut row = Row::new(about, Unit::Milliseconds).ideal(kernel.ideal_on_two());
-    row.add("serial", 1, move || super::time(|| kernel.serial()).0);
+    row.add("serial", 1, move || time(|| kernel.serial()).0);
     row
 }
 

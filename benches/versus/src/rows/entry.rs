@@ -1,14 +1,15 @@
 //! Rows that enter a pool from a thread outside of it: what a small parallel job costs in a serial program.
 //!
-//! Back to back: the pool may still be awake from the call before. Parked: the pool has been left alone.
+//! In rows that call back to back, the pool may still be awake from the last call. In parked rows, the pool has been left alone.
 
 use crate::common::contract::{Join, JoinKernel};
 use crate::common::maps::{self, CheapMapByJoin};
 use crate::common::naive::NaivePool;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
 use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, MapPeer, Naive, Peer, Rayon};
+use crate::results::Unit;
 use std::hint::black_box;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ const THREADS: usize = 2;
 /// Items of the small map.
 const ITEMS: usize = 1_000;
 
-/// How long a pool is left alone before a parked call.
+/// The time for which a pool is left alone before a parked call.
 const LEFT_ALONE: Duration = Duration::from_millis(2);
 
 /// Runs the rows.
@@ -56,7 +57,7 @@ impl Pace {
         }
     }
 
-    /// The time of `calls` calls, without the pauses between them.
+    /// Makes `calls` calls and returns the time that they take, without the pauses between them.
     fn time<R>(self, calls: u64, mut call: impl FnMut() -> R) -> Duration {
         match self {
             Pace::BackToBack => {
@@ -142,7 +143,7 @@ fn enter_join<'a>(pace: Pace, bench: &Bench) -> Row<'a> {
     row
 }
 
-/// A map of a thousand cheap items; those without a map join down to single items.
+/// A map of a thousand cheap items. Schedulers without a map join down to single items.
 fn enter_map<'a>(pace: Pace, bench: &Bench) -> Row<'a> {
     fn add_map<'a, P: MapPeer + 'a>(row: &mut Row<'a>, pace: Pace, calls: u64) {
         let pool = P::build(THREADS);

@@ -1,13 +1,14 @@
-//! Rows of recursive joins without a cut-off: the cost of a fork, and trees that nobody can cut evenly.
+//! Rows of recursive joins without a cut-off: the cost of a fork, and trees that cannot be cut evenly.
 
-use super::{add_join_contestants, add_scope_peer};
+use super::shared::{add_join_contestants, add_scope_peer};
 use crate::common::contract::JoinKernel;
 use crate::common::fib::{Fib, FibBySpawn, FlatJoins};
 use crate::common::integrate::Integrate;
 use crate::common::queens::QueensByJoin;
 use crate::common::uneven_tree;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 use crate::contestants::Naive;
+use crate::results::Unit;
 use std::cell::LazyCell;
 
 /// Runs the rows.
@@ -52,7 +53,7 @@ pub fn run(bench: &mut Bench) {
     join_rows(bench, "queens", about, "node", &[1, 2, 8], &queens);
 }
 
-/// fib by join; the naive pool, which has no join, spawns one half of each call of a smaller number.
+/// fib by joins. The naive pool cannot join: it computes a smaller number and spawns one half of each call.
 fn fib(bench: &mut Bench) {
     let kernel = Fib {
         n: bench.pick(37, 30),

@@ -1,9 +1,10 @@
 //! Rows of maps without a chunk size: ten million cheap items, and ten thousand of heavy-tailed cost.
 
-use super::time;
+use super::shared::time;
 use crate::common::maps::{self, Order};
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 use crate::contestants::{Heist, MapPeer, Naive, Rayon};
+use crate::results::Unit;
 use std::rc::Rc;
 
 /// Runs the rows.
@@ -13,7 +14,7 @@ pub fn run(bench: &mut Bench) {
             cheap(bench.pick(10_000_000, 1_000_000), threads)
         });
     }
-    // The items watch the clock: more threads than cores would show nothing.
+    // The items watch the clock, so more threads than cores would show nothing.
     for (name, order) in [
         ("map-heavy-random/2", Order::Random),
         ("map-heavy-clustered/2", Order::Clustered),

@@ -1,11 +1,12 @@
 //! Rows with one spawned task per node. chili and forte have no scope of this kind, and the crossbeam pool only joins.
 
-use super::{add_scope_peer, time};
+use super::shared::{add_scope_peer, time};
 use crate::common::contract::SpawnKernel;
 use crate::common::queens::QueensBySpawn;
 use crate::common::spawn_tree::SpawnTree;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 use crate::contestants::{Heist, Naive, Rayon};
+use crate::results::Unit;
 
 /// Runs the rows.
 pub fn run(bench: &mut Bench) {

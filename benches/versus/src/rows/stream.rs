@@ -1,9 +1,10 @@
 //! Rows that take results as they come, and a stream through a window.
 
-use super::time;
+use super::shared::time;
 use crate::common::mix;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 use crate::contestants::{Heist, OrderedChannels, Peer, SubmitPeer};
+use crate::results::Unit;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Duration;
@@ -62,7 +63,7 @@ fn as_completed(threads: usize) -> Row<'static> {
     })
 }
 
-/// The collecting alone, of tasks that have ended.
+/// Collecting alone, from tasks that have ended.
 fn as_completed_late(threads: usize) -> Row<'static> {
     let count = 100_000;
     let about = format!("the results of {count} tasks that have ended");
@@ -128,7 +129,7 @@ fn imap<'a>(bench: &Bench, threads: usize) -> Row<'a> {
     row
 }
 
-/// Items that were pulled from the input and not given out. Both happens on the consumer's thread.
+/// The number of items that were pulled from the input and not returned. The consumer's thread does both.
 struct Alive {
     now: Cell<usize>,
     limit: usize,

@@ -1,23 +1,24 @@
-//! Rows of single tasks with handles: submitted by one thread, by several, and by each other; and one at a time.
+//! Rows of single tasks with handles: submitted by one thread, by several, by each other, and one at a time.
 //!
-//! The submitter takes no part in the work: a pool has its workers beside it.
+//! The submitting thread takes no part in the work. A pool has its workers beside it.
 
-use super::time;
+use super::shared::time;
 use crate::common::contract::Tally;
-use crate::contest::{Bench, Row, Unit};
+use crate::contest::{Bench, Row};
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
 use crate::contestants::{Channel, Heist, Naive, Peer, Rayon, SubmitPeer, Tokio};
+use crate::results::Unit;
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// The pools' size, where a row has one only.
+/// The thread count of rows that have only one.
 const THREADS: usize = 2;
 
-/// Between two tasks whose pool is to be found parked.
+/// The pause before a task that finds the pool parked.
 const LEFT_ALONE: Duration = Duration::from_millis(1);
 
 /// Runs the rows.
@@ -51,7 +52,7 @@ pub fn run(bench: &mut Bench) {
     }
 }
 
-/// Adds every scheduler that takes single tasks, by a function that adds one.
+/// Calls a function that adds one contestant for every scheduler that takes single tasks.
 macro_rules! add_all {
     ($add:ident $arguments:tt) => {
         add_all!(@one $add, Heist, $arguments);
@@ -200,15 +201,15 @@ impl Manner for Spawned {
     }
 }
 
-/// The tree, and what tells its end. The root is node 1, and the children of n are 2n and 2n + 1.
+/// The tree and the counts that show when it is done. The root is node 1, and the children of n are 2n and 2n + 1.
 struct Tree<P> {
     pool: P,
     levels: u32,
-    /// The sum of the nodes that ran, over all times.
+    /// The sum of the numbers of all nodes that have run, over all repetitions.
     sum: Tally,
-    /// Tasks to come: of the upper levels, then of each subtree below them, so that mostly one thread counts at a place.
+    /// The numbers of tasks that are left: one for the upper levels, then one for each subtree below them. So mostly one thread writes to each.
     pending: Vec<Pending>,
-    /// Places that have not come to zero.
+    /// How many of the counts in `pending` are not zero.
     left: AtomicU64,
     waiter: Thread,
 }
@@ -217,7 +218,7 @@ struct Tree<P> {
 struct Pending(AtomicU64);
 
 impl<P: SubmitPeer + 'static> Tree<P> {
-    /// It stays for ever, and its pool: tasks refer to it, and nobody knows when the last of them has returned.
+    /// Makes a tree that is never freed, nor is its pool: tasks refer to it, and nobody knows when the last one has returned.
     fn plant(pool: P, levels: u32) -> &'static Self {
         let places = 1 + (1 << (levels / 2));
         Box::leak(Box::new(Tree {
@@ -270,14 +271,14 @@ impl<P: SubmitPeer + 'static> Tree<P> {
         self.count(node);
     }
 
-    /// One task less to come.
+    /// Counts down after a task.
     fn count(&self, node: u64) {
         let (level, upper) = (node.ilog2(), self.levels / 2);
         let place = match level.checked_sub(upper) {
             None => 0,
             Some(depth) => 1 + (node >> depth) as usize - (1 << upper),
         };
-        // ORDERING: AcqRel; whoever comes to zero has seen all that was done before.
+        // ORDERING: AcqRel pairs with itself: the task that counts down to zero has seen what all others did.
         if self.pending[place].0.fetch_sub(1, Ordering::AcqRel) == 1
             && self.left.fetch_sub(1, Ordering::AcqRel) == 1
         {
@@ -289,16 +290,16 @@ impl<P: SubmitPeer + 'static> Tree<P> {
 /// How tasks follow each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pace {
-    /// At once.
+    /// Each task is submitted at once after the last one.
     Hot,
-    /// After a pause.
+    /// Each task is submitted after a pause.
     Parked,
-    /// At once, beside twice as many threads as there are cores that never rest.
+    /// Each task is submitted at once, while busy threads, twice as many as there are cores, compete for the cores.
     Busy,
 }
 
 impl Pace {
-    /// How long each of `trips` takes.
+    /// Makes `trips` round trips and returns how long each takes.
     fn time(self, trips: u64, mut trip: impl FnMut(u64)) -> Vec<Duration> {
         if self != Pace::Parked {
             // The pool has been left alone.

@@ -1,4 +1,4 @@
-//! Rows that sum up a tree in memory, a join at every node. Times compare within one order of the children.
+//! Rows that sum up a tree in memory, with a join at every node. Only times of one order of the children can be compared.
 
 use super::join::join_rows;
 use crate::common::heap_tree::{HeapTree, LeftFirst, RightFirst};

@@ -1,0 +1,144 @@
+//! How a thread waits for a task: it runs the task itself if it may, then blocks.
+
+use super::task::TaskRef;
+use super::{timer, tombstones};
+use crate::job::Task;
+use crate::pool::{self, Member, Registry, Role, context, worker};
+use crate::sleep::{Event, Parker};
+use crate::sync::{Arc, thread};
+use crate::unwind;
+use std::time::Instant;
+
+/// Waits for a task. Returns false if the deadline has passed. See [`timer::block`].
+pub(super) fn wait(task: &TaskRef, deadline: Option<Instant>) -> bool {
+    task.check_fork();
+    timer::block(task, deadline)
+}
+
+/// Waits for a task, which the current thread runs itself if it takes part in a pool and the task is queued: a closure that has not begun, a future whenever it was
+/// woken. Perhaps no other thread can.
+pub(super) fn join(task: &TaskRef) {
+    run_here(task);
+    if !task.state.is_future() || context::member().is_none() {
+        wait(task, None);
+        return;
+    }
+    while !task.state.is_finished() {
+        task.check_fork();
+        timer::block(&Progress(task), None);
+        run_here(task);
+    }
+}
+
+/// The event that a future is queued or has finished.
+struct Progress<'a>(&'a TaskRef);
+
+impl Event for Progress<'_> {
+    fn is_set(&self) -> bool {
+        self.0.state.is_queued() || self.0.state.is_finished()
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        if !self.0.register(parker) {
+            return false;
+        }
+        // Store-load pair on the state's word: {joined; queued} here, {queued; joined} in a wake-up.
+        self.0.state.set_joined();
+        let waits = !self.is_set();
+        if !waits {
+            self.unregister(parker);
+        }
+        waits
+    }
+
+    fn unregister(&self, parker: &Arc<Parker>) {
+        self.0.unregister(parker);
+    }
+}
+
+/// Runs the task on the current thread, if the thread takes part in a pool and the task has not begun.
+pub(super) fn run_here(task: &TaskRef) {
+    if context::member().is_some() && task.state.is_queued() {
+        // A thread of another pool becomes a guest. If it only waited, two pools whose tasks join each other's tasks would wait forever.
+        pool::with_pool(task.pool(), |registry| run_in(registry, task));
+    }
+}
+
+/// Runs a task of this pool on the current thread if the task has not begun. A thread that does not take part in the pool becomes its guest for that time.
+pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
+    if !task.state.is_queued() {
+        return;
+    }
+    match context::member() {
+        Some(member) if member.is_of(registry) => {
+            run_at(member, task);
+            member.look_idle_after_help();
+        }
+        _ => worker::as_guest(registry, |member| run_at(member, task)),
+    }
+}
+
+/// Implements [`run_in`] on a thread that takes part in the pool.
+fn run_at(member: Member<'_>, task: &TaskRef) {
+    // If the task is the newest in the own deque, it is taken out, so that it leaves no tombstone.
+    let queued = pop_own(member, task);
+    // A thread that unwinds runs no task itself, because in the task `thread::panicking` would return true.
+    if context::is_deep() || unwind::panicking() {
+        run_on_fresh_stack(member, task);
+    } else if let Some(queued) = queued {
+        member.run_in_place(queued);
+    } else if task.run_queued(member) {
+        task.leave_tombstone_at(member);
+    }
+}
+
+/// Takes the task from the end of the own deque, together with the tombstones above it, so that a recursion that joins what it has submitted leaves no tombstones.
+/// Returns `None` if another task is the newest.
+fn pop_own(member: Member<'_>, target: &TaskRef) -> Option<Task> {
+    if member.role() == Role::Guest {
+        return None;
+    }
+    while let Some(task) = member.pop_detached() {
+        if target.is(&task) {
+            return Some(task);
+        }
+        if !tombstones::is_dead(&task) {
+            member.push_detached(task);
+            return None;
+        }
+        drop(task);
+    }
+    None
+}
+
+/// Starts a thread that runs the task, and waits for it. Called if little stack is left on the current thread, or if it unwinds.
+#[cold]
+fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
+    let registry = member.registry;
+    let Some(shared) = registry.this.upgrade() else {
+        return;
+    };
+    if task.claim_of(registry).is_none() {
+        return;
+    }
+    let (claimed, stack) = (task.clone(), registry.config.stack_size_or_default());
+    let stands_in = worker::stand_in_for(registry);
+    let builder = thread::Builder::new().name("heist-deep".to_owned());
+    let run = move || {
+        context::begin_fresh_stack(stack / 2, stands_in);
+        worker::as_guest(&shared, |member| claimed.run_claimed(member));
+    };
+    // Std panics if the size is larger than the system can be asked for.
+    match unwind::catch(|| builder.stack_size(stack).spawn(run)) {
+        Ok(Ok(thread)) => {
+            wait(task, None);
+            // The thread is about to end, and does not panic.
+            let _ = thread.join();
+        }
+        not_started => {
+            unwind::drop_quietly(not_started);
+            registry.start_failures.add_shared(1);
+            task.clone().run_claimed(member);
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! What both kinds of streams share: the input, which is pulled through a window, and the ways in which their consumer waits.
+
+use super::chunk::{Chunk, InFlight, Outcome};
+use crate::executor::error::{Cause, JoinError, Kind, TaskId};
+use crate::executor::handle::JoinHandle;
+use crate::executor::help::run_in;
+use crate::executor::pending::{Pending, Until};
+use crate::executor::submit::may_exceed_capacity;
+use crate::executor::task::TaskRef;
+use crate::executor::timer;
+use crate::pool::worker;
+use crate::pool::{Registry, ThreadPool, WhenFull, context};
+use crate::sleep::Event;
+use crate::sync::now;
+use crate::unwind;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// Takes at most as many items as the first argument says, submits them as one task, and returns its handle and the number of items. The second argument says
+/// whether the stream stays on workers.
+type Pull<'a, R> = Box<dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a>;
+
+/// The input and the options of a stream, and the outcomes that were not given out.
+pub(super) struct Input<'a, R> {
+    pull: Pull<'a, R>,
+    pub(super) runner: Runner<'a>,
+    pub(super) window: Option<usize>,
+    pub(super) chunk: usize,
+    /// See [`Imap::on_workers`](super::Imap::on_workers).
+    pub(super) on_workers: bool,
+    /// Whether the pool had no thread when the consumer, which may run no item, last waited.
+    deserted: Cell<bool>,
+    pub(super) deadline: Option<Instant>,
+    /// The number of items that were pulled and not given out.
+    pub(super) unreturned: usize,
+    /// The number of items that were pulled.
+    pub(super) pulled: usize,
+    exhausted: bool,
+    pub(super) timed_out: bool,
+    /// The task that was submitted last.
+    last: Option<TaskId>,
+    /// The outcomes of unpacked chunks that were not given out.
+    pub(super) unpacked: VecDeque<Outcome<R>>,
+}
+
+/// What runs the items, which are tasks of a pool or of a scope.
+pub(super) enum Runner<'a> {
+    Pool(ThreadPool),
+    Scope(&'a Registry),
+}
+
+impl Runner<'_> {
+    pub(super) fn registry(&self) -> &Registry {
+        match self {
+            Runner::Pool(pool) => pool.registry(),
+            Runner::Scope(registry) => registry,
+        }
+    }
+}
+
+impl<'a, R> Input<'a, R> {
+    pub(super) fn new(pull: Pull<'a, R>, runner: Runner<'a>) -> Self {
+        Input {
+            pull,
+            runner,
+            window: None,
+            chunk: 1,
+            on_workers: false,
+            deserted: Cell::new(false),
+            deadline: None,
+            unreturned: 0,
+            pulled: 0,
+            exhausted: false,
+            timed_out: false,
+            last: None,
+            unpacked: VecDeque::new(),
+        }
+    }
+
+    /// Gives out the next outcome of the unpacked chunks.
+    pub(super) fn take(&mut self) -> Option<Outcome<R>> {
+        let outcome = self.unpacked.pop_front()?;
+        self.unreturned -= 1;
+        Some(outcome)
+    }
+
+    /// Pulls chunks and passes each to `add`, until [`next`](Self::next) has none to pull or `add` returns true. `add` returns true if an outcome is there: the
+    /// consumer gets it before a slow input is pulled again.
+    pub(super) fn fill(&mut self, mut add: impl FnMut(InFlight<R>) -> bool) {
+        while let Some(chunk) = self.next()
+            && !add(chunk)
+        {}
+    }
+
+    /// Pulls the next chunk. Returns `None` if the input has ended, the window or the queue has no room, or the stream's time is over.
+    fn next(&mut self) -> Option<InFlight<R>> {
+        let threads = self.runner.registry().sleep.target();
+        let window = self.window.unwrap_or(4 * threads).max(1);
+        let chunk = self.chunk.clamp(1, window);
+        let room = window.saturating_sub(self.unreturned);
+        if self.exhausted || room < chunk || self.is_late() || self.must_wait_for_room() {
+            return None;
+        }
+        // If the input panics, the stream pulls no more.
+        self.exhausted = true;
+        let (handle, len) = (self.pull)(chunk, self.on_workers)?;
+        // A short chunk means the end: an iterator that is not fused must not be asked again.
+        self.exhausted = len < chunk;
+        self.last = Some(handle.id());
+        let first = self.pulled;
+        self.unreturned += len;
+        self.pulled += len;
+        Some(InFlight { handle, first, len })
+    }
+
+    /// Returns whether the pool's queue is full and there are items under way, which the consumer can wait for in the meantime.
+    fn must_wait_for_room(&self) -> bool {
+        let Runner::Pool(pool) = &self.runner else {
+            return false;
+        };
+        let registry = pool.registry();
+        registry.admission.is_bounded()
+            && self.unreturned > 0
+            && (self.on_workers || registry.admission.when_full != WhenFull::CallerRuns)
+            && !registry.admission.is_set()
+            && !may_exceed_capacity(registry)
+    }
+
+    /// Returns whether nothing more is pulled because the time is over. The first chunk is always pulled.
+    fn is_late(&self) -> bool {
+        self.timed_out || self.pulled > 0 && self.is_over()
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| now() >= deadline)
+    }
+
+    /// Returns the error of a stream whose time is over before its input has ended, after all results were given out.
+    pub(super) fn cut_short(&mut self) -> Option<JoinError> {
+        if self.exhausted || self.timed_out || !self.is_over() {
+            return None;
+        }
+        Some(self.time_out(self.last?))
+    }
+
+    /// Notes that the time is over, and makes the error of the task that the consumer has waited for.
+    pub(super) fn time_out(&mut self, task: TaskId) -> JoinError {
+        self.timed_out = true;
+        JoinError::new(Kind::Ended(Cause::Deadline), task, None)
+    }
+
+    /// Returns how the current thread waits as the consumer.
+    pub(super) fn wait_mode(&self) -> WaitMode {
+        let registry = self.runner.registry();
+        if self.deadline.is_some() {
+            return WaitMode::Idle;
+        }
+        if self.on_workers && !worker::acts_for_pool_thread(registry) {
+            return WaitMode::OutsideOnWorkers;
+        }
+        // A thread that is deep in its stack or unwinding has a new thread run the item.
+        let reluctant = self.on_workers && (context::is_deep() || unwind::panicking());
+        WaitMode::Helping(if reluctant {
+            Until::AnyElsewhere
+        } else {
+            Until::Any
+        })
+    }
+
+    /// Waits for one chunk. Returns false if the deadline has passed.
+    pub(super) fn wait_for(&self, handle: &JoinHandle<Chunk<R>>) -> bool {
+        let task = handle.task();
+        match self.wait_mode() {
+            WaitMode::Idle => return timer::block(task, self.deadline),
+            WaitMode::OutsideOnWorkers => self.wait_outside(task, || Some(task.clone())),
+            WaitMode::Helping(Until::AnyElsewhere) if context::slot().is_some() => {
+                let mut pending = Pending::of([handle]);
+                while pending.take_finished().is_none() {
+                    pending.wait(Until::AnyElsewhere, None);
+                }
+            }
+            WaitMode::Helping(_) => {
+                run_in(self.runner.registry(), task);
+                return timer::block(task, None);
+            }
+        }
+        true
+    }
+
+    /// Waits for `event` on a thread that may run no item. `queued` returns an item that has not begun.
+    pub(super) fn wait_outside(
+        &self,
+        event: &impl Event,
+        mut queued: impl FnMut() -> Option<TaskRef>,
+    ) {
+        let Runner::Scope(registry) = self.runner else {
+            return timer::block_idly(event);
+        };
+        loop {
+            // Only after one wait: a pool that has no thread because a guest took its place can start one in the meantime.
+            if self.deserted.get()
+                && registry.is_deserted()
+                && let Some(task) = queued()
+            {
+                run_in(registry, &task);
+            }
+            if timer::block(event, now().checked_add(DESERTED_NAP)) {
+                return;
+            }
+            self.deserted.set(registry.is_deserted());
+        }
+    }
+}
+
+/// What a consumer does while it waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum WaitMode {
+    /// It runs no item, because its time is limited.
+    Idle,
+    /// It runs no item, because the stream stays on workers and this thread is not one of the pool's.
+    OutsideOnWorkers,
+    /// It runs an item that has not begun, or waits as [`Until`] says. With [`Until::AnyElsewhere`] it leaves the items to other threads first.
+    Helping(Until),
+}
+
+/// How often a consumer that may run no item checks whether the pool of its scope has a thread left. A shutdown does not wake the consumer.
+const DESERTED_NAP: Duration = Duration::from_millis(50);
+
+/// Returns whether the current thread takes part in a pool, either as a thread of a pool or as a guest that runs a task. A guest that runs no task, such as the
+/// caller of `install`, does not count.
+pub(super) fn acts_in_pool() -> bool {
+    context::slot().is_some_and(|slot| context::home().is_some() || slot.running.is_some())
+}

@@ -1,0 +1,315 @@
+//! How a future that is not ready is suspended, and how its waker queues it again.
+//!
+//! While a task is suspended, no queue holds it. The pool's [`Roster`](crate::pool::Roster) owns a reference to it, and so does each of its wakers. A wake-up moves the
+//! task to queued, by the step of [`State::wake`](super::state::State::wake) that one waker wins, and queues it. A wake-up during a poll is recorded, and the thread
+//! that polls queues the task afterwards.
+//!
+//! A thread of the pool that wakes a task polls it next ([`Member::push_hot`]), unless others wait for too long already. A task that was woken during its own poll lets
+//! others run: it goes behind those that are ready on its thread, and what is in the injector comes first. All other threads use the injector.
+
+use super::error::TaskId;
+use super::extra::Waiter;
+use super::state::{RunnerRef, Suspend};
+use super::task::{Header, TaskRef};
+use crate::job::Task;
+use crate::pool::{self, Member, Priority, Registry, context};
+use crate::sleep::Parker;
+use crate::sync::lock;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+/// The first bytes of the cell of a future.
+#[repr(C)]
+pub(super) struct FutureHeader {
+    /// It is the first field, so a pointer to a `FutureHeader` is one to a `Header`.
+    pub(super) header: Header,
+    pub(super) future: FuturePart,
+}
+
+/// What the thread that owns the phase of a future reads and writes.
+pub(super) struct FuturePart {
+    /// The future's place in the roster, or [`NO_PLACE`].
+    place: Cell<u32>,
+    kind: FutureKind,
+}
+
+/// What is fixed when a future is submitted.
+#[derive(Clone, Copy)]
+pub(super) struct FutureKind {
+    /// The queue of the injector to which the future returns.
+    pub(super) priority: Priority,
+    /// Whether the future ends with the pool.
+    pub(super) is_daemon: bool,
+}
+
+/// The place of a future that is not in the roster.
+const NO_PLACE: u32 = u32::MAX;
+
+/// The place of a future of a scope, which ends with its scope and not with the pool. The scope keeps it alive.
+const IN_SCOPE: u32 = u32::MAX - 1;
+
+const _: () = assert!(crate::sync::MODEL || size_of::<FutureHeader>() <= 56);
+
+impl FuturePart {
+    pub(super) fn new(kind: FutureKind) -> Self {
+        let place = Cell::new(NO_PLACE);
+        FuturePart { place, kind }
+    }
+}
+
+/// How often a future that wakes itself is polled again in place, while nothing else is queued on the thread.
+const REPOLLS: u32 = 64;
+
+impl TaskRef {
+    /// The part of a future that belongs to the thread that owns its phase, or else is fixed.
+    fn future(&self) -> &FuturePart {
+        debug_assert!(self.state.is_future(), "heist: no future");
+        let header = self.header().cast::<FutureHeader>();
+        // SAFETY: (1) the cell of a task with the flag `FUTURE` begins with a `FutureHeader`. (2) This reference keeps it alive. (3) Nobody has a `&mut` to it.
+        &unsafe { header.as_ref() }.future
+    }
+
+    /// Returns whether the future that the current thread polls is to be polled again at once: it has woken itself, and the thread has nothing else to do. `polls`
+    /// counts the polls.
+    pub(super) fn is_polled_again(&self, polls: &mut u32) -> bool {
+        *polls += 1;
+        let alone = || context::member().is_some_and(|member| member.has_nothing_queued());
+        *polls < REPOLLS && alone() && self.state.repoll()
+    }
+
+    /// Suspends a future after a poll on `member` that was not ready, or queues it again if it was woken. Perhaps another thread runs it from then on.
+    pub(super) fn suspend(&self, member: Member<'_>, runner: RunnerRef) -> Suspend {
+        if !self.enter_roster(member) {
+            return Suspend::Stopped;
+        }
+        let (is_scoped, priority) = (self.is_scoped(), self.future().kind.priority);
+        // Before another thread can wake the task, so that a wake-up is never counted before its suspension.
+        member.counters.suspended.add(1);
+        let header = self.header();
+        let suspend = self.state.suspend(runner);
+        if suspend != Suspend::Suspended {
+            member.counters.suspended.take_back(1);
+        }
+        if suspend == Suspend::Woken {
+            // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry.
+            let entry = unsafe { TaskRef::from_header(header) }.into_entry();
+            if !is_scoped && priority == Priority::Normal && member.is_at_home() {
+                member.push_yielded(entry);
+            } else {
+                queue(member.registry, entry, is_scoped, priority);
+            }
+        }
+        suspend
+    }
+
+    /// The threads that join the future and poll it themselves if they find it in a queue.
+    fn joiners(&self) -> Vec<crate::sync::Arc<Parker>> {
+        match self.extra() {
+            Some(extra) if self.state.is_joined() => {
+                let list = lock(&extra.list);
+                list.waiters.iter().filter_map(Waiter::parker).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the task is one of a scope.
+    pub(super) fn is_scoped(&self) -> bool {
+        self.extra().is_some_and(|extra| extra.group.is_some())
+    }
+
+    /// Converts a reference into a queue entry. That of a future of a scope is a block of its own, which belongs to the scope's group.
+    pub(super) fn into_entry(self) -> Task {
+        let group = self.extra().and_then(|extra| extra.group.as_ref());
+        let Some(group) = group.map(ptr::from_ref) else {
+            return into_task(self);
+        };
+        let task = into_task(self);
+        let run = move |fate| {
+            task.resolve(fate, None);
+        };
+        // SAFETY: (1) the group is in the second block, which lives as long as the task that `run` owns. (2) `run` borrows nothing. What the future borrows outlives
+        // it, because the scope waits for it. (3) It does not unwind, because the poll catches panics.
+        unsafe { Task::new(group, None, run) }
+    }
+
+    /// Adds the future to its pool's roster if it is not there. Returns false if the pool drops its futures.
+    fn enter_roster(&self, member: Member<'_>) -> bool {
+        let FuturePart { place, kind } = self.future();
+        if place.get() != NO_PLACE {
+            return true;
+        }
+        let own = into_task(self.clone());
+        if self.is_scoped() {
+            std::mem::forget(own);
+            place.set(IN_SCOPE);
+            return true;
+        }
+        match member
+            .registry
+            .roster
+            .insert(member.id, own, kind.is_daemon)
+        {
+            Ok(index) => {
+                place.set(index);
+                true
+            }
+            Err(own) => {
+                drop(into_ref(own));
+                false
+            }
+        }
+    }
+
+    /// Removes a future that is ending from the roster.
+    pub(super) fn leave_roster(&self) {
+        let place = self.future().place.replace(NO_PLACE);
+        match place {
+            NO_PLACE => {}
+            // SAFETY: (1) the header begins a live cell. (2) The reference is the one that `enter_roster` has counted and forgotten.
+            IN_SCOPE => drop(unsafe { TaskRef::from_header(self.header()) }),
+            place => {
+                let removed =
+                    pool::with_pool(self.pool(), |registry| registry.roster.remove(place));
+                drop(removed.flatten().map(into_ref));
+            }
+        }
+    }
+
+    /// Queues the future if it is suspended. `consumed` says whether the reference that `self` is belongs to the entry then.
+    fn wake(&self, consumed: bool) -> bool {
+        let member = context::member().filter(|member| member.registry.id == self.pool());
+        let hot = member.filter(|member| {
+            self.future().kind.priority == Priority::Normal && member.is_at_home()
+        });
+        if !self.state.wake(hot.is_none(), consumed) {
+            return false;
+        }
+        let (id, priority) = (self.pool(), self.future().kind.priority);
+        let is_scoped = self.is_scoped();
+        let joiners = self.joiners();
+        // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry, or the caller gives its own away.
+        let entry = unsafe { TaskRef::from_header(self.header()) }.into_entry();
+        match (member, hot) {
+            (Some(member), Some(_)) if !is_scoped => {
+                member.counters.resumed.add(1);
+                member.push_hot(entry);
+            }
+            (Some(member), _) => {
+                member.counters.resumed.add(1);
+                queue(member.registry, entry, is_scoped, priority);
+            }
+            (None, _) => {
+                let mut entry = Some(entry);
+                pool::with_pool(id, |registry| {
+                    registry.outside.resumed.add_shared(1);
+                    if let Some(entry) = entry.take() {
+                        queue(registry, entry, is_scoped, priority);
+                    }
+                });
+                // In a forked child the pool is not there. The entry is then dropped, which ends the task.
+            }
+        }
+        joiners.into_iter().for_each(|parker| parker.unpark());
+        true
+    }
+}
+
+/// Converts a reference to a future into a task of the scheduler, whose block is the cell.
+fn into_task(task: TaskRef) -> Task {
+    let task = ManuallyDrop::new(task);
+    // SAFETY: (1) a header begins with a `TaskHeader`, whose function ends such cells. (2) The reference is given away, since it is not dropped.
+    unsafe { Task::from_header(task.header().cast()) }
+}
+
+/// Converts a task whose block is the cell of a future into a reference.
+fn into_ref(entry: Task) -> TaskRef {
+    let entry = ManuallyDrop::new(entry);
+    // SAFETY: (1) the entry is that of a future, so its header begins a live cell. (2) It owns a reference, which is given away, since it is not dropped.
+    unsafe { TaskRef::from_header(entry.header().cast()) }
+}
+
+/// A task that had not ended when [`ThreadPool::shutdown_timeout`](crate::ThreadPool::shutdown_timeout) gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningTask {
+    /// The task's id.
+    pub id: TaskId,
+    /// The task's name, if it was given one.
+    pub name: Option<Arc<str>>,
+}
+
+/// Returns the suspended futures of a pool.
+pub(super) fn suspended(registry: &Registry) -> Vec<RunningTask> {
+    let mut found = Vec::new();
+    registry.roster.each(|entry| {
+        // SAFETY: (1) the entry is that of a future, so its header begins a live cell. (2) No reference is given away, since this one is not dropped.
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_header(entry.header().cast()) });
+        if task.state.is_suspended() {
+            let (id, name) = (task.id, task.shared_name());
+            found.push(RunningTask { id, name });
+        }
+    });
+    found
+}
+
+/// Queues a task that was woken, behind others.
+fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) {
+    if is_scoped {
+        registry.inject_scope_task(entry);
+    } else {
+        registry.inject([entry], priority);
+    }
+}
+
+// ---- the waker ----
+
+const VTABLE: RawWakerVTable =
+    RawWakerVTable::new(clone_waker, wake_waker, wake_waker_by_ref, drop_waker);
+
+/// Calls `f` with a waker of the task, which does not count as a reference.
+pub(super) fn with_waker<R>(task: &TaskRef, f: impl FnOnce(&Waker) -> R) -> R {
+    let data = task.header().as_ptr().cast_const().cast();
+    // SAFETY: (1) the functions of the table are given the address of a future's header. (2) The task lives during the call, and the waker, which owns no reference,
+    // is not dropped.
+    let waker = ManuallyDrop::new(unsafe { Waker::new(data, &VTABLE) });
+    f(&waker)
+}
+
+/// The task of a waker, without the waker's reference.
+///
+/// # Safety
+/// `data` is that of a waker of [`VTABLE`], which lives as long as the result.
+unsafe fn task_of(data: *const ()) -> ManuallyDrop<TaskRef> {
+    let header = NonNull::new(data.cast_mut().cast::<Header>());
+    let header = header.expect("heist: a waker without a task");
+    // SAFETY: (1) the waker keeps the cell alive. (2) No reference is given away, since the result is not dropped.
+    ManuallyDrop::new(unsafe { TaskRef::from_header(header) })
+}
+
+unsafe fn clone_waker(data: *const ()) -> RawWaker {
+    // SAFETY: the waker lives during the call.
+    unsafe { task_of(data) }.state.retain();
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake_waker(data: *const ()) {
+    // SAFETY: the waker gives its reference away, and lives as long as that.
+    let task = unsafe { task_of(data) };
+    if !task.wake(true) {
+        drop(ManuallyDrop::into_inner(task));
+    }
+}
+
+unsafe fn wake_waker_by_ref(data: *const ()) {
+    // SAFETY: the waker lives during the call.
+    unsafe { task_of(data) }.wake(false);
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the waker gives its reference away.
+    drop(ManuallyDrop::into_inner(unsafe { task_of(data) }));
+}

@@ -1,0 +1,88 @@
+//! Running a future on the thread that needs its result.
+
+use crate::executor::timer;
+use crate::sleep::{Event, Parker};
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Wake, Waker};
+
+/// Polls `future` on the current thread until it is ready, and returns its result.
+///
+/// Use it to call async code from a thread that may block, such as `main`. On a thread of a pool, the place
+/// of the thread is left to a spare thread while the future waits, as in every wait. Inside async code, use
+/// `.await`.
+///
+/// # Panics
+///
+/// Panics if the future does.
+///
+/// # Blocking
+///
+/// Waits until the future is ready. On the only worker of a pool without spare threads, a future that waits
+/// for a task of that pool waits forever, because no other thread can run the task.
+///
+/// ```
+/// let pool = heist::ThreadPool::new()?;
+/// let handle = pool.submit(|| 6 * 7);
+/// assert_eq!(heist::block_on(async { handle.await.unwrap() }), 42);
+/// # Ok::<(), heist::BuildError>(())
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let signal = std::sync::Arc::new(Signal::default());
+    let waker = Waker::from(std::sync::Arc::clone(&signal));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        timer::block(&*signal, None);
+        // ORDERING: Acquire pairs with the Release in `wake_by_ref`: the next poll sees what was done before each wake-up that this forgets.
+        signal.woken.swap(false, Ordering::Acquire);
+    }
+}
+
+/// The event that a waker was called.
+#[derive(Default)]
+struct Signal {
+    woken: AtomicBool,
+    waiter: Mutex<Option<Arc<Parker>>>,
+}
+
+impl Wake for Signal {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &std::sync::Arc<Self>) {
+        // ORDERING: Release pairs with the Acquire in `block_on`.
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            // The lock is free before the woken thread runs, which takes it.
+            let waiter = lock(&self.waiter).take();
+            if let Some(waiter) = waiter {
+                waiter.unpark();
+            }
+        }
+    }
+}
+
+impl Event for Signal {
+    fn is_set(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        let mut waiter = lock(&self.waiter);
+        // Checked under the lock: a later wake-up finds the waiter.
+        if self.is_set() {
+            return false;
+        }
+        *waiter = Some(Arc::clone(parker));
+        true
+    }
+
+    fn unregister(&self, _: &Arc<Parker>) {
+        *lock(&self.waiter) = None;
+    }
+}

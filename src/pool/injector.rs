@@ -1,0 +1,95 @@
+//! The injector: the pool's queues of detached tasks, one for each priority.
+
+use super::config::Priority;
+use super::queue::Injector;
+use crate::counters::Count;
+use crate::job::Task;
+
+/// One first-in, first-out queue for each priority.
+pub(crate) struct PriorityQueues {
+    /// The queue of each [`Priority`], by its discriminant.
+    queues: [Injector; 3],
+    /// The approximate number of tombstones queued since the last sweep.
+    tombstones: Count,
+}
+
+/// The injector is swept when it holds at least this many tombstones and half of their entries are tombstones.
+const INJECTOR_SWEEP_LEAST: u64 = 64;
+
+/// In each round of this many searches a worker looks at the normal queue first once, and at the low one once, so that neither its own
+/// full deque nor a stream of high tasks starves them.
+const TURNS: u32 = 128;
+
+impl PriorityQueues {
+    pub(super) fn new() -> Self {
+        PriorityQueues {
+            queues: std::array::from_fn(|_| Injector::new()),
+            tombstones: Count::default(),
+        }
+    }
+
+    fn queue(&self, priority: Priority) -> &Injector {
+        &self.queues[priority as usize]
+    }
+
+    /// Counts `blocks` more tombstones. Returns whether a [`sweep`](Self::sweep) is worthwhile.
+    pub(super) fn add_tombstones(&self, blocks: u64) -> bool {
+        self.tombstones.add_shared(blocks);
+        let tombstones = self.tombstones.get();
+        let due = tombstones >= INJECTOR_SWEEP_LEAST && 2 * tombstones >= self.len() as u64;
+        if due {
+            self.tombstones.set(0);
+        }
+        due
+    }
+
+    /// Removes the tombstones and keeps the order of the other tasks. While a task is examined, it is in no queue.
+    pub(super) fn sweep(&self, is_tombstone: impl Fn(&Task) -> bool) {
+        for queue in &self.queues {
+            for _ in 0..queue.len() {
+                let Some(task) = queue.steal() else { break };
+                if !is_tombstone(&task) {
+                    queue.push(task);
+                }
+            }
+        }
+    }
+
+    pub(super) fn push(&self, task: Task, priority: Priority) {
+        self.queue(priority).push(task);
+    }
+
+    /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or in two searches of [`TURNS`] one of
+    /// another queue.
+    pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
+        let fair = match turn % TURNS {
+            0 => self.queue(Priority::Normal).steal(),
+            64 => self.steal_last(),
+            _ => None,
+        };
+        fair.or_else(|| self.queue(Priority::High).steal())
+    }
+
+    /// Takes what comes before the detached tasks of other workers.
+    pub(super) fn steal_next(&self) -> Option<Task> {
+        let normal = || self.queue(Priority::Normal).steal();
+        self.queue(Priority::High).steal().or_else(normal)
+    }
+
+    /// Takes what comes after everything else.
+    pub(super) fn steal_last(&self) -> Option<Task> {
+        self.queue(Priority::Low).steal()
+    }
+
+    pub(super) fn steal(&self) -> Option<Task> {
+        self.steal_next().or_else(|| self.steal_last())
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.queues.iter().map(Injector::len).sum()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queues.iter().all(Injector::is_empty)
+    }
+}

@@ -1,0 +1,301 @@
+//! A thread as a member of a pool: how a guest enters and leaves, and how a member queues, shares and runs work.
+
+use super::context::{self, Member};
+use super::registry::Registry;
+use super::slot::Role;
+use crate::job::{Fate, ForkHeader, Task};
+use crate::lineage::{Place, Token};
+use crate::ring::{CAPACITY, Popped};
+use crate::sleep::Need;
+use crate::unwind;
+use std::ptr::NonNull;
+
+/// Work that the thread has taken and must run.
+pub(super) enum Work {
+    /// A fork, and its place.
+    Fork(NonNull<ForkHeader>, Place),
+    Task(Task),
+    /// A broadcast task from the worker's inbox.
+    Broadcast(Task),
+}
+
+// ---- who the current thread is ----
+
+/// The member as which the current thread acts. The caller knows that it takes part in a pool.
+pub(crate) fn own_member<'a>() -> Member<'a> {
+    context::member().expect("heist: a fork was made outside a pool")
+}
+
+/// Whether the current thread is one of the pool's own, whatever it acts as at the moment.
+pub(crate) fn is_pool_thread(registry: &Registry) -> bool {
+    context::home_in(registry).is_some()
+}
+
+/// Whether the current thread runs by itself what only the pool's threads run. It does in three cases: it is one of them; one of them has started it
+/// to run something, and waits for that and for nothing else; or it is about to start one of them.
+pub(crate) fn acts_for_pool_thread(registry: &Registry) -> bool {
+    is_pool_thread(registry) || context::stands_in() == registry.id || context::is_naming(registry)
+}
+
+/// The number of the pool if the current thread runs by itself what only the pool's threads run, or else 0. The current thread passes it to a thread
+/// that it starts and waits for, which then does the same: see [`context::begin_fresh_stack`].
+pub(crate) fn stand_in_for(registry: &Registry) -> u64 {
+    if acts_for_pool_thread(registry) {
+        registry.id
+    } else {
+        0
+    }
+}
+
+/// The index of the current thread if it is a worker of this pool, whatever it acts as at the moment.
+pub(crate) fn home_index(registry: &Registry) -> Option<usize> {
+    context::home_in(registry)?.kind.worker()
+}
+
+/// The index of the current thread if it acts as a worker.
+pub(crate) fn current_index() -> Option<usize> {
+    context::slot()?.role().worker()
+}
+
+// ---- guests and second rings ----
+
+/// Runs `f` on this thread as a member of the pool: from the slot that it has in the pool, or else from a guest slot.
+#[inline]
+pub(crate) fn as_part<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -> R {
+    match context::member_of(registry) {
+        Some(member) => f(member),
+        None => as_guest(registry, f),
+    }
+}
+
+/// Runs `f` on this thread from a guest slot.
+pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -> R {
+    registry.check_fork();
+    let slot = registry.acquire_guest();
+    slot.set_role(Role::Guest);
+    registry.sleep.enter_guest();
+    let guest = Guest(Member { registry, slot });
+    let _context = context::enter(guest.0);
+    let token = context::token();
+    let _run = (token != Token::NONE).then(|| guest.0.change_token(token));
+    f(guest.0)
+}
+
+/// A thread from outside while it takes part in a pool.
+struct Guest<'a>(Member<'a>);
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let Member { registry, slot } = self.0;
+        debug_assert_eq!(slot.ring.depth(), 0, "a guest left forks behind");
+        if registry.forked() {
+            // The process was forked during the call. In the child no thread waits, and locks are perhaps held forever.
+            return;
+        }
+        registry.release_guest(slot);
+        let left = registry.sleep.leave_guest();
+        if left.capacity {
+            registry.guest_left(left.is_last);
+        }
+        if left.awaited {
+            registry.tell_idle_waiters();
+        }
+    }
+}
+
+/// The second ring of a thread that already takes part in the pool, while the thread acts from there.
+struct SecondRing<'a>(Member<'a>);
+
+impl Drop for SecondRing<'_> {
+    fn drop(&mut self) {
+        self.0.registry.release_guest(self.0.slot);
+    }
+}
+
+impl<'a> Member<'a> {
+    /// Runs `f` from another slot of the same pool, as a part of what runs on this one. A join deeper than a ring uses this.
+    #[inline(always)]
+    pub(crate) fn on_deeper_ring<R>(self, f: impl FnOnce(Member<'_>) -> R) -> R {
+        self.on_another_ring::<R, true>(f)
+    }
+
+    /// Runs `f` from another slot of the same pool, as unrelated work, which descends from nothing that runs on this one.
+    #[inline(always)]
+    pub(super) fn on_fresh_ring<R>(self, f: impl FnOnce(Member<'_>) -> R) -> R {
+        self.on_another_ring::<R, false>(f)
+    }
+
+    #[cold]
+    fn on_another_ring<R, const IS_DEEPER: bool>(self, f: impl FnOnce(Member<'_>) -> R) -> R {
+        let slot = self.registry.acquire_guest();
+        let second = SecondRing(Member { slot, ..self });
+        slot.set_role(self.role());
+        let _context = context::enter(second.0);
+        let _run = IS_DEEPER.then(|| second.0.begin(self.own_origin(CAPACITY), context::token()));
+        f(second.0)
+    }
+
+    // ---- running ----
+
+    #[inline]
+    pub(super) fn run(self, work: Work) {
+        match work {
+            Work::Fork(job, place) => self.run_fork(job, place),
+            Work::Task(task) | Work::Broadcast(task) => self.run_task(task),
+        }
+    }
+
+    /// Runs a stolen fork.
+    #[inline(never)]
+    fn run_fork(self, job: NonNull<ForkHeader>, place: Place) {
+        self.counters.executed.add(1);
+        let victim = self.registry.slot(place.slot());
+        let (origin, token) = (victim.lineage.origin(place), victim.lineage.token(place));
+        let begun = self.begin(origin, token);
+        // SAFETY: (1) this thread stole `job` from a ring: `Work::Fork` is made by thieves only. (2) It has not run: `Work` is not `Clone`, and
+        // it is consumed here. (3) The job is not touched afterwards.
+        let waiter = unsafe { ForkHeader::execute(job, self.id) };
+        drop(begun);
+        if let Some(waiter) = waiter {
+            self.registry.wake(waiter);
+        }
+    }
+
+    /// Runs a task taken from a queue.
+    #[inline]
+    pub(crate) fn run_task(self, task: Task) {
+        let begun = self.begin(task.origin(), task.token());
+        self.run_in_place(task);
+        drop(begun);
+    }
+
+    /// Runs a task as a part of what already runs, which waits for the task.
+    #[inline]
+    pub(crate) fn run_in_place(self, task: Task) {
+        self.counters.executed.add(1);
+        task.resolve(Fate::Run, Some(self.blocks()));
+    }
+
+    /// Notifies the threads that wait for idleness, after the member has run a task in the middle of something else, which perhaps still takes
+    /// long.
+    #[inline]
+    pub(crate) fn look_idle_after_help(self) {
+        // The pool is not idle while a submitted task runs.
+        if !self.running.is_some() {
+            self.registry.look_idle();
+        }
+    }
+
+    // ---- queueing and sharing ----
+
+    /// Whether nothing is queued that this thread would take before it looks at the work of others.
+    pub(crate) fn has_nothing_queued(self) -> bool {
+        self.tasks.len() == 0
+            && self.detached.len() == 0
+            && self.ready.len() == 0
+            && self.hot.is_empty()
+            && self.inbox.is_empty()
+            && self.registry.injector.is_empty()
+            && self.registry.scope_injector.is_empty()
+    }
+
+    /// Queues a detached task in the own deque, and answers a share request.
+    #[inline]
+    pub(crate) fn push_detached(self, task: Task) {
+        if self.put_detached(task) {
+            self.share(Need::Worker);
+        }
+    }
+
+    /// Queues a scope task in the own deque, and answers a share request.
+    #[inline]
+    pub(crate) fn push_task(self, task: Task) {
+        if self.put_task(task) {
+            self.share(Need::Help);
+        }
+    }
+
+    /// Whether this member is the thread itself, rather than a second ring or a guest, so that it comes back to what is queued here.
+    pub(crate) fn is_at_home(self) -> bool {
+        self.kind != Role::Guest
+    }
+
+    /// Queues a future that this thread has woken, so that it comes next.
+    pub(crate) fn push_hot(self, task: Task) {
+        if let Some(before) = self.put_hot(task) {
+            self.push_ready(before);
+        }
+    }
+
+    /// Queues a future that was woken during its own poll, behind all others.
+    pub(crate) fn push_yielded(self, task: Task) {
+        self.note_yield();
+        self.push_ready(task);
+    }
+
+    fn push_ready(self, task: Task) {
+        if self.put_ready(task) {
+            self.share(Need::Worker);
+        }
+    }
+
+    /// Queues the hot task where other threads look for it, before this thread sleeps or blocks.
+    #[inline]
+    pub(super) fn cool_down(self) {
+        if let Some(hot) = self.hot.take() {
+            self.push_ready(hot);
+        }
+    }
+
+    /// Removes the tombstones from the own deques.
+    #[cold]
+    pub(crate) fn sweep(self, is_tombstone: impl Fn(&Task) -> bool) {
+        let waiters = self.sweep_deques(is_tombstone);
+        // The other tasks were in no queue for a moment. A thread that looked then perhaps sleeps now, free or waiting for one of them.
+        self.share(Need::Worker);
+        self.share(Need::Help);
+        for waiter in waiters {
+            self.registry.wake_for_task(waiter);
+        }
+    }
+
+    /// Answers a share request: makes some of the own work public, and finds a thread for it if none searches.
+    #[cold]
+    pub(crate) fn share(self, need: Need) {
+        self.counters.share_requests.add(1);
+        self.ring.share();
+        self.registry.published(need, self.lineage.innermost());
+        if need == Need::Worker && self.registry.sleep.wants_helpers() {
+            // The request was answered for a task that no helper may run, so that the next push must answer it again.
+            self.ring.request();
+        }
+    }
+}
+
+/// The outcome of a push that the owner had to answer a share request for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushOutcome {
+    Pushed,
+    /// The ring was full, and the item is not in it.
+    Full,
+}
+
+/// Owner: answers a share request after the push at `index`, or undoes the push if the ring is full.
+#[cold]
+#[inline(never)]
+pub(crate) fn share_after_push(index: usize) -> PushOutcome {
+    let member = own_member();
+    if member.registry.forked() {
+        // No thief can have taken it, since the child has no other threads.
+        let _ = member.ring.pop(index);
+        member.registry.check_fork();
+    }
+    if index == CAPACITY && member.ring.pop(index) == Popped::Ours {
+        return PushOutcome::Full;
+    }
+    // The ring points into the frame of the caller, so that nothing may unwind from here on.
+    let guard = unwind::AbortOnUnwind("a wake-up panicked");
+    member.share(Need::Help);
+    std::mem::forget(guard);
+    PushOutcome::Pushed
+}

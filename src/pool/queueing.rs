@@ -1,0 +1,145 @@
+//! Queueing tasks from any thread, counting the queued ones, and removing them where no worker will run them.
+
+use super::config::Priority;
+use super::context::Member;
+use super::registry::Registry;
+use super::slot::{Role, Slot};
+use crate::counters::Counters;
+use crate::job::{Fate, Task};
+use crate::lineage::Origin;
+use crate::sleep::Need;
+use crate::sync::Ordering;
+use std::iter;
+
+impl Registry {
+    /// Queues a detached task: in the own deque if the current thread is one of the pool's and the priority is normal, else in the injector.
+    /// `here` is the member of this pool as which the current thread acts.
+    #[inline]
+    pub(crate) fn enqueue(&self, here: Option<Member<'_>>, task: Task, priority: Priority) {
+        match here {
+            Some(member) if priority == Priority::Normal && member.role() != Role::Guest => {
+                member.push_detached(task);
+            }
+            _ => self.inject([task], priority),
+        }
+    }
+
+    /// Queues detached tasks for any worker. Wakes one thread, which wakes the next when it finds more.
+    pub(crate) fn inject(&self, tasks: impl IntoIterator<Item = Task>, priority: Priority) {
+        for task in tasks {
+            self.injector.push(task, priority);
+        }
+        self.injected();
+    }
+
+    /// Counts `blocks` more tombstones in the injector: their tasks have ended elsewhere. Removes them before they outnumber the live tasks,
+    /// even if no worker takes anything.
+    pub(crate) fn add_tombstones(&self, blocks: u64, is_tombstone: impl Fn(&Task) -> bool) {
+        if self.injector.add_tombstones(blocks) {
+            self.sweep_injector(is_tombstone);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn sweep_injector(&self, is_tombstone: impl Fn(&Task) -> bool) {
+        self.injector.sweep(is_tombstone);
+        // The live tasks were in no queue for a moment.
+        self.injected();
+    }
+
+    /// Finds a thread for what has just been pushed into the injector.
+    fn injected(&self) {
+        // The looks at `alive`, which a deserted pool has at zero, and at `retired` rely on the fence in `published`.
+        self.published(Need::Worker, Origin::ROOT);
+        if self.alive() == 0 {
+            (self.upcalls.run_stranded)(self);
+        }
+        if self.retired.load(Ordering::Relaxed) {
+            self.cancel_queued();
+        }
+    }
+
+    /// The number of detached tasks that wait in queues. Tombstones are not counted.
+    pub(crate) fn queued(&self) -> usize {
+        let removed = self.total(|counters| counters.tombstones_removed.get());
+        let left = self.total(|counters| counters.tombstones.get());
+        let own = |slot: &Slot| {
+            slot.detached.len() + slot.ready.len() + usize::from(!slot.hot.is_empty())
+        };
+        let own: usize = self.slots().map(own).sum();
+        let tombstones = usize::try_from(left.saturating_sub(removed)).unwrap_or(usize::MAX);
+        (self.injector.len() + own).saturating_sub(tombstones)
+    }
+
+    /// The sum of a count over all slots and the threads outside.
+    pub(super) fn total(&self, count: impl Fn(&Counters) -> u64) -> u64 {
+        let slots = self.all_slots().map(|slot| &*slot.counters);
+        slots.chain([&*self.outside]).map(count).sum()
+    }
+
+    /// Drops the queued tasks that have not begun and the futures that are not ready. Returns their number.
+    pub(crate) fn cancel_queued(&self) -> usize {
+        let deques = self.slots();
+        let next = |slot: &Slot| {
+            let ready = || slot.ready.steal().or_else(|| slot.hot.take());
+            slot.detached.steal().or_else(ready)
+        };
+        let deques = deques.flat_map(|slot| iter::from_fn(move || next(slot)));
+        let queued = iter::from_fn(|| self.injector.steal()).chain(deques);
+        // Taken out before one is dropped, because a thread of the pool is asked to drop futures.
+        let queued: Vec<Task> = queued.collect();
+        let queued: usize = queued
+            .into_iter()
+            .map(|task| usize::from(task.resolve(Fate::Drop, None)))
+            .sum();
+        let suspended = self.roster.close().into_iter();
+        let suspended: usize = suspended
+            .map(|task| usize::from(task.resolve(Fate::Evict, None)))
+            .sum();
+        queued + suspended
+    }
+
+    /// Queues a scope task in the scope injector, where its waiter finds it: a task that was spawned from outside, or that another waiter took
+    /// and may not run. The task's own waiter has perhaps looked for it while it was in no queue, and is woken to look again.
+    pub(crate) fn inject_scope_task(&self, task: Task) {
+        // Read before the push, after which the task and its group are perhaps gone.
+        let (waiter, origin) = (task.waiter(), task.origin());
+        self.scope_injector.push(task);
+        self.published(Need::Worker, origin);
+        if let Some(waiter) = waiter {
+            self.wake_for_task(waiter);
+        }
+    }
+
+    /// Wakes the waiter of a task that was queued again and [`published`](Self::published), if it sleeps, so that it looks once more.
+    pub(crate) fn wake_for_task(&self, waiter: usize) {
+        // Store-load pair: {push; fence (in `published`); flag} here, {flag; heavy; look} in the scope's wait that parks.
+        if self.slot(waiter).awaits_tasks() {
+            self.wake(waiter);
+        }
+    }
+
+    /// Whether the pool has no thread at the moment.
+    pub(crate) fn is_deserted(&self) -> bool {
+        if self.config.current_thread {
+            // A current thread that sleeps in a wait counts neither as alive nor as awake, and still runs tasks later. A shutdown does not
+            // wait for that.
+            return self.alive() == 0 && self.admission.is_closed();
+        }
+        // A thread that is being started counts as awake before it is alive.
+        self.alive() == 0 && self.sleep.counts().workers == 0
+    }
+
+    /// Runs the broadcast tasks of a worker that has no thread.
+    pub(crate) fn run_inbox(&self, slot: &Slot) {
+        while let Some(task) = slot.inbox.take() {
+            self.run_broadcast_task(task);
+        }
+    }
+
+    /// Runs a broadcast task on a thread that has left the pool, or never took part in it. Notifies the threads that wait for idleness.
+    pub(super) fn run_broadcast_task(&self, task: Task) {
+        task.resolve(Fate::Run, None);
+        self.look_idle();
+    }
+}

@@ -1,0 +1,140 @@
+//! `scope_on_workers`: the body runs on the caller, the tasks run on workers only.
+
+use crate::support::{Gate, Held, fib, panic_of, pool_with, serial_fib, watched};
+use heist::{Scope, Waits};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+
+#[test]
+fn tasks_of_a_scope_on_workers_run_there_only() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            for threads in [1, 2, 4] {
+                let pool = pool_with(|b| b.num_threads(threads).spare_threads(0).waits(waits));
+                for _ in 0..20 {
+                    let count = AtomicUsize::new(0);
+                    let counted = |_: &Scope<'_>| {
+                        assert!(heist::current_thread_index() < Some(threads));
+                        assert!(heist::current_thread_index().is_some());
+                        count.fetch_add(1, Ordering::Relaxed);
+                    };
+                    pool.scope_on_workers(|s| {
+                        assert!(!heist::in_pool());
+                        for _ in 0..10 {
+                            s.spawn(|s| {
+                                counted(s);
+                                s.spawn(counted);
+                                assert_eq!(fib(5), serial_fib(5));
+                            });
+                        }
+                    });
+                    assert_eq!(count.into_inner(), 20);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_scope_on_workers_needs_its_body_for_nothing() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let (sender, receiver) = mpsc::channel();
+        pool.scope_on_workers(|s| {
+            s.spawn(move |_| sender.send(1).unwrap());
+            assert_eq!(receiver.recv(), Ok(1));
+        });
+        // On a worker it is a plain scope, whose owner helps.
+        let sum = AtomicUsize::new(0);
+        pool.run(|| pool.scope_on_workers(|s| s.spawn(|_| sum.store(7, Ordering::Relaxed))));
+        assert_eq!(sum.into_inner(), 7);
+    });
+}
+
+/// Guests count as threads of the pool until they park in a wait that the pool knows. Here there are as many guests as workers.
+#[test]
+fn a_scope_on_workers_runs_beside_guests_that_block() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            for threads in [1, 2, 4] {
+                let pool = pool_with(|b| b.num_threads(threads).spare_threads(0).waits(waits));
+                let gate = Held(Gate::default());
+                let inside = Barrier::new(threads + 1);
+                thread::scope(|outside| {
+                    for _ in 0..threads {
+                        outside.spawn(|| {
+                            pool.install(|| {
+                                inside.wait();
+                                gate.0.pass();
+                            })
+                        });
+                    }
+                    inside.wait();
+                    for started in [false, true] {
+                        let count = AtomicUsize::new(0);
+                        pool.scope_on_workers(|s| {
+                            for _ in 0..10 {
+                                s.spawn(|s| {
+                                    s.spawn(|_| {
+                                        count.fetch_add(1, Ordering::Relaxed);
+                                    });
+                                });
+                            }
+                        });
+                        assert_eq!(count.into_inner(), 10);
+                        if !started {
+                            pool.broadcast(|_| ());
+                        }
+                    }
+                    gate.open();
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn panics_of_a_scope_on_workers_reach_its_caller() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(2));
+        let ran = AtomicUsize::new(0);
+        let text = panic_of(|| {
+            pool.scope_on_workers(|s| {
+                s.spawn(|_| panic!("task"));
+                s.spawn(|_| {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                });
+            })
+        });
+        assert_eq!(text, "task");
+        let text = panic_of(|| {
+            pool.scope_on_workers(|s| {
+                s.spawn(|_| {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                });
+                panic!("body")
+            })
+        });
+        assert_eq!((text.as_str(), ran.into_inner()), ("body", 2));
+    });
+}
+
+#[test]
+fn a_scope_on_workers_outlives_the_shutdown() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(2));
+        pool.shutdown();
+        let ran = AtomicUsize::new(0);
+        pool.scope_on_workers(|s| {
+            for _ in 0..10 {
+                s.spawn(|s| {
+                    s.spawn(|_| {
+                        ran.fetch_add(1, Ordering::Relaxed);
+                    })
+                });
+            }
+        });
+        assert_eq!(ran.into_inner(), 10);
+    });
+}
