@@ -39,6 +39,7 @@ const CRATE: Order = Order {
         "pool/inbox",
         "pool/hot",
         "pool/slot",
+        "pool/streams",
         "pool/injector",
         "pool/queue_wait",
         "pool/roster",

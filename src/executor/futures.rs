@@ -6,7 +6,7 @@ use super::handle::JoinHandle;
 use super::options::Options;
 use super::scoped::ScopedJoinHandle;
 use super::state::{EXTRA, InitialFlags, UNCOUNTED, UNGATED};
-use super::submit::{TaskBuilder, enter};
+use super::submit::{Queue, TaskBuilder, enter};
 use super::suspend::FutureKind;
 use super::task::NewTask;
 use super::tombstones;
@@ -224,7 +224,7 @@ fn queue(
         is_daemon,
     };
     let task = make(flags, kind, extra, member.map(Member::blocks));
-    enter(registry, member, task, priority, if_full);
+    enter(registry, member, task, Queue::Pool(priority), if_full);
 }
 
 impl<T> JoinHandle<T> {

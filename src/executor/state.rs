@@ -387,6 +387,12 @@ impl State {
         self.load() & JOINED != 0
     }
 
+    /// Returns whether the future was perhaps woken during its poll.
+    pub(super) fn is_woken(&self) -> bool {
+        // ORDERING: Relaxed, a hint.
+        self.0.load(Ordering::Relaxed) & WOKEN != 0
+    }
+
     /// Returns whether the future that the current thread polls was woken during the poll and is to be polled again at once, which forgets the wake-up. A future that
     /// its deadline has ended is not.
     pub(super) fn repoll(&self) -> bool {

@@ -8,8 +8,8 @@ use super::state::UNCOUNTED;
 use super::task::NewTask;
 use super::{timer, token, tombstones};
 use crate::pool::{
-    Member, Priority, Refusal, Registry, Role, ThreadPool, WhenFull, context, global, queue_wait,
-    with_current, worker,
+    Member, Priority, Refusal, Registry, Role, StreamQueue, ThreadPool, WhenFull, context, global,
+    queue_wait, with_current, worker,
 };
 
 /// # Tasks
@@ -180,7 +180,8 @@ fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + 
     let (extra, flags) = Options::default().lower();
     // SAFETY: `f` is `'static`: it borrows nothing that could end before the task.
     let task = unsafe { cell::make(registry.id, flags, extra, member.map(Member::blocks), f) };
-    enter(registry, member, task, Priority::Normal, IfFull::default());
+    let queue = Queue::Pool(Priority::Normal);
+    enter(registry, member, task, queue, IfFull::default());
 }
 
 /// Queues `f` without a handle, as [`ThreadPool::spawn`] does, on the pool of the current thread or the
@@ -277,7 +278,15 @@ impl<'a> TaskBuilder<'a> {
     }
 }
 
-/// Submits a chunk of a stream. If the queue is full, the consumer waits for room, even if the pool rejects the tasks of other submitters.
+/// Where a task is queued.
+#[derive(Clone, Copy)]
+pub(super) enum Queue<'a> {
+    /// In the injector, or in the deque of the pool's thread that submits it.
+    Pool(Priority),
+    Stream(&'a StreamQueue),
+}
+
+/// Submits a chunk of a stream to the stream's queue. If the pool's queue is full, the consumer waits for room, even if the pool rejects the tasks of other submitters.
 ///
 /// `tasks` is `None` if the chunk counts as one task in the pool's statistics, like any other. Otherwise it counts as this many submitted tasks, and its closure
 /// counts their ends. `on_workers` says whether the stream stays on workers. A full queue then does not make the consumer run the chunk, even with
@@ -286,6 +295,7 @@ pub(super) fn submit_chunk<T: Send + 'static>(
     registry: &Registry,
     tasks: Option<u64>,
     on_workers: bool,
+    queue: &StreamQueue,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     if let Some(tasks) = tasks {
@@ -301,7 +311,7 @@ pub(super) fn submit_chunk<T: Send + 'static>(
         },
         ..Options::default()
     };
-    submit_in(registry, options, f)
+    submit_to(registry, options, Queue::Stream(queue), f)
 }
 
 #[inline]
@@ -323,12 +333,23 @@ pub(super) fn submit_in<T: Send + 'static>(
     options: Options,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
+    let queue = Queue::Pool(options.priority);
+    submit_to(registry, options, queue, f)
+}
+
+#[inline]
+fn submit_to<T: Send + 'static>(
+    registry: &Registry,
+    options: Options,
+    queue: Queue<'_>,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     registry.check_fork();
     let member = context::member();
-    let (priority, if_full) = (options.priority, options.if_full);
+    let if_full = options.if_full;
     let is_timed = options.deadline.is_some();
     let (task, handle) = make(registry, member, options, f);
-    enter(registry, member, task, priority, if_full);
+    enter(registry, member, task, queue, if_full);
     if is_timed && let Some(member) = member.filter(|member| member.is_of(registry)) {
         tombstones::note_deadline(member);
     }
@@ -349,7 +370,7 @@ fn try_submit<F: FnOnce() -> T + Send + 'static, T: Send + 'static>(
     let member = context::member();
     let priority = options.priority;
     let (task, handle) = make(registry, member, options, f);
-    queue(registry, member, task, priority);
+    enqueue(registry, member, task, Queue::Pool(priority));
     Ok(handle)
 }
 
@@ -359,12 +380,12 @@ pub(super) fn enter(
     registry: &Registry,
     member: Option<Member<'_>>,
     task: NewTask,
-    priority: Priority,
+    queue: Queue<'_>,
     if_full: IfFull,
 ) {
     match registry.admission.enter(false) {
-        Ok(()) => queue(registry, member, task, priority),
-        Err(refusal) => enter_slow(registry, task, priority, refusal, if_full),
+        Ok(()) => enqueue(registry, member, task, queue),
+        Err(refusal) => enter_slow(registry, task, queue, refusal, if_full),
     }
 }
 
@@ -379,7 +400,7 @@ pub(super) fn may_exceed_capacity(registry: &Registry) -> bool {
 fn enter_slow(
     registry: &Registry,
     task: NewTask,
-    priority: Priority,
+    queue: Queue<'_>,
     mut refusal: Refusal,
     if_full: IfFull,
 ) {
@@ -396,7 +417,7 @@ fn enter_slow(
         }
         match registry.admission.enter(beyond || caller_runs) {
             Ok(()) if caller_runs => return run_on_submitter(registry, task),
-            Ok(()) => return queue(registry, context::member(), task, priority),
+            Ok(()) => return enqueue(registry, context::member(), task, queue),
             Err(next) => refusal = next,
         }
     }
@@ -405,7 +426,7 @@ fn enter_slow(
 
 /// Queues a task that was admitted.
 #[inline]
-fn queue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, priority: Priority) {
+fn enqueue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, queue: Queue<'_>) {
     let member = member.filter(|member| member.is_of(registry));
     registry.end_idle_moment(member.map(|member| member.slot));
     // Before a thread can find the task: an end is never counted before its beginning.
@@ -422,14 +443,18 @@ fn queue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, priority
     if queue_wait::is_sampled(before) {
         task.sample(registry);
     }
-    // `enqueue` chooses the queue by the same condition.
-    let deque =
-        member.filter(|member| priority == Priority::Normal && member.role() != Role::Guest);
-    if deque.is_none() {
-        task.state.set_in_injector();
+    if let Queue::Pool(priority) = queue {
+        // `Registry::enqueue` chooses the queue by the same condition.
+        let is_outside = member.is_none_or(|member| member.role() == Role::Guest);
+        if is_outside || priority != Priority::Normal {
+            task.state.set_in_injector();
+        }
     }
     task.register_cancellers();
-    registry.enqueue(member, new.into_task(), priority);
+    match queue {
+        Queue::Pool(priority) => registry.enqueue(member, new.into_task(), priority),
+        Queue::Stream(queue) => registry.enqueue_item(member, queue, new.into_task()),
+    }
 }
 
 /// Ends a task that was not admitted.

@@ -77,7 +77,7 @@ impl TaskRef {
     pub(super) fn is_polled_again(&self, polls: &mut u32) -> bool {
         *polls += 1;
         let alone = || context::member().is_some_and(|member| member.has_nothing_queued());
-        *polls < REPOLLS && alone() && self.state.repoll()
+        *polls < REPOLLS && self.state.is_woken() && alone() && self.state.repoll()
     }
 
     /// Suspends a future after a poll on `member` that was not ready, or queues it again if it was woken. Perhaps another thread runs it from then on.
@@ -260,6 +260,8 @@ pub(super) fn suspended(registry: &Registry) -> Vec<RunningTask> {
 fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) {
     if is_scoped {
         registry.inject_scope_task(entry);
+    } else if priority == Priority::Normal {
+        registry.inject_woken(entry);
     } else {
         registry.inject([entry], priority);
     }

@@ -1,14 +1,17 @@
-//! The injector: the pool's queues of detached tasks, one for each priority.
+//! The injector: the pool's queues of detached tasks, one for each priority, and those of its streams.
 
 use super::config::Priority;
 use super::queue::Injector;
+use super::streams::Streams;
 use crate::counters::Count;
 use crate::job::Task;
 
-/// One first-in, first-out queue for each priority.
+/// One first-in, first-out queue for each priority, one for woken futures, and the streams, which have normal priority.
 pub(crate) struct PriorityQueues {
-    /// The queue of each [`Priority`], by its discriminant.
-    queues: [Injector; 3],
+    /// The queue of each [`Priority`], by its discriminant, and that of the futures of normal priority that were woken elsewhere than on one of the pool's
+    /// threads. Such a future is ready for one more short piece, and a worker in the middle of long work takes it.
+    queues: [Injector; 4],
+    pub(super) streams: Streams,
     /// The approximate number of tombstones queued since the last sweep.
     tombstones: Count,
 }
@@ -20,10 +23,14 @@ const INJECTOR_SWEEP_LEAST: u64 = 64;
 /// full deque nor a stream of high tasks starves them.
 const TURNS: u32 = 128;
 
+/// The index of the queue of woken futures.
+const WOKEN: usize = 3;
+
 impl PriorityQueues {
     pub(super) fn new() -> Self {
         PriorityQueues {
             queues: std::array::from_fn(|_| Injector::new()),
+            streams: Streams::default(),
             tombstones: Count::default(),
         }
     }
@@ -59,6 +66,14 @@ impl PriorityQueues {
         self.queue(priority).push(task);
     }
 
+    pub(super) fn push_woken(&self, future: Task) {
+        self.queues[WOKEN].push(future);
+    }
+
+    pub(super) fn steal_woken(&self) -> Option<Task> {
+        self.queues[WOKEN].steal()
+    }
+
     /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or in two searches of [`TURNS`] one of
     /// another queue.
     pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
@@ -70,10 +85,14 @@ impl PriorityQueues {
         fair.or_else(|| self.queue(Priority::High).steal())
     }
 
-    /// Takes what comes before the detached tasks of other workers.
-    pub(super) fn steal_next(&self) -> Option<Task> {
+    /// Takes what comes before the detached tasks of other workers, in search number `turn`.
+    pub(super) fn steal_next(&self, turn: u32) -> Option<Task> {
+        let high = self.queue(Priority::High).steal();
         let normal = || self.queue(Priority::Normal).steal();
-        self.queue(Priority::High).steal().or_else(normal)
+        match turn % 2 {
+            0 => high.or_else(normal).or_else(|| self.steal_woken()),
+            _ => high.or_else(|| self.steal_woken()).or_else(normal),
+        }
     }
 
     /// Takes what comes after everything else.
@@ -81,15 +100,20 @@ impl PriorityQueues {
         self.queue(Priority::Low).steal()
     }
 
+    /// Takes anything.
     pub(super) fn steal(&self) -> Option<Task> {
-        self.steal_next().or_else(|| self.steal_last())
+        self.steal_next(0)
+            .or_else(|| self.streams.take_any())
+            .or_else(|| self.steal_last())
     }
 
+    /// The number of tasks and tombstones.
     pub(crate) fn len(&self) -> usize {
-        self.queues.iter().map(Injector::len).sum()
+        self.queues.iter().map(Injector::len).sum::<usize>() + self.streams.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queues.iter().all(Injector::is_empty)
+    /// Whether there is nothing that a worker would take.
+    pub(crate) fn offers_none(&self) -> bool {
+        self.queues.iter().all(Injector::is_empty) && self.streams.offers_none()
     }
 }

@@ -3,10 +3,12 @@
 use super::context::{self, Member};
 use super::registry::Registry;
 use super::slot::Role;
+use super::streams::{StreamQueue, rough_now};
 use crate::job::{Fate, ForkHeader, Task};
 use crate::lineage::{Place, Token};
 use crate::ring::{CAPACITY, Popped};
-use crate::sleep::Need;
+use crate::sleep::{Left, Need};
+use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind;
 use std::ptr::NonNull;
 
@@ -70,23 +72,71 @@ pub(crate) fn as_part<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -
 
 /// Runs `f` on this thread from a guest slot.
 pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -> R {
+    as_guest_of(registry, None, f)
+}
+
+/// Runs `f`, an item of a stream, on the stream's consumer, which is not a member of the pool, from a guest slot. `now` is the time in ticks.
+pub(crate) fn as_consumer<R>(
+    registry: &Registry,
+    stream: &StreamQueue,
+    now: u64,
+    f: impl FnOnce(Member<'_>) -> R,
+) -> R {
+    as_guest_of(registry, Some((stream, now)), f)
+}
+
+#[inline]
+fn as_guest_of<R>(
+    registry: &Registry,
+    stream: Option<(&StreamQueue, u64)>,
+    f: impl FnOnce(Member<'_>) -> R,
+) -> R {
     registry.check_fork();
     let slot = registry.acquire_guest();
     slot.set_role(Role::Guest);
     registry.sleep.enter_guest();
-    let guest = Guest(Member { registry, slot });
-    let _context = context::enter(guest.0);
+    let member = Member { registry, slot };
+    let _guest = Guest { member, stream };
+    let _context = context::enter(member);
     let token = context::token();
-    let _run = (token != Token::NONE).then(|| guest.0.change_token(token));
-    f(guest.0)
+    let _run = (token != Token::NONE).then(|| member.change_token(token));
+    f(member)
 }
 
 /// A thread from outside while it takes part in a pool.
-struct Guest<'a>(Member<'a>);
+struct Guest<'a> {
+    member: Member<'a>,
+    /// The stream whose consumer the thread is, and when it has entered.
+    stream: Option<(&'a StreamQueue, u64)>,
+}
+
+/// The longest stay of a consumer after which it leaves the look for work to others, in ticks.
+const BRIEF_STAY: u64 = 200 * TICKS_PER_MICROSECOND;
+
+impl Guest<'_> {
+    /// Leaves the look for work to another thread, if the guest is about to come back and enough others are awake. Returns whether it did.
+    ///
+    /// Nothing depends on this guest's look: a worker is awake, and looks when it parks. Until then there is a place for one more thread, which the guest takes
+    /// when it comes back. If it does not, one of the other threads finds out: an owner of forks that answers its share request, or a worker that takes an
+    /// item of the stream.
+    fn leave_look_to_others(&self, left: &Left) -> bool {
+        let registry = self.member.registry;
+        let Some((stream, entered)) = self.stream else {
+            return false;
+        };
+        let is_brief = stream.is_near() && rough_now().wrapping_sub(entered) < BRIEF_STAY;
+        let enough = left.workers >= registry.sleep.target().saturating_sub(1).max(1);
+        if is_brief && enough {
+            registry.request_all();
+            stream.owe_look();
+        }
+        is_brief && enough
+    }
+}
 
 impl Drop for Guest<'_> {
     fn drop(&mut self) {
-        let Member { registry, slot } = self.0;
+        let Member { registry, slot } = self.member;
         debug_assert_eq!(slot.ring.depth(), 0, "a guest left forks behind");
         if registry.forked() {
             // The process was forked during the call. In the child no thread waits, and locks are perhaps held forever.
@@ -94,7 +144,7 @@ impl Drop for Guest<'_> {
         }
         registry.release_guest(slot);
         let left = registry.sleep.leave_guest();
-        if left.capacity {
+        if left.capacity && !self.leave_look_to_others(&left) {
             registry.guest_left(left.is_last);
         }
         if left.awaited {
@@ -190,12 +240,10 @@ impl<'a> Member<'a> {
 
     /// Whether nothing is queued that this thread would take before it looks at the work of others.
     pub(crate) fn has_nothing_queued(self) -> bool {
-        self.tasks.len() == 0
-            && self.detached.len() == 0
-            && self.ready.len() == 0
+        self.has_nothing_in_deques()
             && self.hot.is_empty()
             && self.inbox.is_empty()
-            && self.registry.injector.is_empty()
+            && self.registry.injector.offers_none()
             && self.registry.scope_injector.is_empty()
     }
 

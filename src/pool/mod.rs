@@ -27,6 +27,9 @@ mod hot;
 // What one thread shows to the others.
 mod slot;
 
+// The queues of streams.
+mod streams;
+
 // The queues of tasks from outside.
 mod injector;
 
@@ -102,5 +105,6 @@ pub(crate) use directory::{check_fork_of, pool, with_pool};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Role, SWEEP_LEAST, Slot};
+pub(crate) use streams::StreamQueue;
 pub use thread_pool::ThreadPool;
 pub use threads::PoolThread;

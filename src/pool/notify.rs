@@ -196,7 +196,7 @@ impl Registry {
         barrier::heavy()
     }
 
-    fn request_all(&self) {
+    pub(super) fn request_all(&self) {
         ring::request_all(|| self.slots().map(|slot| &*slot.ring));
     }
 
@@ -252,7 +252,7 @@ impl Registry {
     /// Whether there is a task that only a worker will run.
     pub(super) fn has_detached(&self) -> bool {
         let used = self.roster.is_used();
-        !self.injector.is_empty()
+        !self.injector.offers_none()
             || self
                 .slots()
                 .any(|slot| slot.detached.len() > 0 || (used && slot.ready.len() > 0))

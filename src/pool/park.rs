@@ -7,6 +7,7 @@ use super::member::{Work, as_guest};
 use super::notify::Unordered;
 use super::slot::Role;
 use super::steal::find_any;
+use super::streams::WATCH_TIME;
 use crate::lineage::Origin;
 use crate::sleep::{Need, Park};
 use crate::sync::MODEL;
@@ -40,7 +41,8 @@ impl Mode {
 pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
     let registry = member.registry;
     let sleep = &registry.sleep;
-    let has_tasks = || registry.look(None) == Some(Need::Worker);
+    let has_tasks =
+        || registry.injector.streams.len() > 0 || registry.look(None) == Some(Need::Worker);
     let park = match (mode, member.kind) {
         (Mode::Called, Role::Worker(index)) => sleep.park_called(member.id, index, has_tasks),
         _ => sleep.park_free(member.id, member.kind.worker(), has_tasks),
@@ -111,7 +113,7 @@ fn await_call(member: Member<'_>) {
 /// How long a spare stays when it is not needed.
 const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-/// Parks until the thread is claimed or called. Returns `None` for a spare that was not needed for a long time, which then leaves.
+/// Parks until the thread is claimed or called, or has to look at a stream again. Returns `None` for a spare that was not needed for a long time, which then leaves.
 fn park_idle(member: Member<'_>) -> Option<()> {
     member.counters.parks.add(1);
     // What the slot of a worker holds is left to others only if the pool has become too small for the worker.
@@ -123,7 +125,12 @@ fn park_idle(member: Member<'_>) -> Option<()> {
         let is_dismissed = member.registry.sleep.dismiss_spare(member.id);
         return (!is_dismissed).then_some(());
     }
-    member.parker.park();
+    let streams = &member.registry.injector.streams;
+    if streams.must_watch() {
+        streams.watch(|| member.parker.park_timeout(WATCH_TIME));
+    } else {
+        member.parker.park();
+    }
     slots.set_active(member.id, true);
     note_sleep();
     Some(())

@@ -41,6 +41,11 @@ mod real {
             turn();
             self.0.pop()
         }
+        /// Without a fence, unlike the same question at the other end.
+        pub(crate) fn is_empty(&self) -> bool {
+            turn();
+            self.0.is_empty()
+        }
     }
 
     impl Stealer {
@@ -158,6 +163,9 @@ mod model {
             } else {
                 VecDeque::pop_back
             })
+        }
+        pub(crate) fn is_empty(&self) -> bool {
+            self.tasks.is_empty()
         }
     }
 

@@ -4,11 +4,12 @@ use super::config::Priority;
 use super::context::Member;
 use super::registry::Registry;
 use super::slot::{Role, Slot};
+use super::streams::StreamQueue;
 use crate::counters::Counters;
 use crate::job::{Fate, Task};
 use crate::lineage::Origin;
 use crate::sleep::Need;
-use crate::sync::Ordering;
+use crate::sync::{Arc, Ordering};
 use std::iter;
 
 impl Registry {
@@ -32,6 +33,12 @@ impl Registry {
         self.injected();
     }
 
+    /// Queues a future of normal priority that was woken elsewhere than on one of the pool's threads.
+    pub(crate) fn inject_woken(&self, future: Task) {
+        self.injector.push_woken(future);
+        self.injected();
+    }
+
     /// Counts `blocks` more tombstones in the injector: their tasks have ended elsewhere. Removes them before they outnumber the live tasks,
     /// even if no worker takes anything.
     pub(crate) fn add_tombstones(&self, blocks: u64, is_tombstone: impl Fn(&Task) -> bool) {
@@ -47,15 +54,61 @@ impl Registry {
         self.injected();
     }
 
+    /// Queues an item of a stream. `here` is the member of this pool as which the consumer acts.
+    pub(crate) fn enqueue_item(&self, here: Option<Member<'_>>, queue: &StreamQueue, task: Task) {
+        let (is_offered, is_near) = queue.push(task);
+        let is_served = match (is_near, is_offered) {
+            (false, _) => false,
+            // The consumer is not a member, and leaves room for one thread fewer than the pool counts.
+            (true, true) => here.is_none() && !self.sleep.is_wanted_beside_one(),
+            (true, false) => self.injector.streams.is_watched(),
+        };
+        if is_served {
+            self.check_deserted();
+        } else {
+            self.injected();
+        }
+    }
+
+    /// Finds a thread for the items of a stream, none of which is kept for the consumer any more.
+    pub(crate) fn offer_items(&self, queue: &StreamQueue) {
+        if queue.offers_some() {
+            self.injected();
+        }
+    }
+
     /// Finds a thread for what has just been pushed into the injector.
     fn injected(&self) {
-        // The looks at `alive`, which a deserted pool has at zero, and at `retired` rely on the fence in `published`.
         self.published(Need::Worker, Origin::ROOT);
+        self.check_deserted();
+    }
+
+    /// Ends what was pushed into the injector of a pool that has no thread. The looks at `alive`, which a deserted pool has at zero, and at `retired` rely on a
+    /// fence after the push, or on the lock of the stream's queue.
+    fn check_deserted(&self) {
         if self.alive() == 0 {
             (self.upcalls.run_stranded)(self);
         }
         if self.retired.load(Ordering::Relaxed) {
             self.cancel_queued();
+        }
+    }
+
+    /// Opens a queue for the items of a stream.
+    pub(crate) fn open_stream(&self) -> Arc<StreamQueue> {
+        self.check_fork();
+        self.injector.streams.open()
+    }
+
+    /// Closes the queue of a stream, and drops what is left in it.
+    pub(crate) fn close_stream(&self, queue: &Arc<StreamQueue>) {
+        if self.forked() {
+            // The lock is perhaps held forever.
+            return;
+        }
+        self.injector.streams.close(queue);
+        if queue.take_owed_look() {
+            self.wake_for_capacity();
         }
     }
 

@@ -9,7 +9,7 @@ impl Registry {
     /// Runs detached tasks on the calling thread if the pool has no thread and can start none. The caller has fenced, after its push or after
     /// its failed start.
     pub(crate) fn run_stranded(&self) {
-        while self.is_deserted() && self.has_detached() {
+        while self.is_deserted() && (self.injector.len() > 0 || self.has_detached()) {
             // If the lock is taken, another thread, or this one further down its stack, runs what is queued now.
             let Ok(alone) = self.stranded.try_lock() else {
                 return;

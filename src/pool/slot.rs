@@ -229,6 +229,12 @@ impl Slot {
         self.ring.must_answer(self.ring.depth())
     }
 
+    /// Owner: whether the own deques are empty.
+    pub(super) fn has_nothing_in_deques(&self) -> bool {
+        let owner = &self.owner;
+        owner.ready.is_empty() && owner.deque.is_empty() && owner.detached.is_empty()
+    }
+
     /// Owner: takes the newest scope task of the own deque.
     #[inline]
     pub(crate) fn pop_task(&self) -> Option<Task> {

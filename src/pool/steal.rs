@@ -65,7 +65,7 @@ pub(super) fn steal_any(member: Member<'_>, may_force: bool) -> Option<Work> {
 
 /// Whether there is perhaps more that [`steal_any`] could take.
 pub(super) fn sees_any(member: Member<'_>) -> bool {
-    !member.registry.injector.is_empty() || victims(member).any(Slot::has_work)
+    !member.registry.injector.offers_none() || victims(member).any(Slot::has_work)
 }
 
 /// Takes the oldest task of another slot's deque.
@@ -106,7 +106,10 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
             .find_map(|victim| steal_task(member, &victim.detached));
         in_deque.or_else(|| steal_ready(member, worthwhile))
     };
-    let injector = || registry.injector.steal_next();
+    let injector = || {
+        let task = registry.injector.steal_next(member.turns());
+        task.or_else(|| stream_item(member))
+    };
     let task = match registry.config.waits {
         Waits::Own => injector().or_else(others),
         Waits::Any => others().or_else(injector),
@@ -141,7 +144,7 @@ pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
 #[inline(never)]
 fn own_with_futures(member: Member<'_>) -> Option<Task> {
     let yielded = member.take_yield();
-    let first = || member.registry.injector.steal_next();
+    let first = || member.registry.injector.steal_next(member.turns());
     let first = yielded.then(first).flatten();
     first.or_else(|| member.next_with_futures())
 }
@@ -188,13 +191,29 @@ pub(super) fn steal_hot(member: Member<'_>, watched: &mut Option<Watched>) -> Op
 /// each small task costs more than the task.
 const STEAL_INTERVAL: u32 = 8;
 
-/// Takes a task from the injector before a look at the work of others, in most searches.
+/// Takes a task from the injector before a look at the work of others, in most searches. In one half of them an item of a stream comes first.
 pub(super) fn next_in_injector(member: Member<'_>) -> Option<Work> {
     let registry = member.registry;
     if waits_any(registry) || member.turns().is_multiple_of(STEAL_INTERVAL) {
         return None;
     }
-    registry.injector.steal_next().map(Work::Task)
+    let next = || registry.injector.steal_next(member.turns());
+    let task = if member.turns().is_multiple_of(2) {
+        stream_item(member).or_else(next)
+    } else {
+        next().or_else(|| stream_item(member))
+    };
+    task.map(Work::Task)
+}
+
+/// Takes an item of a stream. If its consumer has gone away, another worker is perhaps wanted in its place.
+fn stream_item(member: Member<'_>) -> Option<Task> {
+    let registry = member.registry;
+    let (task, owes_look) = registry.injector.streams.take(member.turns() as usize)?;
+    if owes_look {
+        registry.published(Need::Worker, Origin::ROOT);
+    }
+    Some(task)
 }
 
 /// Takes anything, in the middle of other work.

@@ -13,6 +13,7 @@ use crate::latch::Latch;
 use crate::lineage::Origin;
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
+use crate::sys::{TICKS_PER_MICROSECOND, ticks};
 use crate::unwind;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -287,6 +288,18 @@ pub(crate) fn block(event: &impl Event, deadline: Option<Instant>) -> bool {
     }
 }
 
+/// Spins until the event comes, for a moment. Returns whether it has come.
+pub(crate) fn await_briefly(event: &impl Event) -> bool {
+    let mut spin = Spin::new(false);
+    while !event.is_set() {
+        if !spin.goes_on() {
+            return event.is_set();
+        }
+    }
+    spin.end();
+    true
+}
+
 fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
     let mut spin = Spin::new(false);
     while !event.is_set() {
@@ -376,6 +389,52 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
     };
     wait(member, &fork, !unwind::panicking());
     member.ring.reset(index);
+}
+
+/// For how long a worker polls futures in the middle of other work, in ticks, unless one poll takes longer.
+const POLL_TIME: u64 = 5 * TICKS_PER_MICROSECOND;
+
+/// Whether the current thread is a worker whose stack holds nothing of the user's: it runs a fork that it has stolen while it was free.
+pub(crate) fn is_at_top() -> bool {
+    match (context::member(), context::home()) {
+        (Some(member), Some(home)) if member.id == home.id && member.is_of(home.registry) => {
+            !member.running.is_some() && member.lineage.is_first_run()
+        }
+        _ => false,
+    }
+}
+
+/// Polls futures that have been woken, for a moment, in the middle of other work of a worker that is [at the top](is_at_top). While all threads of a pool run a
+/// long map, its futures would have to wait for the end of it.
+#[inline]
+pub(crate) fn poll_woken() {
+    if let Some(member) = context::member()
+        && member.registry.roster.is_used()
+    {
+        poll_woken_of(member);
+    }
+}
+
+#[inline(never)]
+fn poll_woken_of(member: Member<'_>) {
+    let next = || {
+        let woken = member.registry.injector.steal_woken();
+        woken.or_else(|| member.ready.steal())
+    };
+    let start = ticks();
+    let mut has_polled = false;
+    while !context::is_deep()
+        && let Some(future) = next()
+    {
+        member.run_unrelated_task(future);
+        has_polled = true;
+        if ticks().wrapping_sub(start) > POLL_TIME {
+            break;
+        }
+    }
+    if has_polled {
+        member.look_idle_after_help();
+    }
 }
 
 /// Runs one task of the current thread's pool, of any kind. Tasks that the thread has queued itself and broadcast tasks for it come first.

@@ -7,15 +7,19 @@ use super::park::{Mode, sleep_free};
 use super::steal::{
     next_in_injector, own_work, sees_any, steal_any, steal_detached, steal_hot, steal_scope_task,
 };
+use crate::sleep::Need;
 
 // What the layers above use to act in a pool.
 pub(crate) use super::awaited::{Awaited, Look};
 pub(crate) use super::member::{
-    PushOutcome, acts_for_pool_thread, as_guest, as_part, current_index, home_index,
+    PushOutcome, acts_for_pool_thread, as_consumer, as_guest, as_part, current_index, home_index,
     is_pool_thread, own_member, share_after_push, stand_in_for,
 };
 pub(crate) use super::steal::{find_task, waits_any};
-pub(crate) use super::wait::{block, leave_place, wait, wait_stolen, yield_local, yield_now};
+pub(crate) use super::wait::{
+    await_briefly, block, is_at_top, leave_place, poll_woken, wait, wait_stolen, yield_local,
+    yield_now,
+};
 
 /// Runs a pool thread until it leaves the pool. The thread is counted awake and searching at the beginning.
 pub(super) fn work(member: Member<'_>) {
@@ -94,12 +98,17 @@ fn next(member: Member<'_>, mode: &mut Mode) -> Option<Work> {
     }
 }
 
-/// Ends a search that has found something. If there is more, other threads search: one if none does, and one more if few do.
+/// Ends a search that has found something. If there is more, other threads search: one if none does, and one more if few do. Another thread watches the
+/// streams whose items are kept for their consumers.
 fn spread(member: Member<'_>) {
     let registry = member.registry;
     registry.hand_off_search();
     if registry.sleep.counts().may_spread(registry.sleep.target()) && sees_any(member) {
         registry.dispatch(registry.sleep.claim_second());
+    }
+    let streams = &registry.injector.streams;
+    if streams.must_watch() && !streams.is_watched() {
+        registry.dispatch(registry.sleep.claim_thread(Need::Worker));
     }
 }
 

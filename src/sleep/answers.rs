@@ -48,6 +48,8 @@ pub(crate) enum Presence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) struct Left {
+    /// How many of the pool's own threads are awake.
+    pub(crate) workers: usize,
     /// No thread of the pool was awake any more.
     pub(crate) is_last: bool,
     /// Look for work, and [claim a thread](super::Sleep::claim_thread) if there is some: there is room for one more, and one is available.

@@ -480,6 +480,13 @@ impl Sleep {
         self.counts().wants(need, self.target())
     }
 
+    /// Whether a publisher of a detached task would get a thread if one more guest were there. The caller has locked what a sleeper's re-check locks too.
+    pub(crate) fn is_wanted_beside_one(&self) -> bool {
+        let mut counts = self.counts();
+        counts.guests += 1;
+        counts.wants(Need::Worker, self.target())
+    }
+
     /// Whether a publisher would get a thread for any kind of work.
     pub(crate) fn is_wanted(&self) -> bool {
         self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
@@ -497,6 +504,7 @@ impl Sleep {
         let before = self.add(0, ONE_GUEST);
         let after = Counts::unpack(before.wrapping_sub(ONE_GUEST), 0);
         Left {
+            workers: after.workers,
             is_last: after.workers + after.guests == 0,
             capacity: self.freed(before, ONE_GUEST),
             awaited: before & IDLE_AWAITED != 0,

@@ -10,6 +10,8 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Opens the door when it is called, in any way that a waker can be called.
 fn call(waker: Waker, way: usize) {
@@ -649,6 +651,31 @@ fn a_pool_that_became_smaller_polls_what_is_woken() {
         begun.pass();
         pool.set_num_threads(3);
         go.open();
+        handle.join().unwrap();
+    });
+}
+
+#[test]
+fn a_woken_future_does_not_wait_for_the_end_of_a_map() {
+    on_pool(|pool| {
+        let items = 2_000_000;
+        let (door, woken, late) = (Door::default(), AtomicBool::new(false), AtomicUsize::new(0));
+        let handle = suspended(pool, &door);
+        pool.for_each(0..items, |item| {
+            if handle.is_finished() {
+                return;
+            }
+            late.fetch_add(1, Ordering::Relaxed);
+            // By then all threads run parts of the map.
+            if item % 1_000 == 999 && !woken.swap(true, Ordering::Relaxed) {
+                thread::scope(|scope| {
+                    scope.spawn(|| door.open());
+                });
+            }
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_micros(2) {}
+        });
+        assert!(late.load(Ordering::Relaxed) < items / 2);
         handle.join().unwrap();
     });
 }

@@ -49,6 +49,7 @@ mod scope_tasks;
 mod scope_try;
 mod streams_consumers;
 mod streams_ends;
+mod streams_kept;
 mod streams_on_workers;
 mod streams_pipelines;
 mod streams_results;

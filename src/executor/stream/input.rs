@@ -9,9 +9,10 @@ use crate::executor::submit::may_exceed_capacity;
 use crate::executor::task::TaskRef;
 use crate::executor::timer;
 use crate::pool::worker;
-use crate::pool::{Registry, ThreadPool, WhenFull, context};
+use crate::pool::{Registry, StreamQueue, ThreadPool, WhenFull, context};
 use crate::sleep::Event;
-use crate::sync::now;
+use crate::sync::{Arc, now};
+use crate::sys::{TICKS_PER_MICROSECOND, ticks};
 use crate::unwind;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -46,14 +47,78 @@ pub(super) struct Input<'a, R> {
 
 /// What runs the items, which are tasks of a pool or of a scope.
 pub(super) enum Runner<'a> {
-    Pool(ThreadPool),
+    Pool(OpenStream),
     Scope(&'a Registry),
+}
+
+/// A pool that runs items, and the stream's queue there. Closes the queue when it is dropped.
+pub(super) struct OpenStream {
+    pool: ThreadPool,
+    queue: Arc<StreamQueue>,
+    /// When the consumer last left `next`, in ticks.
+    left: Cell<u64>,
+    /// The average time of the items that the consumer has run, in ticks.
+    cost: Cell<u64>,
+}
+
+/// The assumed time of an item before one has run, in ticks, and the longest time by which one item counts.
+const LONG_ITEM: u64 = 1_000 * TICKS_PER_MICROSECOND;
+
+impl OpenStream {
+    pub(super) fn new(pool: ThreadPool) -> Self {
+        let queue = pool.registry().open_stream();
+        let (left, cost) = (Cell::new(queue.leave()), Cell::new(LONG_ITEM));
+        OpenStream {
+            pool,
+            queue,
+            left,
+            cost,
+        }
+    }
+
+    pub(super) fn queue(&self) -> Arc<StreamQueue> {
+        Arc::clone(&self.queue)
+    }
+
+    /// How long the consumer waits for one item before it lets another thread use its place: about the time of one. To wake that thread, and to have it step back
+    /// when the consumer goes on, takes longer than that for short items.
+    fn patience(&self) -> Duration {
+        Duration::from_micros(self.cost.get() / TICKS_PER_MICROSECOND + 1)
+    }
+
+    /// Runs the item on the current thread if it is the first one in the queue.
+    fn run_first(&self, task: &TaskRef) {
+        let Some(entry) = self.queue.take_first_if(|first| task.is(first)) else {
+            return;
+        };
+        let (registry, began) = (self.pool.registry(), ticks());
+        match context::member_of(registry) {
+            Some(member) => {
+                member.run_in_place(entry);
+                member.look_idle_after_help();
+            }
+            None => worker::as_consumer(registry, &self.queue, began, |member| {
+                member.run_in_place(entry);
+            }),
+        }
+        let took = ticks().wrapping_sub(began).min(LONG_ITEM);
+        // An eighth of the weight is on the last item.
+        self.cost
+            .set(self.cost.get() - self.cost.get() / 8 + took / 8);
+        self.queue.set_cost(self.cost.get());
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.pool.registry().close_stream(&self.queue);
+    }
 }
 
 impl Runner<'_> {
     pub(super) fn registry(&self) -> &Registry {
         match self {
-            Runner::Pool(pool) => pool.registry(),
+            Runner::Pool(stream) => stream.pool.registry(),
             Runner::Scope(registry) => registry,
         }
     }
@@ -116,10 +181,10 @@ impl<'a, R> Input<'a, R> {
 
     /// Returns whether the pool's queue is full and there are items under way, which the consumer can wait for in the meantime.
     fn must_wait_for_room(&self) -> bool {
-        let Runner::Pool(pool) = &self.runner else {
+        let Runner::Pool(_) = &self.runner else {
             return false;
         };
-        let registry = pool.registry();
+        let registry = self.runner.registry();
         registry.admission.is_bounded()
             && self.unreturned > 0
             && (self.on_workers || registry.admission.when_full != WhenFull::CallerRuns)
@@ -181,11 +246,56 @@ impl<'a, R> Input<'a, R> {
                 }
             }
             WaitMode::Helping(_) => {
-                run_in(self.runner.registry(), task);
+                self.run(task);
+                if task.state.is_finished() {
+                    return true;
+                }
+                self.await_others(task);
                 return timer::block(task, None);
             }
         }
         true
+    }
+
+    /// Runs an item on the current thread, if it has not begun.
+    pub(super) fn run(&self, task: &TaskRef) {
+        // A thread that is deep in its stack or unwinding does not run the item itself.
+        if let Runner::Pool(stream) = &self.runner
+            && !context::is_deep()
+            && !unwind::panicking()
+        {
+            stream.queue.begin_wait();
+            stream.run_first(task);
+        }
+        run_in(self.runner.registry(), task);
+    }
+
+    /// Called before the consumer sleeps until another thread has finished an item. If that is not a matter of moments, the threads of the pool may take all
+    /// items that have not begun.
+    pub(super) fn await_others(&self, event: &impl Event) {
+        if let Runner::Pool(stream) = &self.runner
+            && !worker::await_briefly(event)
+            && !timer::block(event, now().checked_add(stream.patience()))
+        {
+            stream.queue.sleep();
+            stream.pool.registry().offer_items(&stream.queue);
+        }
+    }
+
+    /// Notes that the consumer begins to look for a result.
+    pub(super) fn enter(&self) {
+        if let (Runner::Pool(stream), WaitMode::Helping(Until::Any)) =
+            (&self.runner, self.wait_mode())
+        {
+            stream.queue.enter(stream.left.get());
+        }
+    }
+
+    /// Notes that the consumer has found a result.
+    pub(super) fn leave(&self) {
+        if let Runner::Pool(stream) = &self.runner {
+            stream.left.set(stream.queue.leave());
+        }
     }
 
     /// Waits for `event` on a thread that may run no item. `queued` returns an item that has not begun.

@@ -11,7 +11,6 @@ mod chunk;
 mod input;
 
 use super::error::JoinError;
-use super::help::run_in;
 use super::pending::Pending;
 use super::state::UNCOUNTED;
 use super::submit::submit_chunk;
@@ -21,7 +20,7 @@ use crate::pool::{ThreadPool, global};
 use crate::sleep::Event;
 use crate::sync::Arc;
 use chunk::{InFlight, pull};
-use input::{Input, Runner, WaitMode, acts_in_pool};
+use input::{Input, OpenStream, Runner, WaitMode, acts_in_pool};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -129,17 +128,20 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
+        let stream = OpenStream::new(self.clone());
+        let queue = stream.queue();
         let submit = move |n, on_workers| {
             pull(&mut input, n, &f, pool.registry(), |task| {
                 submit_chunk(
                     pool.registry(),
                     task.self_counted(),
                     on_workers,
+                    &queue,
                     move || task.run(),
                 )
             })
         };
-        Input::new(Box::new(submit), Runner::Pool(self.clone()))
+        Input::new(Box::new(submit), Runner::Pool(stream))
     }
 }
 
@@ -358,17 +360,7 @@ pub struct Imap<'a, R> {
 }
 
 impl<R> Imap<'_, R> {
-    fn cancel(&mut self) {
-        for chunk in self.in_flight.drain(..) {
-            chunk.handle.cancel();
-        }
-    }
-}
-
-impl<R> Iterator for Imap<'_, R> {
-    type Item = Result<R, JoinError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_result(&mut self) -> Option<Result<R, JoinError>> {
         loop {
             if let Some((_, result)) = self.input.take() {
                 return Some(result);
@@ -393,6 +385,23 @@ impl<R> Iterator for Imap<'_, R> {
             }
         }
     }
+
+    fn cancel(&mut self) {
+        for chunk in self.in_flight.drain(..) {
+            chunk.handle.cancel();
+        }
+    }
+}
+
+impl<R> Iterator for Imap<'_, R> {
+    type Item = Result<R, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.input.enter();
+        let result = self.next_result();
+        self.input.leave();
+        result
+    }
 }
 
 /// An iterator over the results of a stream, in the order in which the items finish, each with its index in the input. See
@@ -414,37 +423,7 @@ pub struct ImapUnordered<'a, R> {
 }
 
 impl<R> ImapUnordered<'_, R> {
-    /// Performs one step of a wait for a finished chunk. Returns false if the deadline has passed.
-    fn wait(&mut self) -> bool {
-        let (input, in_flight) = (&self.input, &mut self.in_flight);
-        match input.wait_mode() {
-            WaitMode::Idle => return in_flight.block(input.deadline),
-            WaitMode::OutsideOnWorkers => {
-                let arrivals = Arc::clone(&in_flight.arrivals);
-                input.wait_outside(&*arrivals, || in_flight.oldest().cloned());
-            }
-            WaitMode::Helping(until) if acts_in_pool() => return in_flight.wait(until, None),
-            WaitMode::Helping(_) => {
-                if let Some(oldest) = in_flight.oldest() {
-                    run_in(input.runner.registry(), oldest);
-                }
-                return in_flight.block(None);
-            }
-        }
-        true
-    }
-
-    fn cancel(&mut self) {
-        for chunk in self.in_flight.take_all() {
-            chunk.handle.cancel();
-        }
-    }
-}
-
-impl<R> Iterator for ImapUnordered<'_, R> {
-    type Item = (usize, Result<R, JoinError>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next_result(&mut self) -> Option<(usize, Result<R, JoinError>)> {
         loop {
             if let Some(outcome) = self.input.take() {
                 return Some(outcome);
@@ -468,5 +447,43 @@ impl<R> Iterator for ImapUnordered<'_, R> {
                 }
             }
         }
+    }
+
+    /// Performs one step of a wait for a finished chunk. Returns false if the deadline has passed.
+    fn wait(&mut self) -> bool {
+        let (input, in_flight) = (&self.input, &mut self.in_flight);
+        match input.wait_mode() {
+            WaitMode::Idle => return in_flight.block(input.deadline),
+            WaitMode::OutsideOnWorkers => {
+                let arrivals = Arc::clone(&in_flight.arrivals);
+                input.wait_outside(&*arrivals, || in_flight.oldest().cloned());
+            }
+            WaitMode::Helping(until) if acts_in_pool() => return in_flight.wait(until, None),
+            WaitMode::Helping(_) => {
+                if let Some(oldest) = in_flight.oldest() {
+                    input.run(oldest);
+                }
+                input.await_others(&*in_flight.arrivals);
+                return in_flight.block(None);
+            }
+        }
+        true
+    }
+
+    fn cancel(&mut self) {
+        for chunk in self.in_flight.take_all() {
+            chunk.handle.cancel();
+        }
+    }
+}
+
+impl<R> Iterator for ImapUnordered<'_, R> {
+    type Item = (usize, Result<R, JoinError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.input.enter();
+        let result = self.next_result();
+        self.input.leave();
+        result
     }
 }

@@ -123,6 +123,9 @@ where
         let whole = len <= grain.items() && len <= self.max;
         if whole || len < 2 || len / 2 < self.min {
             let (out, rest) = grain.time(len, || self.run(part));
+            if grain.is_at_top {
+                worker::poll_woken();
+            }
             return match rest {
                 None => out,
                 Some(rest) => {
@@ -184,6 +187,8 @@ struct GrainSize {
     turns: AtomicUsize,
     /// Whether the thread has not yet halved the part that it has stolen.
     fresh: AtomicBool,
+    /// Whether the thread polls futures between the pieces.
+    is_at_top: bool,
 }
 
 /// The size is unknown, so each piece is timed.
@@ -196,12 +201,14 @@ impl GrainSize {
             items: AtomicUsize::new(1),
             turns: AtomicUsize::new(LEARNING),
             fresh: AtomicBool::new(false),
+            is_at_top: false,
         }
     }
 
     fn of_stolen() -> Self {
         GrainSize {
             fresh: AtomicBool::new(true),
+            is_at_top: worker::is_at_top(),
             ..Self::new()
         }
     }

@@ -1,0 +1,304 @@
+//! The queues of streams: items that were submitted and have not begun.
+//!
+//! The consumer of a stream runs the item that it needs next, unless a worker has begun it. If both took items from one end, they would soon run the last two
+//! items that are there, and the consumer would have to wait for one of them each time. So the consumer takes the first item, and the workers *keep* it for the
+//! consumer and take the second one.
+//!
+//! What is kept, and when, is a matter of speed:
+//!
+//! | the consumer | kept |
+//! |---|---|
+//! | was in `next` a moment ago, and the items take less time than it takes to share them | all items |
+//! | was in `next` a moment ago | the first item |
+//! | runs or awaits an item, perhaps a long one | the first item, if there is another one |
+//! | is away, or waits longer than items usually take, or runs no items | nothing |
+//!
+//! A consumer goes away without notice. So a worker that parks while items are kept sleeps for [`WATCH_TIME`] only, and then looks again.
+
+use crate::job::Task;
+use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock};
+use crate::sys::{TICKS_PER_MICROSECOND, ticks};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// For how long after it was seen a consumer counts as near: about the time that it takes to wake a worker.
+const NEAR_TIME: u64 = 50 * TICKS_PER_MICROSECOND;
+
+/// The longest time between two calls of `next` after which the consumer is expected to come back as soon.
+const RETURN_TIME: u64 = 20 * TICKS_PER_MICROSECOND;
+
+/// Items that take less time than this are not shared: to hand one to another thread and its result back costs as much.
+const SHARED_TIME: u64 = TICKS_PER_MICROSECOND / 2;
+
+/// How often a parked worker looks whether the consumer for which items are kept is still near.
+pub(super) const WATCH_TIME: Duration = Duration::from_millis(1);
+
+/// Which items of a stream are left to its consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    First,
+    All,
+}
+
+impl Kept {
+    fn leaves_some_of(self, len: usize) -> bool {
+        match self {
+            Kept::Nothing => len > 0,
+            Kept::First => len > 1,
+            Kept::All => false,
+        }
+    }
+}
+
+/// The items of one stream that have not begun, in the order of the input.
+#[derive(Debug, Default)]
+pub(crate) struct StreamQueue {
+    items: Mutex<VecDeque<Task>>,
+    /// The number of items. Changed under the lock.
+    len: AtomicUsize,
+    /// When the consumer last entered or left `next`, in ticks, or 0 if it is not expected to come back soon.
+    seen: AtomicU64,
+    /// Whether the consumer runs or awaits the item that it needs next.
+    is_inside: AtomicBool,
+    /// Whether the items take less than [`SHARED_TIME`].
+    is_cheap: AtomicBool,
+    /// Whether the consumer has left the pool without looking whether another thread is wanted.
+    owes_look: AtomicBool,
+}
+
+// The atomics other than `len` are hints.
+impl StreamQueue {
+    /// Appends an item. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
+    pub(super) fn push(&self, task: Task) -> (bool, bool) {
+        let len = self.change(|items| {
+            items.push_back(task);
+            items.len()
+        });
+        let kept = self.kept();
+        let is_near = kept != Kept::Nothing || self.is_near();
+        (kept.leaves_some_of(len), is_near)
+    }
+
+    /// Takes the first item if it is the one that `is_wanted`.
+    pub(crate) fn take_first_if(&self, is_wanted: impl FnOnce(&Task) -> bool) -> Option<Task> {
+        self.change(|items| {
+            items
+                .front()
+                .is_some_and(is_wanted)
+                .then(|| items.pop_front())?
+        })
+    }
+
+    /// Takes the first item that is not kept for the consumer.
+    fn take(&self) -> Option<Task> {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let kept = self.kept();
+        let is_inside = self.is_inside.load(Ordering::Relaxed);
+        self.change(|items| match kept {
+            Kept::All => None,
+            Kept::First => items.remove(1),
+            Kept::Nothing => items.remove(usize::from(is_inside && items.len() > 1)),
+        })
+    }
+
+    fn take_all(&self) -> VecDeque<Task> {
+        self.change(std::mem::take)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut VecDeque<Task>) -> R) -> R {
+        let mut items = lock(&self.items);
+        let result = change(&mut items);
+        self.len.store(items.len(), Ordering::Relaxed);
+        result
+    }
+
+    /// Whether there are items that are not kept for the consumer. It takes the lock, so that of a thread that looks before it sleeps and one that pushes an
+    /// item, the later one sees what the other has done before.
+    pub(super) fn offers_some(&self) -> bool {
+        let len = lock(&self.items).len();
+        len > 0 && self.kept().leaves_some_of(len)
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.items).is_empty()
+    }
+
+    fn kept(&self) -> Kept {
+        if !self.is_expected() {
+            Kept::Nothing
+        } else if self.is_cheap.load(Ordering::Relaxed) {
+            Kept::All
+        } else {
+            Kept::First
+        }
+    }
+
+    // ---- the consumer ----
+
+    /// Notes that the consumer, which runs items itself, asks for a result. It was away since the tick `left`.
+    pub(crate) fn enter(&self, left: u64) {
+        let now = rough_now();
+        let is_back_soon = now.wrapping_sub(left) < RETURN_TIME;
+        self.seen
+            .store(if is_back_soon { now } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Notes that the consumer is about to run or to await an item.
+    pub(crate) fn begin_wait(&self) {
+        self.is_inside.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the consumer has found a result. Returns the time, for [`enter`](Self::enter).
+    pub(crate) fn leave(&self) -> u64 {
+        let now = rough_now();
+        if self.seen.load(Ordering::Relaxed) != 0 {
+            self.seen.store(now, Ordering::Relaxed);
+        }
+        self.is_inside.store(false, Ordering::Relaxed);
+        now
+    }
+
+    /// Notes that the consumer is about to sleep.
+    pub(crate) fn sleep(&self) {
+        self.seen.store(0, Ordering::Relaxed);
+        self.is_inside.store(false, Ordering::Relaxed);
+    }
+
+    /// Notes whether the items are cheap: whether `cost`, in ticks, is less than what it costs to share one.
+    pub(crate) fn set_cost(&self, cost: u64) {
+        self.is_cheap
+            .store(!MODEL && cost < SHARED_TIME, Ordering::Relaxed);
+    }
+
+    /// Whether the consumer is or was there a moment ago, and will most likely be back soon.
+    fn is_expected(&self) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        if MODEL {
+            return seen == EXPECTED;
+        }
+        seen != 0 && ticks().wrapping_sub(seen) < NEAR_TIME
+    }
+
+    /// For models, in which no time passes: the consumer is expected from now on.
+    #[cfg(all(test, heist_loom))]
+    pub(super) fn expect(&self) {
+        self.seen.store(EXPECTED, Ordering::Relaxed);
+    }
+
+    /// Whether the consumer uses one of the pool's places, or will most likely do so soon.
+    pub(super) fn is_near(&self) -> bool {
+        let is_inside =
+            || self.seen.load(Ordering::Relaxed) != 0 && self.is_inside.load(Ordering::Relaxed);
+        self.is_expected() || is_inside()
+    }
+
+    /// Notes that the consumer has left the pool without looking whether another thread is wanted. A worker looks if the consumer is not near any more.
+    pub(super) fn owe_look(&self) {
+        self.owes_look.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether a look is owed. The caller looks.
+    pub(crate) fn take_owed_look(&self) -> bool {
+        self.owes_look.load(Ordering::Relaxed) && self.owes_look.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Of a consumer that is expected in a model.
+const EXPECTED: u64 = u64::MAX;
+
+/// The time in ticks, which stands still in a model.
+pub(super) fn rough_now() -> u64 {
+    if MODEL { 1 } else { ticks() }
+}
+
+/// The queues of a pool's streams.
+#[derive(Debug, Default)]
+pub(crate) struct Streams {
+    queues: Mutex<Vec<Arc<StreamQueue>>>,
+    /// The number of queues. Changed under the lock.
+    len: AtomicUsize,
+    /// The number of workers that sleep for [`WATCH_TIME`].
+    watchers: AtomicUsize,
+}
+
+impl Streams {
+    pub(super) fn open(&self) -> Arc<StreamQueue> {
+        let queue = Arc::<StreamQueue>::default();
+        self.change(|queues| queues.push(Arc::clone(&queue)));
+        queue
+    }
+
+    /// Removes the queue, and drops the items that are left.
+    pub(super) fn close(&self, queue: &Arc<StreamQueue>) {
+        self.change(|queues| queues.retain(|other| !Arc::ptr_eq(other, queue)));
+        drop(queue.take_all());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<StreamQueue>>)) {
+        let mut queues = lock(&self.queues);
+        change(&mut queues);
+        self.len.store(queues.len(), Ordering::Relaxed);
+    }
+
+    /// Takes an item of one of the streams, beginning with number `turn`. Returns it, and whether the caller must look if another thread is wanted.
+    pub(super) fn take(&self, turn: usize) -> Option<(Task, bool)> {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let queues = lock(&self.queues);
+        let turn = turn % queues.len().max(1);
+        let (before, from) = queues.split_at(turn);
+        from.iter().chain(before).find_map(|queue| {
+            let task = queue.take()?;
+            Some((task, !queue.is_near() && queue.take_owed_look()))
+        })
+    }
+
+    /// Takes an item, even if it is kept for a consumer.
+    pub(super) fn take_any(&self) -> Option<Task> {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let first = |queue: &Arc<StreamQueue>| queue.take_first_if(|_| true);
+        lock(&self.queues).iter().find_map(first)
+    }
+
+    /// The number of items.
+    pub(super) fn len(&self) -> usize {
+        self.sum(|queue| lock(&queue.items).len())
+    }
+
+    /// Whether there are no items other than those that are kept for consumers.
+    pub(super) fn offers_none(&self) -> bool {
+        self.sum(|queue| usize::from(queue.offers_some())) == 0
+    }
+
+    fn sum(&self, of: impl Fn(&StreamQueue) -> usize) -> usize {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return 0;
+        }
+        lock(&self.queues).iter().map(|queue| of(queue)).sum()
+    }
+
+    // ---- workers that watch ----
+
+    /// Whether a worker that parks must look again soon, because items are kept for a consumer, or soon will be.
+    pub(super) fn must_watch(&self) -> bool {
+        let is_kept = |queue: &StreamQueue| !queue.is_empty() || queue.is_expected();
+        !MODEL && self.sum(|queue| usize::from(is_kept(queue))) > 0
+    }
+
+    /// Calls `sleep`, which sleeps for [`WATCH_TIME`].
+    pub(super) fn watch(&self, sleep: impl FnOnce()) {
+        self.watchers.fetch_add(1, Ordering::Relaxed);
+        sleep();
+        self.watchers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watchers.load(Ordering::Relaxed) > 0
+    }
+}
