@@ -180,7 +180,8 @@ fn requests_beside_map<'a>(bench: &Bench) -> Row<'a> {
     {
         let items = items();
         row.add_events(name, move || {
-            let (maps, clients) = (&both.maps, &mut both.clients);
+            let Both { maps, clients, .. } = &mut both;
+            let maps = &*maps;
             let over = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -216,7 +217,12 @@ fn map_beside_requests<'a>(bench: &Bench) -> Row<'a> {
     {
         let items = items();
         row.add(name, u64::from(maps), move || {
-            let (pool, clients) = (&both.maps, &mut both.clients);
+            let Both {
+                maps: pool,
+                clients,
+                ..
+            } = &mut both;
+            let pool = &*pool;
             let over = AtomicBool::new(false);
             thread::scope(|scope| {
                 scope.spawn(|| make_requests(clients, |_| over.load(Ordering::Relaxed)));

@@ -22,7 +22,7 @@ const FAR: Duration = Duration::from_secs(3_600);
 const SPREAD: Duration = Duration::from_secs(600);
 
 /// The range over which deadlines are spread that come while a repetition waits for them.
-const SHORT_SPREAD: Duration = Duration::from_millis(10);
+const SHORT_SPREAD: Duration = Duration::from_millis(1);
 
 /// Runs the rows.
 pub fn run(bench: &mut Bench) {
@@ -155,7 +155,7 @@ fn many<'a>(bench: &Bench, step: Step, order: Order) -> Row<'a> {
     let what = match step {
         Step::Begin => "begin: the first poll",
         Step::Cancel => "are dropped before their time",
-        Step::Fire => "come to their end within 10 ms: from the last deadline to the last wake-up",
+        Step::Fire => "come to their end within 1 ms: from the last deadline to the last wake-up",
     };
     let about = format!("{count} sleeps, deadlines {deadlines}, {what}");
     let mut row = Row::new(about, Unit::NanosecondsPer("sleep"));

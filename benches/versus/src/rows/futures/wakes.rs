@@ -116,7 +116,7 @@ fn wake<'a>(bench: &Bench, threads: usize) -> Row<'a> {
     fn add<P: AsyncPeer>(row: &mut Row, wakes: usize, threads: usize) {
         let pool = leak::<P>(threads);
         row.add_events(P::NAME, move || {
-            let (sender, receiver) = bounded::<Instant>(1);
+            let (sender, receiver) = bounded::<Instant>(wakes);
             let task = pool.submit_async(async move {
                 let mut times = Vec::with_capacity(wakes);
                 while let Ok(sent) = receiver.recv().await {
@@ -127,7 +127,7 @@ fn wake<'a>(bench: &Bench, threads: usize) -> Row<'a> {
             for _ in 0..wakes {
                 thread::sleep(LEFT_ALONE);
                 let sent = sender.try_send(Instant::now());
-                sent.expect("the channel is empty");
+                sent.expect("the channel has room for all");
             }
             drop(sender);
             let times = pool.block_on(P::result(task));
