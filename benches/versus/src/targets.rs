@@ -168,6 +168,7 @@ const TARGETS: &[Target] = &[
     ("async-sleep-fire-ascending", Median, Nothing, 300.0),
     ("async-sleep-late", P99, Nothing, 1_000.0),
     ("async-blocking/2", Median, Nothing, 80.0),
+    ("async-blocking-late/2", Median, Nothing, 80.0),
     ("async-limit/2", Median, Ideal, 1.05),
 ];
 

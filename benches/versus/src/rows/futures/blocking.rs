@@ -8,8 +8,8 @@ use crate::contestants::{AsyncPeer, Heist, JoinPeer, Peer, Rayon, Tokio};
 use crate::results::Unit;
 use crate::rows::shared::time;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -24,7 +24,14 @@ const BESIDE: &str = "tokio+rayon";
 
 /// Runs the rows.
 pub fn run(bench: &mut Bench) {
-    bench.row(&format!("async-blocking/{THREADS}"), calls_beside_fib);
+    for (name, calls) in [
+        ("async-blocking", Calls::First),
+        ("async-blocking-late", Calls::Late),
+    ] {
+        bench.row(&format!("{name}/{THREADS}"), |bench| {
+            calls_beside_fib(bench, calls)
+        });
+    }
     bench.row(&format!("async-blocking-fib/{THREADS}"), fib_beside_calls);
     bench.row(&format!("async-limit/{THREADS}"), limit);
 }
@@ -32,7 +39,8 @@ pub fn run(bench: &mut Bench) {
 /// A pool on which many calls block, and a pool on which a kernel runs. They are one pool, or two.
 struct Both<P> {
     joins: P,
-    block: Box<dyn Fn()>,
+    /// Makes the calls, calls the function, and waits for the calls.
+    block: Box<dyn Fn(&dyn Fn())>,
 }
 
 impl Both<Heist> {
@@ -44,9 +52,10 @@ impl Both<Heist> {
             .build()
             .expect("a pool for the bench could not be built");
         let joins = Heist::from(pool.clone());
-        let block = move || {
+        let block = move |made: &dyn Fn()| {
             let nap = || heist::blocking(|| thread::sleep(NAP));
             let calls: Vec<_> = (0..CALLS).map(|_| pool.submit(nap)).collect();
+            made();
             for call in calls {
                 call.join().expect("a call panicked");
             }
@@ -62,12 +71,13 @@ impl Both<Rayon> {
     /// A runtime of tokio for the calls, and a pool of rayon for the kernel.
     fn tokio_and_rayon() -> Self {
         let tokio = Tokio::build(THREADS);
-        let block = move || {
+        let block = move |made: &dyn Fn()| {
             tokio.block_on(async {
                 let nap = || thread::sleep(NAP);
                 let calls: Vec<_> = (0..CALLS)
                     .map(|_| tokio.runtime().spawn_blocking(nap))
                     .collect();
+                made();
                 for call in calls {
                     call.await.expect("a call panicked");
                 }
@@ -80,27 +90,45 @@ impl Both<Rayon> {
     }
 }
 
+/// When the calls are made, compared with the fib.
+#[derive(Clone, Copy)]
+enum Calls {
+    /// They are queued when the fib begins.
+    First,
+    /// They find all threads occupied.
+    Late,
+}
+
 /// The time of all calls while another thread runs fibs on the pool.
-fn calls_beside_fib<'a>(bench: &Bench) -> Row<'a> {
+fn calls_beside_fib<'a>(bench: &Bench, calls: Calls) -> Row<'a> {
     fn add<P: JoinPeer + Sync + 'static>(
         row: &mut Row,
         name: &'static str,
         both: Both<P>,
-        kernel: Fib,
+        (calls, kernel): (Calls, Fib),
     ) {
         let expected = kernel.serial();
         let Both { joins, block } = both;
         row.add(name, 1, move || {
             let over = AtomicBool::new(false);
+            let (begin, begun) = mpsc::channel();
+            let begin_fib = || begin.send(()).expect("the thread waits");
             thread::scope(|scope| {
-                scope.spawn(|| {
+                let (joins, over) = (&joins, &over);
+                scope.spawn(move || {
+                    begun.recv().expect("the fib is wanted");
                     while !over.load(Ordering::Relaxed) {
                         assert_eq!(joins.time(&kernel).1, expected);
                     }
                 });
-                // The fib has time to occupy all threads.
-                thread::sleep(NAP);
-                let (duration, ()) = time(&block);
+                let duration = match calls {
+                    Calls::First => time(|| block(&begin_fib)).0,
+                    Calls::Late => {
+                        begin_fib();
+                        thread::sleep(NAP);
+                        time(|| block(&|| ())).0
+                    }
+                };
                 over.store(true, Ordering::Relaxed);
                 duration
             })
@@ -110,14 +138,19 @@ fn calls_beside_fib<'a>(bench: &Bench) -> Row<'a> {
     let kernel = Fib {
         n: bench.pick(37, 33),
     };
+    let when = match calls {
+        Calls::First => "before fibs begin",
+        Calls::Late => "in the middle of fibs",
+    };
     let about = format!(
-        "{CALLS} calls that block for {} ms, beside fib({}) again and again",
+        "{CALLS} calls that block for {} ms, made {when}, fib({}) again and again",
         NAP.as_millis(),
         kernel.n
     );
     let mut row = Row::new(about, Unit::Milliseconds).ideal(NAP);
-    add(&mut row, Heist::NAME, Both::heist(), kernel);
-    add(&mut row, BESIDE, Both::tokio_and_rayon(), kernel);
+    let case = (calls, kernel);
+    add(&mut row, Heist::NAME, Both::heist(), case);
+    add(&mut row, BESIDE, Both::tokio_and_rayon(), case);
     row
 }
 
@@ -150,7 +183,7 @@ fn fib_beside_calls<'a>(bench: &Bench) -> Row<'a> {
                     duration
                 });
                 while !over.load(Ordering::Relaxed) {
-                    (same.block)();
+                    (same.block)(&|| ());
                 }
                 fib.join().expect("a fib panicked")
             })

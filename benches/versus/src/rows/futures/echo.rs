@@ -42,8 +42,9 @@ pub fn run(bench: &mut Bench) {
 
 /// A server, its clients, and a pool that maps beside it.
 struct Both<P> {
-    maps: P,
+    /// Dropped first: a pool that is dropped waits for the connections to end.
     clients: Vec<TcpStream>,
+    maps: P,
     /// The pool of the server, where it is another one.
     _server: Option<Tokio>,
 }
