@@ -36,11 +36,13 @@ pub fn run(bench: &mut Bench) {
     bench.row(&format!("async-limit/{THREADS}"), limit);
 }
 
+/// Makes the calls, calls the function, and waits for the calls.
+type Block = Box<dyn Fn(&dyn Fn())>;
+
 /// A pool on which many calls block, and a pool on which a kernel runs. They are one pool, or two.
 struct Both<P> {
     joins: P,
-    /// Makes the calls, calls the function, and waits for the calls.
-    block: Box<dyn Fn(&dyn Fn())>,
+    block: Block,
 }
 
 impl Both<Heist> {

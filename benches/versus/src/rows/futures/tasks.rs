@@ -142,6 +142,10 @@ fn tree<'a>(bench: &Bench, threads: usize) -> Row<'a> {
     }
 
     /// The sum of the numbers of all nodes from `node` on. The children of n are 2n and 2n + 1.
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async function does not say that its future is Send, which a recursion must"
+    )]
     fn grow<P>(pool: &'static P, node: u64, nodes: u64) -> impl Future<Output = u64> + Send
     where
         P: AsyncPeer,
