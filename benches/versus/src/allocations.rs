@@ -13,8 +13,8 @@ pub struct Allocated {
     pub count: u64,
     /// The number of bytes that they asked for.
     pub bytes: u64,
-    /// The most frequent size among those of at most 512 bytes.
-    pub usual_size: usize,
+    /// The bytes in blocks of one size: that of at most 4 KiB which takes up most.
+    pub main_size_bytes: u64,
 }
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
@@ -22,7 +22,7 @@ static COUNT: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 /// Allocations of each small size.
 static SIZES: [AtomicU64; SMALL + 1] = [const { AtomicU64::new(0) }; SMALL + 1];
-const SMALL: usize = 512;
+const SMALL: usize = 4096;
 
 /// Runs `work` and returns how many allocations all threads make meanwhile.
 pub fn count(work: impl FnOnce()) -> u64 {
@@ -40,8 +40,10 @@ pub fn measure(work: impl FnOnce()) -> Allocated {
     Allocated {
         count: COUNT.load(Ordering::SeqCst),
         bytes: BYTES.load(Ordering::SeqCst),
-        usual_size: (0..=SMALL)
-            .max_by_key(|&size| SIZES[size].load(Ordering::SeqCst))
+        main_size_bytes: (0..)
+            .zip(&SIZES)
+            .map(|(size, count)| size * count.load(Ordering::SeqCst))
+            .max()
             .unwrap_or(0),
     }
 }

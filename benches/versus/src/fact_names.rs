@@ -14,6 +14,16 @@ pub const TASK_BLOCK_8: &str = "task-block-8";
 pub const TASK_BLOCK_32: &str = "task-block-32";
 /// Bytes of the block of a task whose closure has 64 bytes.
 pub const TASK_BLOCK_64: &str = "task-block-64";
+/// Heap allocations per future with a handle, submitted from outside.
+pub const ASYNC_ALLOCATIONS: &str = "async-allocations";
+/// Heap allocations per future with a handle that waits once.
+pub const ASYNC_WAIT_ALLOCATIONS: &str = "async-wait-allocations";
+/// Bytes of the block of a future that holds 8 bytes.
+pub const ASYNC_BLOCK_8: &str = "async-block-8";
+/// Bytes of the block of a future that holds 64 bytes.
+pub const ASYNC_BLOCK_64: &str = "async-block-64";
+/// Bytes per sleep among many that are pending.
+pub const ASYNC_SLEEP_BYTES: &str = "async-sleep-bytes";
 /// The most items of a stream that exist at a time.
 pub const STREAM_ALIVE: &str = "imap-alive";
 /// Threads that an unused pool of eight has started.

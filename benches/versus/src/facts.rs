@@ -3,6 +3,7 @@
 use crate::allocations::{self, Allocated};
 use crate::common::contract::{JoinKernel, SpawnKernel, Tally};
 use crate::common::fib::Fib;
+use crate::common::mix;
 use crate::common::queens::QueensBySpawn;
 use crate::common::spawn_tree::SpawnTree;
 use crate::common::uneven_tree;
@@ -10,16 +11,23 @@ use crate::contest::Bench;
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
 use crate::contestants::{
-    Channel, Chili, Crossbeam, Heist, JoinPeer, Naive, OrderedChannels, Peer, Rayon, ScopePeer,
-    SubmitPeer, Tokio,
+    AsyncExecutor, AsyncIoSleeps, AsyncPeer, Channel, Chili, Crossbeam, Futures, Heist,
+    HeistSleeps, JoinPeer, Naive, OrderedChannels, Peer, Rayon, ScopePeer, SleepPeer, SubmitPeer,
+    Tokio, TokioSleeps,
 };
 use crate::fact_names::{
-    ALLOCATIONS_PER_JOIN, ALLOCATIONS_PER_SPAWN, ALLOCATIONS_PER_SUBMIT, BYTES_PER_SUBMIT, EVENTS,
-    IDLE_CPU, STREAM_ALIVE, TASK_BLOCK_8, TASK_BLOCK_32, TASK_BLOCK_64, UNUSED_POOL_THREADS,
+    ALLOCATIONS_PER_JOIN, ALLOCATIONS_PER_SPAWN, ALLOCATIONS_PER_SUBMIT, ASYNC_ALLOCATIONS,
+    ASYNC_BLOCK_8, ASYNC_BLOCK_64, ASYNC_SLEEP_BYTES, ASYNC_WAIT_ALLOCATIONS, BYTES_PER_SUBMIT,
+    EVENTS, IDLE_CPU, STREAM_ALIVE, TASK_BLOCK_8, TASK_BLOCK_32, TASK_BLOCK_64,
+    UNUSED_POOL_THREADS,
 };
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for threads of earlier rows to end and for a pool to come to rest.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -31,6 +39,8 @@ pub fn run_all(bench: &mut Bench) {
     allocations_per_spawn(bench);
     allocations_per_submit(bench);
     task_blocks(bench);
+    futures(bench);
+    pending_sleeps(bench);
     items_alive(bench);
     threads_of_an_unused_pool(bench);
     idle_cpu(bench);
@@ -113,12 +123,13 @@ fn allocations_per_submit(bench: &mut Bench) {
     }
 }
 
-/// The size of a submitted task's block beyond its closure or its result, whichever is larger.
+/// The size of a submitted task's block beyond its closure or its result, whichever is larger. It includes the head of the page that the block is cut from.
 fn task_blocks(bench: &mut Bench) {
     fn take<const WORDS: usize>(bench: &mut Bench, name: &str) {
         if bench.wants(name) {
             let allocated = submit_closures::<Heist, WORDS>(&Heist::build(2));
-            let beyond = allocated.usual_size as f64 - size_of::<[u64; WORDS]>() as f64;
+            let block = allocated.main_size_bytes as f64 / SUBMITS as f64;
+            let beyond = block - size_of::<[u64; WORDS]>() as f64;
             bench.fact(name, Heist::NAME, beyond, "beyond the closure");
         }
     }
@@ -141,6 +152,112 @@ fn submit_closures<P: SubmitPeer, const WORDS: usize>(pool: &P) -> Allocated {
     });
     assert_eq!(sum, WORDS as u64 * SUBMITS * (SUBMITS - 1) / 2);
     allocated
+}
+
+/// Heap allocations for each future that a thread outside the pool submits, in the best of some runs, and the size of a future's block beyond the future.
+fn futures(bench: &mut Bench) {
+    fn take<P: AsyncPeer>(bench: &mut Bench, name: &str, end: End) {
+        if bench.wants(name) {
+            let pool = P::build(2);
+            let runs = (0..RUNS).map(|_| submit_futures::<P, 1>(&pool, end).0.count);
+            let per_submit = runs.min().unwrap_or(0) as f64 / SUBMITS as f64;
+            bench.fact(name, P::NAME, per_submit, "per submit");
+        }
+    }
+
+    fn take_block<const WORDS: usize>(bench: &mut Bench, name: &str) {
+        if bench.wants(name) {
+            let pool = Heist::build(2);
+            let (allocated, future) = submit_futures::<Heist, WORDS>(&pool, End::AtOnce);
+            let beyond = allocated.main_size_bytes as f64 / SUBMITS as f64 - future as f64;
+            bench.fact(name, Heist::NAME, beyond, "beyond the future");
+        }
+    }
+
+    for (name, end) in [
+        (ASYNC_ALLOCATIONS, End::AtOnce),
+        (ASYNC_WAIT_ALLOCATIONS, End::WhenWoken),
+    ] {
+        take::<Heist>(bench, name, end);
+        take::<Tokio>(bench, name, end);
+        take::<AsyncExecutor>(bench, name, end);
+        take::<Futures>(bench, name, end);
+    }
+    take_block::<1>(bench, ASYNC_BLOCK_8);
+    take_block::<8>(bench, ASYNC_BLOCK_64);
+}
+
+/// When a future is ready.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    AtOnce,
+    /// When all futures have been polled, and woken by a thread outside the pool.
+    WhenWoken,
+}
+
+/// Submits and awaits futures that hold `WORDS` words and return one. Returns what was allocated and the size of a future.
+fn submit_futures<P: AsyncPeer, const WORDS: usize>(pool: &P, end: End) -> (Allocated, usize) {
+    let wakers = Arc::new(Mutex::new(Vec::<Waker>::with_capacity(SUBMITS as usize)));
+    let mut tasks = Vec::with_capacity(SUBMITS as usize);
+    let (mut sum, mut size) = (0, 0);
+    let allocated = allocations::measure(|| {
+        for n in 0..SUBMITS {
+            let (words, wakers) = ([n; WORDS], Arc::clone(&wakers));
+            let mut waits = end == End::WhenWoken;
+            let future = poll_fn(move |context| {
+                if std::mem::take(&mut waits) {
+                    let waker = context.waker().clone();
+                    wakers.lock().expect("nobody panics").push(waker);
+                    return Poll::Pending;
+                }
+                Poll::Ready(words.iter().sum::<u64>())
+            });
+            size = size_of_val(&future);
+            tasks.push(pool.submit_async(future));
+        }
+        if end == End::WhenWoken {
+            let woken = || wakers.lock().expect("nobody panics").len() as u64;
+            while woken() < SUBMITS {
+                thread::yield_now();
+            }
+            let mut wakers = wakers.lock().expect("nobody panics");
+            wakers.drain(..).for_each(Waker::wake);
+        }
+        pool.block_on(async {
+            for task in tasks {
+                sum += P::result(task).await;
+            }
+        });
+    });
+    assert_eq!(sum, WORDS as u64 * SUBMITS * (SUBMITS - 1) / 2);
+    (allocated, size)
+}
+
+/// The bytes of each of many pending sleeps, with the future itself.
+fn pending_sleeps(bench: &mut Bench) {
+    fn take<P: SleepPeer>(bench: &mut Bench) {
+        let count = bench.pick(1_000_000, 100_000);
+        let peer = P::start();
+        let first = Instant::now() + Duration::from_secs(3_600);
+        let mut sleeps: Vec<Pin<Box<P::Sleep>>> = Vec::with_capacity(count as usize);
+        let mut context = Context::from_waker(Waker::noop());
+        let allocated = allocations::measure(|| {
+            for n in 0..count {
+                let deadline = first + Duration::from_micros(mix(n) % 600_000_000);
+                let mut sleep = Box::pin(peer.sleep_until(deadline));
+                assert!(sleep.as_mut().poll(&mut context).is_pending());
+                sleeps.push(sleep);
+            }
+        });
+        let bytes = allocated.bytes as f64 / count as f64;
+        bench.fact(ASYNC_SLEEP_BYTES, P::NAME, bytes, "per sleep");
+    }
+
+    if bench.wants(ASYNC_SLEEP_BYTES) {
+        take::<HeistSleeps>(bench);
+        take::<TokioSleeps>(bench);
+        take::<AsyncIoSleeps>(bench);
+    }
 }
 
 /// The most items and results of a stream that exist at a time while the consumer drops each before it asks for the next.

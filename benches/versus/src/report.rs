@@ -34,13 +34,13 @@ pub fn print_preamble(repetitions: usize, quick: bool) {
 pub fn print_row(row: &RowResult) {
     println!("\n{}: {} [{}]", row.name, row.about, row.unit);
     if let Some(ideal) = row.ideal {
-        println!("  {:<12}{:>10}", "ideal", figure(ideal));
+        println!("  {:<14}{:>10}", "ideal", figure(ideal));
     }
     let serial = row.contestant("serial");
     let heist = row.contestant("heist");
     for contestant in &row.contestants {
         print!(
-            "  {:<12}{:>10}{:>10}   serial x {:>6} {:>6}   heist x {:>6} {:>6}",
+            "  {:<14}{:>10}{:>10}   serial x {:>6} {:>6}   heist x {:>6} {:>6}",
             contestant.name,
             figure(contestant.min()),
             figure(contestant.median()),

@@ -52,6 +52,9 @@ const PEERS: Against = Best(&["rayon", "chili", "forte"]);
 /// The peers that take single tasks.
 const EXECUTORS: Against = Best(&["rayon", "channel", "tokio", "naive", "forte"]);
 
+/// The peers that poll futures.
+const ASYNC: Against = Best(&["tokio", "async-executor", "futures"]);
+
 const TARGETS: &[Target] = &[
     ("fib/1", Min, One("serial"), 2.0),
     ("fib/1", Min, One("rayon"), 0.30),
@@ -141,6 +144,32 @@ const TARGETS: &[Target] = &[
     ("broadcast/2", Min, One("rayon"), 1.0),
     ("broadcast/8", Min, One("rayon"), 1.0),
     ("scope-fifo/1", Min, One("rayon"), 1.0),
+    ("async-flat/2", Median, One("tokio"), 0.50),
+    ("async-flat/2", Median, One("async-executor"), 0.80),
+    ("async-flat-from-threads/2", Median, ASYNC, 1.0),
+    ("async-flat-from-tasks/2", Median, ASYNC, 1.0),
+    ("async-tree/2", Median, One("tokio"), 0.30),
+    ("async-yield-1/2", Median, ASYNC, 1.0),
+    ("async-yield-1k/2", Median, ASYNC, 1.0),
+    ("async-ping/2", Median, ASYNC, 1.0),
+    ("async-ring/2", Median, ASYNC, 1.0),
+    ("async-ring-8/2", Median, ASYNC, 1.0),
+    ("async-wake-parked/2", Median, One("tokio"), 1.0),
+    ("async-wake-parked/2", P99, One("tokio"), 1.0),
+    ("async-echo/2", P99, One("tokio1+rayon1"), 0.50),
+    ("async-echo/2", P99, One("tokio2+rayon2"), 0.50),
+    // 0.9 of the throughput.
+    ("async-echo-map/2", Median, One("heist-alone"), 1.0 / 0.9),
+    ("async-sleep-begin", Median, Nothing, 300.0),
+    ("async-sleep-begin-ascending", Median, Nothing, 300.0),
+    ("async-sleep-cancel", Median, Nothing, 300.0),
+    ("async-sleep-cancel-ascending", Median, Nothing, 300.0),
+    ("async-sleep-fire", Median, Nothing, 300.0),
+    ("async-sleep-fire-ascending", Median, Nothing, 300.0),
+    ("async-sleep-late", P99, Nothing, 1_000.0),
+    ("async-blocking/2", Median, Nothing, 80.0),
+    ("async-blocking-late/2", Median, Nothing, 80.0),
+    ("async-limit/2", Median, Ideal, 1.05),
 ];
 
 /// One target of a fact: the fact, what it counts, and the limit for heist's figure.
@@ -165,6 +194,20 @@ const FACT_TARGETS: &[(&str, &str, f64)] = &[
     (facts::TASK_BLOCK_8, "bytes beyond a closure of 8", 64.0),
     (facts::TASK_BLOCK_32, "bytes beyond a closure of 32", 64.0),
     (facts::TASK_BLOCK_64, "bytes beyond a closure of 64", 64.0),
+    (
+        facts::ASYNC_ALLOCATIONS,
+        "heap allocations per future",
+        // One allocation for each future. The rest are the queue and the pool's threads.
+        1.03,
+    ),
+    (
+        facts::ASYNC_WAIT_ALLOCATIONS,
+        "heap allocations per future",
+        1.03,
+    ),
+    (facts::ASYNC_BLOCK_8, "bytes beyond a future", 96.0),
+    (facts::ASYNC_BLOCK_64, "bytes beyond a future", 96.0),
+    (facts::ASYNC_SLEEP_BYTES, "bytes per pending sleep", 160.0),
     (facts::STREAM_ALIVE, "items alive, of a window of 8", 8.0),
     (facts::UNUSED_POOL_THREADS, "threads of an unused pool", 0.0),
     (facts::IDLE_CPU, "CPU of an idle pool, ms/s", 0.1),

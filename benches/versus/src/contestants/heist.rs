@@ -1,8 +1,9 @@
 //! heist: entered by `install`, in place, as a guest.
 
-use super::peer::{JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer};
+use super::peer::{AsyncPeer, JoinPeer, MapPeer, Peer, ScopePeer, SubmitPeer};
 use crate::common::contract::{SpawnKernel, Tally};
 use crate::common::through_heist::{self, HeistJoin};
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// A heist pool.
@@ -19,6 +20,12 @@ impl Heist {
     /// The pool itself, for rows that no peer has.
     pub fn pool(&self) -> &heist::ThreadPool {
         &self.pool
+    }
+}
+
+impl From<heist::ThreadPool> for Heist {
+    fn from(pool: heist::ThreadPool) -> Self {
+        Self { pool }
     }
 }
 
@@ -97,5 +104,36 @@ impl SubmitPeer for Heist {
         T: Send + 'static,
     {
         handle.join().expect("a task panicked")
+    }
+}
+
+impl AsyncPeer for Heist {
+    type Task<T: Send + 'static> = heist::JoinHandle<T>;
+
+    fn submit_async<F>(&self, future: F) -> heist::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.pool.submit_async(future)
+    }
+
+    fn spawn_async<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.pool.spawn_async(future);
+    }
+
+    async fn result<T: Send + 'static>(task: heist::JoinHandle<T>) -> T {
+        task.await.expect("a task panicked")
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        heist::yield_async()
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        heist::block_on(future)
     }
 }

@@ -1,6 +1,7 @@
 //! The interfaces by which kernels and rows use a scheduler.
 
 use crate::common::contract::{Join, JoinKernel, SpawnKernel, Tally};
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// A scheduler.
@@ -82,6 +83,50 @@ pub trait SubmitPeer: Peer + Sync {
     fn join<T>(&self, handle: Self::Handle<T>) -> T
     where
         T: Send + 'static;
+}
+
+/// A scheduler that polls futures.
+pub trait AsyncPeer: Peer + Send + Sync + 'static {
+    /// The handle of a future's result.
+    type Task<T: Send + 'static>: Send + 'static;
+
+    /// Polls `future` on the pool and returns the handle of its result.
+    fn submit_async<F>(&self, future: F) -> Self::Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static;
+
+    /// Polls `future` on the pool. Nobody waits for it.
+    fn spawn_async<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+
+    /// Waits for the result of a task, inside a future.
+    fn result<T: Send + 'static>(task: Self::Task<T>) -> impl Future<Output = T> + Send;
+
+    /// Lets other tasks run, inside a task.
+    fn yield_now() -> impl Future<Output = ()> + Send;
+
+    /// Polls `future` on the current thread, outside of the pool.
+    fn block_on<F: Future>(&self, future: F) -> F::Output;
+}
+
+/// A library with futures that end at a time.
+pub trait SleepPeer {
+    /// The name in the tables.
+    const NAME: &'static str;
+
+    /// The future.
+    type Sleep: Future;
+
+    /// Starts what the sleeps need.
+    fn start() -> Self;
+
+    /// A future that ends at `deadline`.
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep;
+
+    /// Polls `future` on the current thread.
+    fn block_on(&self, future: impl Future);
 }
 
 /// A scheduler whose tasks return nothing. Each task sends its result over its own channel.

@@ -1,6 +1,7 @@
-//! tokio's runtime of many threads: a task is a future that never waits.
+//! tokio's runtime of many threads. A closure becomes a future that never waits.
 
-use super::peer::{Peer, SubmitPeer};
+use super::peer::{AsyncPeer, Peer, SubmitPeer};
+use std::future::Future;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -9,15 +10,33 @@ pub struct Tokio {
     runtime: Runtime,
 }
 
-impl Peer for Tokio {
-    const NAME: &'static str = "tokio";
+impl Tokio {
+    /// A runtime that also serves sockets and timers.
+    pub fn with_drivers(threads: usize) -> Self {
+        let mut builder = Builder::new_multi_thread();
+        builder.enable_io().enable_time();
+        Self::from_builder(builder, threads)
+    }
 
-    fn build(threads: usize) -> Self {
-        let runtime = Builder::new_multi_thread()
+    fn from_builder(mut builder: Builder, threads: usize) -> Self {
+        let runtime = builder
             .worker_threads(threads)
             .build()
             .expect("tokio's runtime could not be built");
         Self { runtime }
+    }
+
+    /// The runtime itself, for its sockets and timers.
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+}
+
+impl Peer for Tokio {
+    const NAME: &'static str = "tokio";
+
+    fn build(threads: usize) -> Self {
+        Self::from_builder(Builder::new_multi_thread(), threads)
     }
 }
 
@@ -55,5 +74,36 @@ impl SubmitPeer for Tokio {
         T: Send + 'static,
     {
         self.runtime.block_on(handle).expect("a task panicked")
+    }
+}
+
+impl AsyncPeer for Tokio {
+    type Task<T: Send + 'static> = JoinHandle<T>;
+
+    fn submit_async<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.runtime.spawn(future)
+    }
+
+    fn spawn_async<F>(&self, future: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(future);
+    }
+
+    async fn result<T: Send + 'static>(task: JoinHandle<T>) -> T {
+        task.await.expect("a task panicked")
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
+    }
+
+    fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 }

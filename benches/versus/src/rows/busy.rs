@@ -194,7 +194,7 @@ fn others(bench: &mut Bench, size: Size) {
         row
     });
     own(bench, size, "stream", |pool, leaves| {
-        let naps = leaves.to_vec().into_iter();
+        let naps = leaves.iter().copied();
         let stream = pool.imap(naps, sleep).map(|one| one.unwrap_or(0));
         stream.sum()
     });

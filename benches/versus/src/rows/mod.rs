@@ -3,6 +3,7 @@
 mod busy;
 mod coarse;
 mod entry;
+mod futures;
 mod join;
 mod map;
 mod scope;
@@ -26,4 +27,5 @@ pub fn run_all(bench: &mut Bench) {
     stream::run(bench);
     busy::run(bench);
     small::run(bench);
+    futures::run(bench);
 }
