@@ -252,10 +252,10 @@ impl Lineage {
         self.run(level).map_or(Origin::ROOT, |(origin, _)| origin)
     }
 
-    /// Owner: whether the innermost run is the first one, and began with an empty ring.
-    pub(crate) fn is_first_run(&self) -> bool {
-        let is_first = self.innermost.load(Ordering::Relaxed) == 1;
-        is_first && self.run(1).is_some_and(|(_, base)| base == 0)
+    /// Owner: the innermost level, and whether its run began with an empty ring.
+    pub(crate) fn innermost_level(&self) -> (usize, bool) {
+        let level = self.innermost.load(Ordering::Relaxed);
+        (level, self.run(level).is_none_or(|(_, base)| base == 0))
     }
 
     /// The words of a level. Level 0 has none.

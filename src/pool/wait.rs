@@ -394,17 +394,27 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
 /// For how long a worker polls futures in the middle of other work, in ticks, unless one poll takes longer.
 const POLL_TIME: u64 = 5 * TICKS_PER_MICROSECOND;
 
-/// Whether the current thread is a worker whose stack holds nothing of the user's: it runs a fork that it has stolen while it was free.
-pub(crate) fn is_at_top() -> bool {
-    match (context::member(), context::home()) {
-        (Some(member), Some(home)) if member.id == home.id && member.is_of(home.registry) => {
-            !member.running.is_some() && member.lineage.is_first_run()
-        }
-        _ => false,
+/// Called at the beginning of a stolen fork which is no code of the user's. Returns the level of its run, if the current thread is one of the pool's and its stack
+/// holds nothing of the user's: it was free when it has stolen the fork, or waited in a run for which it has [noted](set_bare_level) that.
+pub(crate) fn bare_level() -> Option<usize> {
+    let (member, home) = (context::member()?, context::home()?);
+    if member.id != home.id || !member.is_of(home.registry) || member.running.is_some() {
+        return None;
+    }
+    let (level, begins_empty) = member.lineage.innermost_level();
+    let was_free = level == 1 && begins_empty;
+    let was_bare = level > 1 && member.bare_level() == level - 1;
+    (was_free || was_bare).then_some(level)
+}
+
+/// Notes that from now on the stack of the current thread holds nothing of the user's while the run of this level is the innermost one, or with level 0 that it does.
+pub(crate) fn set_bare_level(level: usize) {
+    if let Some(member) = context::member() {
+        member.set_bare_level(level);
     }
 }
 
-/// Polls futures that have been woken, for a moment, in the middle of other work of a worker that is [at the top](is_at_top). While all threads of a pool run a
+/// Polls futures that have been woken, for a moment, in the middle of other work of a worker whose stack holds nothing of the user's. While all threads of a pool run a
 /// long map, its futures would have to wait for the end of it.
 #[inline]
 pub(crate) fn poll_woken() {

@@ -17,8 +17,8 @@ pub(crate) use super::member::{
 };
 pub(crate) use super::steal::{find_task, waits_any};
 pub(crate) use super::wait::{
-    await_briefly, block, is_at_top, leave_place, poll_woken, wait, wait_stolen, yield_local,
-    yield_now,
+    await_briefly, bare_level, block, leave_place, poll_woken, set_bare_level, wait, wait_stolen,
+    yield_local, yield_now,
 };
 
 /// Runs a pool thread until it leaves the pool. The thread is counted awake and searching at the beginning.

@@ -679,3 +679,39 @@ fn a_woken_future_does_not_wait_for_the_end_of_a_map() {
         handle.join().unwrap();
     });
 }
+
+#[test]
+fn no_future_is_polled_on_a_stack_that_holds_a_lock() {
+    on_pool(|pool| {
+        let (lock, over) = (
+            Arc::new(Mutex::new(0_u64)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let shared = (Arc::clone(&lock), Arc::clone(&over));
+        // Wakes itself by way of the injector, so that it is ready nearly all the time.
+        let future = poll_fn(move |context| {
+            *shared.0.lock().unwrap() += 1;
+            if shared.1.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            let waker = context.waker().clone();
+            thread::spawn(move || waker.wake());
+            Poll::Pending
+        });
+        let handle = pool.submit_async(future);
+        // Two maps in one another, each part of which can be stolen. Each item of the outer one holds the lock while its thread waits in the inner one.
+        for _ in 0..20 {
+            pool.for_each(0..8_u32, |_| {
+                let mut held = lock.lock().unwrap();
+                pool.for_each(0..64_u32, |_| {
+                    let start = Instant::now();
+                    while start.elapsed() < Duration::from_micros(5) {}
+                });
+                *held += 1;
+            });
+        }
+        over.store(true, Ordering::Relaxed);
+        handle.join().unwrap();
+        assert!(*lock.lock().unwrap() >= 160);
+    });
+}

@@ -1,6 +1,6 @@
 //! Streams: items that are kept for a consumer which usually takes them itself are run by others when it does not.
 
-use crate::support::{on_pool, spin_until};
+use crate::support::{on_pool, on_pool_of, spin_until, threads};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
@@ -26,7 +26,8 @@ fn items_that_are_kept_run_though_the_consumer_goes_away() {
 
 #[test]
 fn a_cheap_stream_goes_on_if_an_item_waits_for_the_next_one() {
-    on_pool(|pool| {
+    // A worker perhaps takes the item that waits. On a pool of one thread no other then runs what it waits for.
+    on_pool_of(threads().max(2), |pool| {
         for cheap in [0, CHEAP, CHEAP + 1] {
             let meeting = Barrier::new(2);
             let run = move |n| {
@@ -42,7 +43,8 @@ fn a_cheap_stream_goes_on_if_an_item_waits_for_the_next_one() {
 
 #[test]
 fn while_the_consumer_runs_a_long_item_others_run_the_rest_of_the_window() {
-    on_pool(|pool| {
+    // A worker perhaps takes the item that waits. On a pool of one thread no other then runs what it waits for.
+    on_pool_of(threads().max(2), |pool| {
         for cheap in [0, CHEAP] {
             let (window, ended) = (5, AtomicUsize::new(0));
             let run = move |n| {

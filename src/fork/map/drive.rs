@@ -122,8 +122,8 @@ where
         let len = part.len;
         let whole = len <= grain.items() && len <= self.max;
         if whole || len < 2 || len / 2 < self.min {
-            let (out, rest) = grain.time(len, || self.run(part));
-            if grain.is_at_top {
+            let (out, rest) = grain.time(len, || grain.of_users(|| self.run(part)));
+            if grain.bare_level.is_some() {
                 worker::poll_woken();
             }
             return match rest {
@@ -131,7 +131,8 @@ where
                 Some(rest) => {
                     // A thread asks for work, and the piece has taken longer than expected: measure again.
                     grain.forget();
-                    (self.merge)(out, self.halve(rest, grain))
+                    let rest = self.halve(rest, grain);
+                    grain.of_users(|| (self.merge)(out, rest))
                 }
             };
         }
@@ -140,18 +141,30 @@ where
         } else {
             grain.items().clamp(self.min, len / 2)
         };
-        let (left, right) = part.split_at(middle);
+        let (left, right) = grain.of_users(|| part.split_at(middle));
         let (left, right) = join(
             || self.halve(left, grain),
             || {
                 if grain.is_here() {
                     self.halve(right, grain)
                 } else {
-                    self.halve(right, &GrainSize::of_stolen())
+                    self.halve_stolen(right)
                 }
             },
         );
-        (self.merge)(left, right)
+        grain.of_users(|| (self.merge)(left, right))
+    }
+
+    fn halve_stolen(&self, part: Part<S>) -> R {
+        let grain = GrainSize::of_stolen();
+        if let Some(level) = grain.bare_level {
+            worker::set_bare_level(level);
+        }
+        let out = self.halve(part, &grain);
+        if let Some(level) = grain.bare_level {
+            worker::set_bare_level(level - 1);
+        }
+        out
     }
 
     /// Runs a piece; one of many items in eighths. If the piece takes much longer than it should and a thread asks for work, the rest is returned.
@@ -187,8 +200,8 @@ struct GrainSize {
     turns: AtomicUsize,
     /// Whether the thread has not yet halved the part that it has stolen.
     fresh: AtomicBool,
-    /// Whether the thread polls futures between the pieces.
-    is_at_top: bool,
+    /// If the stack of the thread holds nothing of the user's between the pieces: the level of its run. The thread then polls futures between the pieces.
+    bare_level: Option<usize>,
 }
 
 /// The size is unknown, so each piece is timed.
@@ -201,14 +214,14 @@ impl GrainSize {
             items: AtomicUsize::new(1),
             turns: AtomicUsize::new(LEARNING),
             fresh: AtomicBool::new(false),
-            is_at_top: false,
+            bare_level: None,
         }
     }
 
     fn of_stolen() -> Self {
         GrainSize {
             fresh: AtomicBool::new(true),
-            is_at_top: worker::is_at_top(),
+            bare_level: worker::bare_level(),
             ..Self::new()
         }
     }
@@ -227,6 +240,18 @@ impl GrainSize {
 
     fn is_here(&self) -> bool {
         self.home == Self::here()
+    }
+
+    /// Runs `f`, which calls the user's code.
+    #[inline(always)]
+    fn of_users<T>(&self, f: impl FnOnce() -> T) -> T {
+        let Some(level) = self.bare_level else {
+            return f();
+        };
+        worker::set_bare_level(0);
+        let result = f();
+        worker::set_bare_level(level);
+        result
     }
 
     fn items(&self) -> usize {
