@@ -276,7 +276,7 @@ fn a_signal_loses_no_request() {
         let (status, said) = server.ended();
         assert_eq!(status.code(), Some(0), "{said}");
         assert!(
-            said.contains("19 answered, 0 refused, 0 late, 0 abandoned, 0 failed"),
+            said.contains("20 answered, 0 refused, 0 late, 0 abandoned, 0 failed"),
             "{said}"
         );
         assert!(said.contains("threads"), "{said}");
@@ -368,16 +368,16 @@ fn mix(server: &Server, seed: u64, requests: usize) {
         match random.u8(0..4) {
             0 => client.send("GET /fi"),
             1 => client.ask(target),
-            2 => {
+            2 if target != "/hash/huge" => {
                 client.ask(target);
-                if target != "/hash/huge" {
-                    client.some(100);
-                }
+                client.some(100);
             }
-            _ => {
+            3 if target != "/hash/huge" => {
+                // The service does not see that this client goes away, since it does not read the second request.
                 client.ask(target);
                 client.ask("/files/small");
             }
+            _ => client.ask(target),
         }
         client = server.connect();
     }
@@ -385,7 +385,7 @@ fn mix(server: &Server, seed: u64, requests: usize) {
 
 #[test]
 fn thousands_of_requests_leave_nothing_behind() {
-    let server = Server::start(&["--limit", "6", "--deadline", "2"]);
+    let server = Server::start(&["--limit", "6", "--patience", "60"]);
     server.file("small", text(500));
     server.file("medium", text(20_000));
     server.file("large", noise(2 * PIECE + 1));
