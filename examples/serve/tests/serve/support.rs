@@ -178,6 +178,7 @@ impl Drop for Server {
 }
 
 /// What `/stats` says.
+#[derive(Debug)]
 pub struct Stats(Value);
 
 impl Stats {
