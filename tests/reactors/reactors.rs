@@ -325,3 +325,32 @@ fn threads_that_block_do_not_stop_sockets() {
     result(server).unwrap();
     assert_eq!(done.load(Ordering::SeqCst), ROUNDS);
 }
+
+/// Reactors compare wakers. Of two that they take for different, they call the first before they forget it, and the task is polled again.
+#[test]
+fn a_waker_is_equal_to_its_clones_and_to_that_of_the_next_poll() {
+    let pool = pool();
+    let mut first: Option<std::task::Waker> = None;
+    let handle = pool.submit_async(std::future::poll_fn(move |context| {
+        let waker = context.waker();
+        let Some(first) = &first else {
+            first = Some(waker.clone());
+            waker.wake_by_ref();
+            return Poll::Pending;
+        };
+        Poll::Ready(first.will_wake(waker) && waker.will_wake(&first.clone()))
+    }));
+    assert!(result(handle));
+}
+
+#[test]
+fn the_wait_of_a_future_in_the_queue_is_measured_once() {
+    let pool = pool();
+    result(pool.submit_async(async {
+        for _ in 0..10 {
+            async_io::Timer::after(Duration::from_millis(1)).await;
+        }
+    }));
+    pool.wait_idle();
+    assert_eq!(pool.stats().queue_wait.count(), 1);
+}
