@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use heist::{AbortOnDrop, Sleep};
+use heist::{AbortOnDrop, Priority, Sleep};
 use hyper::body::{Bytes, Frame, SizeHint};
 
 use super::service::Ticket;
@@ -16,6 +16,9 @@ pub trait Source: Send + 'static {
     fn next(&mut self) -> io::Result<Bytes>;
 
     fn is_at_end(&self) -> bool;
+
+    /// The priority of the task that makes the next piece: low if it takes long.
+    fn priority(&self) -> Priority;
 
     /// The number of bytes that are left, if it is known.
     fn length(&self) -> Option<u64>;
@@ -86,7 +89,7 @@ impl Body {
 }
 
 fn step(mut source: Box<dyn Source>, ticket: &Ticket) -> Step {
-    ticket.submit(move || {
+    ticket.submit(source.priority(), move || {
         let piece = source.next();
         (source, piece)
     })

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use heist::Priority;
 use hyper::body::Bytes;
 use percent_encoding::percent_decode_str;
 use rustix::fs::{FileType, Mode, OFlags};
@@ -114,6 +115,10 @@ impl Source for Content {
 
     fn is_at_end(&self) -> bool {
         self.left == 0
+    }
+
+    fn priority(&self) -> Priority {
+        Priority::Normal
     }
 
     fn length(&self) -> Option<u64> {

@@ -8,7 +8,7 @@ use std::io;
 
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress, Status};
-use heist::ThreadPool;
+use heist::{Priority, ThreadPool};
 use hyper::body::Bytes;
 
 use super::body::{Source, check_cancelled};
@@ -80,6 +80,10 @@ impl Source for Gzip {
 
     fn is_at_end(&self) -> bool {
         self.content.left() == 0
+    }
+
+    fn priority(&self) -> Priority {
+        Priority::Low
     }
 
     fn length(&self) -> Option<u64> {

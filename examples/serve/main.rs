@@ -14,8 +14,9 @@
 //! waits for events and calls the wakers, which queue tasks of the pool. tokio's sockets would need its runtime entered
 //! at each accept and connect (`examples/REACTORS.md` shows how).
 //!
-//! A piece of a file is at most 1 MiB. So a pool of one thread, too, comes back to its connections soon, and a request
-//! whose client has gone or whose time is over stops after the piece. Inside a piece, the forks ask the token.
+//! A piece of a file is at most 1 MiB, and what hashes or compresses it has a low priority. So the threads come back to the
+//! connections soon, a pool of one thread too, and a request whose client has gone or whose time is over stops after the
+//! piece. Inside a piece, the forks ask the token.
 
 mod body;
 mod connections;

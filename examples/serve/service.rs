@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heist::{AbortOnDrop, CancelToken, JoinError, Permit, Semaphore, ThreadPool};
+use heist::{AbortOnDrop, CancelToken, JoinError, Permit, Priority, Semaphore, ThreadPool};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
@@ -109,12 +109,13 @@ impl Service {
             return Err(Refusal::METHOD);
         }
         if let Some(path) = path.strip_prefix("/files/") {
-            let first = self.begin(path, ticket, |content| content);
+            let first = self.begin(path, ticket, Priority::Normal, |content| content);
             return answer("application/octet-stream", first.await?);
         }
         if let Some(path) = path.strip_prefix("/gzip/") {
             let pool = self.pool.clone();
-            let first = self.begin(path, ticket, move |content| Gzip::new(&pool, content));
+            let gzip = move |content| Gzip::new(&pool, content);
+            let first = self.begin(path, ticket, Priority::Low, gzip);
             return answer("application/gzip", first.await?);
         }
         if let Some(path) = path.strip_prefix("/hash/") {
@@ -128,10 +129,11 @@ impl Service {
         &self,
         path: &str,
         ticket: &Ticket,
+        priority: Priority,
         make: impl FnOnce(Content) -> S + Send + 'static,
     ) -> Result<io::Result<(Bytes, S)>, JoinError> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        let begun = ticket.submit(move || {
+        let begun = ticket.submit(priority, move || {
             let mut source = make(heist::blocking(|| root.file(&path))?);
             let first = source.next()?;
             Ok((first, source))
@@ -142,11 +144,12 @@ impl Service {
     /// Hashes a file, piece by piece, so that other tasks get their turn.
     async fn hash(&self, path: &str, ticket: &Ticket) -> Result<Answer, Refusal> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        let opened = ticket.submit(move || heist::blocking(|| root.file(&path)));
+        let open = move || heist::blocking(|| root.file(&path));
+        let opened = ticket.submit(Priority::Normal, open);
         let mut digest = Digest::new(opened.await??);
         loop {
-            let stepped = ticket.submit(move || digest.step().map(|hash| (digest, hash)));
-            let (next, hash) = stepped.await??;
+            let step = move || digest.step().map(|hash| (digest, hash));
+            let (next, hash) = ticket.submit(Priority::Low, step).await??;
             digest = next;
             if let Some(hash) = hash {
                 return Ok(Answer {
@@ -257,9 +260,10 @@ impl Ticket {
     /// Submits a task of this request.
     pub fn submit<T: Send + 'static>(
         &self,
+        priority: Priority,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> AbortOnDrop<T> {
-        let task = self.pool.task().token(&self.token);
+        let task = self.pool.task().token(&self.token).priority(priority);
         task.submit(f).abort_on_drop()
     }
 
