@@ -87,15 +87,24 @@ impl Content {
         self.left
     }
 
-    /// Reads the next bytes: `most`, or all that are left. Meanwhile another thread takes the place of this one in the pool.
+    /// Reads the next bytes: `most`, or all that are left.
     ///
     /// # Errors
     ///
     /// Returns the system's error, or an error if the file has become shorter.
     pub fn read(&mut self, most: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.read_into(&mut bytes, most)?;
+        Ok(bytes)
+    }
+
+    /// Reads as [`read`](Self::read) does, in place of what is in `bytes`. Meanwhile another thread takes the place of this one in
+    /// the pool.
+    pub fn read_into(&mut self, bytes: &mut Vec<u8>, most: usize) -> io::Result<()> {
         let length = usize::try_from(self.left).map_or(most, |left| left.min(most));
-        let mut bytes = Vec::with_capacity(length);
-        heist::blocking(|| (&self.file).take(length as u64).read_to_end(&mut bytes))?;
+        bytes.clear();
+        bytes.reserve_exact(length);
+        heist::blocking(|| (&self.file).take(length as u64).read_to_end(bytes))?;
         if bytes.len() < length {
             return Err(io::Error::new(
                 ErrorKind::UnexpectedEof,
@@ -103,7 +112,7 @@ impl Content {
             ));
         }
         self.left -= length as u64;
-        Ok(bytes)
+        Ok(())
     }
 }
 
