@@ -1,7 +1,7 @@
 //! A running service, and clients of it that wait for everything with a limit.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -110,39 +110,26 @@ impl Server {
     }
 
     pub fn stats(&self) -> Stats {
-        let answer = self.get("/stats");
-        assert_eq!(answer.status, 200);
-        Stats(serde_json::from_slice(&answer.body).unwrap())
+        self.connect().stats()
     }
 
     /// Waits until the statistics are as `is_so` says.
     #[track_caller]
     pub fn wait_for(&self, is_so: impl Fn(&Stats) -> bool) -> Stats {
-        let begin = Instant::now();
-        loop {
-            let stats = self.stats();
-            if is_so(&stats) {
-                return stats;
-            }
-            assert!(begin.elapsed() < LIMIT, "still not so: {:#}", stats.0);
-            thread::sleep(Duration::from_millis(2));
-        }
+        self.connect().wait_for(is_so)
     }
 
     /// Waits until only the accept loop and the connection that asks are left.
     #[track_caller]
     pub fn wait_until_idle(&self) -> Stats {
-        self.wait_for(|stats| {
-            let left = ["under_way", "pool/queued"];
-            left.iter().all(|name| stats.number(name) == 0)
-                && stats.number("open") == 1
-                && stats.number("pool/suspended") == 1
-        })
+        self.connect().wait_until_idle()
     }
 
-    /// The number of open descriptors of the service.
+    /// Waits until the service is idle. Returns the number of its open descriptors, with one connection.
     #[cfg(target_os = "linux")]
     pub fn descriptors(&self) -> usize {
+        let mut client = self.connect();
+        client.wait_until_idle();
         let directory = format!("/proc/{}/fd", self.child.id());
         fs::read_dir(directory).unwrap().count()
     }
@@ -226,6 +213,35 @@ impl Client {
         self.answer().expect("there is an answer")
     }
 
+    pub fn stats(&mut self) -> Stats {
+        let answer = self.get("/stats");
+        assert_eq!(answer.status, 200);
+        Stats(serde_json::from_slice(&answer.body).unwrap())
+    }
+
+    #[track_caller]
+    pub fn wait_for(&mut self, is_so: impl Fn(&Stats) -> bool) -> Stats {
+        let begin = Instant::now();
+        loop {
+            let stats = self.stats();
+            if is_so(&stats) {
+                return stats;
+            }
+            assert!(begin.elapsed() < LIMIT, "still not so: {:#}", stats.0);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[track_caller]
+    pub fn wait_until_idle(&mut self) -> Stats {
+        self.wait_for(|stats| {
+            let left = ["under_way", "pool/queued"];
+            left.iter().all(|name| stats.number(name) == 0)
+                && stats.number("open") == 1
+                && stats.number("pool/suspended") == 1
+        })
+    }
+
     /// Reads an answer. `None` if the connection is closed or reset before it begins.
     pub fn answer(&mut self) -> Option<Answer> {
         let mut head = String::new();
@@ -290,10 +306,20 @@ impl Client {
         }
     }
 
-    /// Reads up to `most` bytes of whatever comes.
+    /// Reads up to `most` bytes of whatever comes. Returns 0 at the end.
     pub fn some(&mut self, most: usize) -> usize {
         let mut bytes = vec![0; most];
-        self.reader.read(&mut bytes).unwrap()
+        loop {
+            match self.reader.read(&mut bytes) {
+                Ok(read) => return read,
+                // A process that is stopped and continued.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    assert_gone(&error);
+                    return 0;
+                }
+            }
+        }
     }
 
     /// Waits until the service closes the connection, and asserts that it says nothing before.
@@ -310,7 +336,7 @@ impl Client {
 /// A reset is one way to close a connection. A timeout is a test that has failed.
 #[track_caller]
 fn assert_gone(error: &std::io::Error) {
-    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
 }
 
 /// The output of a service that does not start.
