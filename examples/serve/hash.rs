@@ -17,7 +17,7 @@ const LEAF: usize = 64 * 1024;
 /// A hash under way.
 pub struct Digest {
     content: Content,
-    /// The next piece, which has been read, and the number of bytes before it.
+    /// The next piece, which has been read except at the beginning, and the number of bytes before it.
     piece: Vec<u8>,
     offset: u64,
     /// The memory for the piece after that.
@@ -27,19 +27,21 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Reads the first piece.
-    pub fn new(mut content: Content) -> io::Result<Self> {
-        Ok(Digest {
-            piece: content.read(PIECE)?,
+    pub fn new(content: Content) -> Self {
+        Digest {
+            content,
+            piece: Vec::new(),
             offset: 0,
             after: Vec::new(),
             trees: Vec::new(),
-            content,
-        })
+        }
     }
 
     /// Hashes the next piece and reads the one after it. Returns the hash of the file after the last piece.
     pub fn step(&mut self) -> io::Result<Option<Hash>> {
+        if self.piece.is_empty() {
+            self.content.read_into(&mut self.piece, PIECE)?;
+        }
         if self.content.left() == 0 {
             return self.end().map(Some);
         }

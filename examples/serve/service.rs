@@ -144,8 +144,8 @@ impl Service {
     /// Hashes a file, piece by piece, so that other tasks get their turn.
     async fn hash(&self, path: &str, ticket: &Ticket) -> Result<Answer, Refusal> {
         let (root, path) = (self.root.clone(), path.to_owned());
-        let begin = move || heist::blocking(|| Digest::new(root.file(&path)?));
-        let mut digest = ticket.submit(Priority::Normal, begin).await??;
+        let open = move || heist::blocking(|| root.file(&path));
+        let mut digest = Digest::new(ticket.submit(Priority::Normal, open).await??);
         loop {
             let step = move || digest.step().map(|hash| (digest, hash));
             let (next, hash) = ticket.submit(Priority::Low, step).await??;

@@ -392,7 +392,7 @@ fn mix(server: &Server, seed: u64, requests: usize) {
 
 #[test]
 fn thousands_of_requests_leave_nothing_behind() {
-    let server = Server::start(&["--limit", "6", "--patience", "60"]);
+    let server = Server::start(&["--limit", "6", "--patience", "999", "--deadline", "999"]);
     server.file("small", text(500));
     server.file("medium", text(20_000));
     server.file("large", noise(2 * PIECE + 1));
