@@ -92,6 +92,14 @@
 //! # Ok::<(), heist::BuildError>(())
 //! ```
 //!
+//! # Sockets
+//!
+//! heist has no reactor. Sockets and timers of another crate work in its futures: their wakers queue a task from
+//! any thread. Those of async-io need nothing else. Those of tokio look for their runtime in a thread-local
+//! variable, so it must run somewhere, and a future that makes them must be polled with it entered. The file
+//! `examples/REACTORS.md` of the repository has an adapter of a few lines for that, and `examples/serve` is a
+//! service on top of async-io and hyper.
+//!
 //! # Shutdown
 //!
 //! Dropping the last [`ThreadPool`] of a pool, on a thread outside the pool, runs the queued tasks and waits

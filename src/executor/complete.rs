@@ -171,6 +171,7 @@ impl TaskRef {
         if self.state.is_sampled() {
             let registry = member.registry;
             registry.queue_waits.end(self.id.0.get(), registry.now_ns());
+            self.state.clear_sampled();
         }
         let outer = member.running.begin(self.id.0.get());
         let extra = self.extra();

@@ -257,6 +257,13 @@ impl State {
         !crate::sync::MODEL && self.0.load(Ordering::Relaxed) & SAMPLED != 0
     }
 
+    /// Records that the time was measured. A future that is queued again does not begin again.
+    #[cold]
+    pub(super) fn clear_sampled(&self) {
+        // ORDERING: Relaxed: only the thread that runs the task reads or writes the flag from now on, and the phase orders these threads.
+        self.0.fetch_and(!SAMPLED, Ordering::Relaxed);
+    }
+
     // ---- the runner ----
 
     /// Moves the task from queued to running. Returns false if it is no longer queued.

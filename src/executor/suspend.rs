@@ -269,7 +269,8 @@ fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) 
 
 // ---- the waker ----
 
-const VTABLE: RawWakerVTable =
+/// A `static`, because wakers are compared by the address of their table ([`Waker::will_wake`]), and each use of a constant can have its own.
+static VTABLE: RawWakerVTable =
     RawWakerVTable::new(clone_waker, wake_waker, wake_waker_by_ref, drop_waker);
 
 /// Calls `f` with a waker of the task, which does not count as a reference.
