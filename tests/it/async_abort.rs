@@ -127,7 +127,7 @@ fn the_error_of_a_poll_that_panicked_shows_its_message() {
         let value = 1234;
         let formatted = pool.submit_async(async move { panic!("formatted {value}") });
         let constant = pool.submit_async(async { panic!("constant") });
-        let other = pool.submit_async(async { std::panic::panic_any(value) });
+        let other = pool.submit_async(async move { std::panic::panic_any(value) });
         for (handle, message) in [(formatted, "formatted 1234"), (constant, "constant")] {
             let error: heist::JoinError = JoinHandle::<()>::join(handle).unwrap_err();
             assert!(error.to_string().contains(message), "{error}");
@@ -386,8 +386,12 @@ fn the_threads_of_a_pool_end_with_its_suspended_futures() {
             let (started, ended) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let (starts, ends) = (Arc::clone(&started), Arc::clone(&ended));
             let pool = pool_with(|b| {
-                b.on_thread_start(move |_| drop(starts.fetch_add(1, Ordering::SeqCst)))
-                    .on_thread_exit(move |_| drop(ends.fetch_add(1, Ordering::SeqCst)))
+                b.on_thread_start(move |_| {
+                    starts.fetch_add(1, Ordering::SeqCst);
+                })
+                .on_thread_exit(move |_| {
+                    ends.fetch_add(1, Ordering::SeqCst);
+                })
             });
             let ledger = Ledger::new(1);
             let ticket = ledger.ticket(0);

@@ -187,6 +187,22 @@ fn what_a_worker_has_woken_runs_before_its_call_that_blocks_ends() {
     });
 }
 
+/// A closure joins a future that awaits another closure. No thread is free to run that one, and who joins a future runs nothing that the future awaits.
+#[test]
+#[ignore = "a known limit of `submit_async`: it hangs, unless there are more spare threads than such closures"]
+fn a_closure_joins_a_future_that_awaits_a_closure_on_the_only_thread() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let closure = own.submit(|| 1);
+            let future = own.submit_async(async move { closure.await.unwrap() });
+            future.join().unwrap()
+        });
+        assert_eq!(outer.join().unwrap(), 1);
+    });
+}
+
 /// Futures of two pools block until the other one has run something.
 #[test]
 fn two_pools_block_for_each_other() {
