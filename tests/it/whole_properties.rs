@@ -37,7 +37,7 @@ fn random_graphs_give_what_the_oracle_gives() {
     watched(|| {
         let pools = Pools::new(threads());
         let config = Config {
-            cases: 2_000,
+            cases: 1_000,
             failure_persistence: None,
             ..Config::default()
         };
