@@ -515,31 +515,28 @@ fn every_loop_of_futures_beside_the_one_worker_takes_constant_memory() {
     });
 }
 
-/// Loops on the only worker, without the waits that would not end there: those for several handles.
-fn futures_on_the_worker(spares: usize, left_out: &[&str]) {
-    let pool = pool_with(|b| b.num_threads(1).spare_threads(spares));
-    let own = pool.clone();
-    let left_out: Vec<String> = left_out.iter().map(|&take| take.to_owned()).collect();
-    let loops = move || {
-        for (submit, submits) in FUTURES {
-            for (take, takes) in TAKES {
-                if FIRSTS.contains(&take) || left_out.iter().any(|other| other == take) {
-                    continue;
-                }
-                constant(&format!("{submit}, {take}"), much(1_000), |_| {
-                    takes(&own, submits(&own));
-                });
-            }
-        }
-    };
-    pool.submit(loops).join().unwrap();
-}
-
+/// The loops are on the only worker, without the waits that would not end there: those for several handles.
 #[test]
 #[ignore = "a join of a future that yields grows by some hundred bytes a round while a spare thread stands in"]
 fn every_loop_of_futures_beside_a_spare_takes_constant_memory() {
     let name = "every_loop_of_futures_beside_a_spare_takes_constant_memory";
-    isolated(name, || futures_on_the_worker(1, &[]));
+    isolated(name, || {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(1));
+        let own = pool.clone();
+        let loops = move || {
+            for (submit, submits) in FUTURES {
+                for (take, takes) in TAKES {
+                    if FIRSTS.contains(&take) {
+                        continue;
+                    }
+                    constant(&format!("{submit}, {take}"), much(1_000), |_| {
+                        takes(&own, submits(&own));
+                    });
+                }
+            }
+        };
+        pool.submit(loops).join().unwrap();
+    });
 }
 
 /// Runs rounds inside a future of the only worker.
