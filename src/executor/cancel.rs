@@ -63,16 +63,17 @@ fn leave(task: &TaskRef, place: Place) {
 
 /// Implements [`TaskRef::expire`]. Called on the timer's thread, or on the runner's if the deadline has passed before the run or during it.
 pub(super) fn expire(task: &TaskRef) {
-    let place = task.state.claim_unrun(false);
-    if place.is_none() && task.state.expire() != ExpireOutcome::Completing {
-        return;
-    }
+    let place = match task.state.expire() {
+        ExpireOutcome::Unready(place) => Some(place),
+        ExpireOutcome::Completing => None,
+        ExpireOutcome::LeftToRunner | ExpireOutcome::TooLate => return,
+    };
     finish_late(task, place, Cause::Deadline);
     if let Some(token) = task.extra().and_then(|extra| extra.token.as_ref()) {
         for task in token.raise() {
             if task.state.is_future() {
                 task.cancel(Cause::Cancelled);
-            } else if let Some(place) = task.state.claim_unrun(true) {
+            } else if let Some(place) = task.state.claim_unrun() {
                 finish_late(&task, Some(place), Cause::Cancelled);
             }
         }

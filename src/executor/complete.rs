@@ -284,7 +284,7 @@ impl TaskRef {
 
     /// Cancels the task if it has not begun, and returns whether it did. A queue entry for the task, if there is one, stays in its queue.
     pub(super) fn cancel_unrun(&self, cause: Cause) -> bool {
-        if self.state.claim_unrun(true).is_none() {
+        if self.state.claim_unrun().is_none() {
             return false;
         }
         if cause != Cause::Refused && cause != Cause::Full {

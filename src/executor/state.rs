@@ -90,7 +90,9 @@ pub(super) enum RunnerRef {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(super) enum ExpireOutcome {
-    /// Write the outcome.
+    /// Write the outcome: the task was in this state, and the cell holds the closure.
+    Unready(Place),
+    /// Write the outcome: the task was running, and its runner has the closure.
     Completing,
     /// Nothing: the runner is about to move the closure out, and then writes the outcome on behalf of the deadline.
     LeftToRunner,
@@ -295,15 +297,19 @@ impl State {
         self.0.fetch_or(TAKEN, Ordering::AcqRel) & EXPIRED != 0
     }
 
-    /// The deadline of a task that is no longer queued has passed: moves a running task to completing, or leaves that to the runner.
+    /// The deadline of a task has passed: moves the task to completing, or leaves that to the runner.
+    ///
+    /// It is one step, because a future goes from running back to queued: looked at in two steps, it could be in the other phase both times.
     pub(super) fn expire(&self) -> ExpireOutcome {
         let overtaken = self.update(|word| match (word & PHASE, word & TAKEN) {
+            (QUEUED, _) => Some((word & !(PHASE | SUSPENDED)) | COMPLETING),
             (RUNNING, 0) => Some(word | EXPIRED),
             // A stop of a future comes too late from now on.
             (RUNNING, _) => Some((word & !(PHASE | STOPPED)) | COMPLETING),
             _ => None,
         });
         match overtaken {
+            Ok(word) if word & PHASE == QUEUED => ExpireOutcome::Unready(Place::of(word)),
             Ok(word) if word & TAKEN == 0 => ExpireOutcome::LeftToRunner,
             Ok(_) => ExpireOutcome::Completing,
             Err(_) => ExpireOutcome::TooLate,
@@ -346,12 +352,11 @@ impl State {
 
     // ---- cancel and deadline ----
 
-    /// Moves the task from queued or suspended to completing, for a cancel or a deadline. Returns `None` if it is neither.
-    pub(super) fn claim_unrun(&self, cancelled: bool) -> Option<Place> {
-        let flag = if cancelled { CANCELLED } else { 0 };
+    /// Moves the task from queued or suspended to completing, for a cancel. Returns `None` if it is neither.
+    pub(super) fn claim_unrun(&self) -> Option<Place> {
         let ended = self.update(|word| {
             let rest = word & !(PHASE | SUSPENDED);
-            (word & PHASE == QUEUED).then_some(rest | COMPLETING | flag)
+            (word & PHASE == QUEUED).then_some(rest | COMPLETING | CANCELLED)
         });
         ended.ok().map(Place::of)
     }

@@ -118,28 +118,44 @@ impl Semaphore {
 
     /// Adds permits, which go to those who wait first.
     ///
+    /// # Panics
+    ///
+    /// Panics if more than `usize::MAX` permits would be available.
+    ///
     /// ```
     /// let semaphore = heist::Semaphore::new(0);
     /// semaphore.add_permits(1);
     /// assert!(semaphore.try_acquire().is_some());
     /// ```
     pub fn add_permits(&self, count: usize) {
-        for _ in 0..count {
-            self.give_one();
-        }
+        assert!(
+            self.give(count),
+            "heist: a semaphore has no room for {count} more permits"
+        );
     }
 
-    /// Gives a permit to the first who waits, or makes it available.
+    /// Gives a permit back. A semaphore that has no room for it is as full as can be.
     fn give_one(&self) {
-        let mut permits = self.lock();
-        let first = permits.waiting.pop_first();
-        if first.is_none() {
-            permits.available += 1;
+        self.give(1);
+    }
+
+    /// Gives permits to those who wait, and makes the rest available. Returns false, and gives the rest to nobody, if it has no room for it.
+    fn give(&self, mut count: usize) -> bool {
+        while count > 0 {
+            let mut permits = self.lock();
+            let Some((_, waker)) = permits.waiting.pop_first() else {
+                let available = permits.available.checked_add(count);
+                permits.available = available.unwrap_or(permits.available);
+                return available.is_some();
+            };
+            // A waker's methods are the user's code.
+            drop(permits);
+            count -= 1;
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
-        drop(permits);
-        if let Some((_, Some(waker))) = first {
-            waker.wake();
-        }
+        true
     }
 }
 

@@ -1,8 +1,14 @@
 //! The public contract. Each module is named after what it pins: `waits_*`, `pool_*`, `scope_*`, `handles_*`, `streams_*`, `map_*`, `join*`,
 //! `panics_*`. The modules `whole_*` test everything together.
 
+mod async_abort;
+mod async_blocking;
+mod async_clock;
 mod async_ends;
 mod async_limits;
+mod async_load;
+mod async_permits;
+mod async_sets;
 mod async_tasks;
 mod async_time;
 mod async_waits;

@@ -1,7 +1,7 @@
 //! Random programs give the results of their serial counterparts.
 
 use crate::support::{
-    Graph, Ledger, graph_pool, outcome, payload_text, pool, spin_until, threads, watched, work,
+    Graph, Ledger, Pools, outcome, payload_text, pool, spin_until, threads, watched, work,
 };
 use heist::ThreadPool;
 use proptest::prelude::*;
@@ -35,17 +35,16 @@ fn property<S>(
 #[test]
 fn random_graphs_give_what_the_oracle_gives() {
     watched(|| {
-        let failed = Arc::new(AtomicUsize::new(0));
-        let pool = graph_pool(&failed, |b| b.num_threads(threads()));
+        let pools = Pools::new(threads());
         let config = Config {
-            cases: 2_000,
+            cases: 1_000,
             failure_persistence: None,
             ..Config::default()
         };
         let bytes = proptest::collection::vec(any::<u8>(), 0..500);
         let result = TestRunner::new(config).run(&bytes, |bytes| {
             let graph = Graph::read(&bytes);
-            let checked = outcome(|| graph.check(&pool, &failed));
+            let checked = outcome(|| graph.check(&pools));
             checked.map_err(|payload| {
                 TestCaseError::fail(format!("{}: {graph:?}", payload_text(&*payload)))
             })

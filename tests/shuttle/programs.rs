@@ -10,7 +10,7 @@ use shuttle::thread;
 use std::time::Duration;
 
 /// Checks that every task of the pool has ended in exactly one way.
-fn settled(pool: &ThreadPool) {
+pub(crate) fn settled(pool: &ThreadPool) {
     let stats = pool.stats();
     assert_eq!(
         stats.submitted,
@@ -19,15 +19,15 @@ fn settled(pool: &ThreadPool) {
     );
 }
 
-fn workers(count: usize) -> ThreadPoolBuilder {
+pub(crate) fn workers(count: usize) -> ThreadPoolBuilder {
     ThreadPool::builder().num_threads(count).spare_threads(1)
 }
 
-fn pool(count: usize) -> ThreadPool {
+pub(crate) fn pool(count: usize) -> ThreadPool {
     workers(count).build().expect("a pool")
 }
 
-fn fib(n: u32) -> u64 {
+pub(crate) fn fib(n: u32) -> u64 {
     if n < 2 {
         return u64::from(n);
     }
@@ -35,12 +35,12 @@ fn fib(n: u32) -> u64 {
     a + b
 }
 
-fn add(count: &AtomicUsize) {
+pub(crate) fn add(count: &AtomicUsize) {
     count.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A further thread outside the pool.
-fn beside(
+pub(crate) fn beside(
     pool: &ThreadPool,
     f: impl FnOnce(ThreadPool) + Send + 'static,
 ) -> thread::JoinHandle<()> {
@@ -49,7 +49,7 @@ fn beside(
 }
 
 /// Whether the task has completed. If it has not, it must have been cancelled or have missed its deadline.
-fn ended<T>(handle: JoinHandle<T>) -> bool {
+pub(crate) fn ended<T>(handle: JoinHandle<T>) -> bool {
     match handle.join() {
         Ok(_) => true,
         Err(error) => {

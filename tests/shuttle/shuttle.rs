@@ -15,6 +15,7 @@
 //! name, a hyphen and any unique text. From then on it is repeated before all others. It
 //! is valid as long as the crate takes these steps, so a bug that was found gets its own test in any case.
 
+mod futures;
 mod programs;
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -90,12 +91,12 @@ fn replay(program: fn(), schedule: &str) {
 }
 
 macro_rules! programs {
-    ($($(#[$doc:meta])* $name:ident)*) => {
-        $($(#[$doc])* #[test] fn $name() { explore(stringify!($name), programs::$name); })*
+    ($module:ident: $($(#[$doc:meta])* $name:ident)*) => {
+        $($(#[$doc])* #[test] fn $name() { explore(stringify!($name), $module::$name); })*
     };
 }
 
-programs! {
+programs! { programs:
     join_trees
     scopes
     maps
@@ -116,4 +117,26 @@ programs! {
     a_lock_across_waits
     waiting_threads_run_what_the_last_one_makes
     idle_and_timeouts
+}
+
+programs! { futures:
+    futures_and_joins
+    futures_that_wake_each_other
+    wakes_against_polls
+    wakes_against_cancels
+    wakes_against_a_shutdown
+    wakes_against_shutdown_now
+    wakes_against_a_drop_of_the_pool
+    wakes_against_deadlines
+    permits_and_cancels
+    a_limited_pool
+    blocking_beside_joins
+    scopes_of_futures
+    a_waker_outlives_its_scope
+    sleeps_and_time_limits
+    repeated_closures
+    continuations_and_sets
+    threads_that_block_on_futures
+    futures_in_full_queues
+    futures_while_the_pool_is_resized
 }

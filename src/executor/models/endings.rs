@@ -5,8 +5,9 @@ use super::runner;
 use crate::barrier::Flavour;
 use crate::executor::options::Options;
 use crate::executor::task::TaskRef;
+use crate::job::Fate;
 use crate::pool::ThreadPool;
-use crate::pool::models::{model, outsider, pool, small_model};
+use crate::pool::models::{as_owner, model, outsider, pool, small_model};
 use crate::testing::Seen;
 use loom::thread;
 use std::sync::Arc;
@@ -62,6 +63,22 @@ fn a_deadline_against_a_poll() {
         assert_eq!(pool.stats().suspended, 0);
     });
     seen.check(&["never polled", "polled"]);
+}
+
+/// The timer looks at a future while it is polled, and goes on once the future is suspended.
+#[test]
+fn a_deadline_on_the_timer_against_a_poll() {
+    model(Flavour::Strict, || {
+        let pool = threadless();
+        let (task, handle, watch) = until(&pool, timed(), 1);
+        let timer = handle.task().clone();
+        let other = outsider(0, move || expire(timer));
+        as_owner(|| pool.install(|| task.resolve(Fate::Run, None)));
+        other.join().unwrap();
+        assert!(handle.is_finished() && watch.is_dropped());
+        assert!(handle.join().is_err_and(|error| error.is_timeout()));
+        assert_eq!(pool.stats().suspended, 0);
+    });
 }
 
 /// The deadline of a suspended future passes while the future is woken.

@@ -1,20 +1,22 @@
 //! Random task graphs against their serial oracle: `.ci/deep fuzz`, or `cargo fuzz run --fuzz-dir tests/fuzz graphs`.
 //!
-//! If `HEIST_FUZZ_OPERATIONS` is set, the run ends after that number of operations. It prints how many there were.
+//! If `HEIST_FUZZ_OPERATIONS` is set, the run ends after that number of operations. It prints how many there were. `HEIST_TEST_THREADS` is the number of threads of
+//! the pools, 2 if it is not set.
 
 #![no_main]
 
 #[path = "../../it/support/graph.rs"]
 mod graph;
 
-use graph::{Graph, graph_pool};
-use heist::ThreadPool;
+use graph::{Graph, Pools};
 use libfuzzer_sys::fuzz_target;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-static FAILED: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
-static POOL: LazyLock<ThreadPool> = LazyLock::new(|| graph_pool(&FAILED, |b| b));
+static POOLS: LazyLock<Pools> = LazyLock::new(|| {
+    let threads = std::env::var("HEIST_TEST_THREADS").ok();
+    Pools::new(threads.map_or(2, |text| text.parse().expect("a number")))
+});
 static OPERATIONS: AtomicU64 = AtomicU64::new(0);
 static WANTED: LazyLock<u64> = LazyLock::new(|| {
     let wanted = std::env::var("HEIST_FUZZ_OPERATIONS").ok();
@@ -27,7 +29,7 @@ unsafe extern "C" {
 
 fuzz_target!(|bytes: &[u8]| {
     let graph = Graph::read(bytes);
-    graph.check(&POOL, &FAILED);
+    graph.check(&POOLS);
     let before = OPERATIONS.fetch_add(graph.operations() as u64, Ordering::Relaxed);
     let after = before + graph.operations() as u64;
     if before / 1_000_000 != after / 1_000_000 {

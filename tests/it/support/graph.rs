@@ -1,7 +1,11 @@
 //! Random task graphs and their serial oracle. A graph is read from bytes, so that proptest and a fuzzer (`tests/fuzz`, which includes this
 //! file) make the same ones.
 
-use heist::{JoinError, JoinHandle, ThreadPool, ThreadPoolBuilder, WhenFull};
+#[path = "graph_futures.rs"]
+mod futures;
+
+use futures::{PERMITS, Part, Step};
+use heist::{JoinError, JoinHandle, Semaphore, ThreadPool, ThreadPoolBuilder, WhenFull};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,6 +20,8 @@ pub struct Graph {
     /// Whether the graph begins on a worker, not on a guest.
     inside: bool,
     end: End,
+    /// Whether there are futures in it.
+    futures: bool,
     operations: usize,
 }
 
@@ -55,6 +61,13 @@ enum Node {
     Resize(usize),
     Yield,
     Broadcast,
+    Futures(Vec<Part>),
+    ScopeFutures(Vec<Arc<Step>>),
+    BlockOn(Arc<Step>),
+    Limited(usize, Vec<Arc<Step>>),
+    Blocking(Arc<Node>),
+    Delay(Arc<Node>),
+    Every(Arc<Node>),
 }
 
 /// What the submitter does with a handle.
@@ -82,6 +95,7 @@ struct Thrown(u32);
 struct Reader<'a> {
     bytes: std::slice::Iter<'a, u8>,
     panics: u32,
+    futures: bool,
     operations: usize,
 }
 
@@ -101,12 +115,17 @@ impl Reader<'_> {
         (0..self.below(5)).map(|_| self.node(depth + 1)).collect()
     }
 
-    fn node(&mut self, depth: usize) -> Arc<Node> {
+    /// Counts an operation. Returns whether it may have parts.
+    fn goes_deeper(&mut self, depth: usize) -> bool {
         self.operations += 1;
-        if depth > DEEPEST || self.operations > MOST {
+        depth <= DEEPEST && self.operations <= MOST
+    }
+
+    fn node(&mut self, depth: usize) -> Arc<Node> {
+        if !self.goes_deeper(depth) {
             return Arc::new(Node::Leaf(self.byte()));
         }
-        Arc::new(match self.byte() % 32 {
+        Arc::new(match self.byte() % 48 {
             0..=3 => Node::Leaf(self.byte()),
             4 => {
                 self.panics += 1;
@@ -133,7 +152,14 @@ impl Reader<'_> {
             28 => Node::Run(self.node(depth + 1)),
             29 => Node::Resize(1 + self.below(4)),
             30 => Node::Yield,
-            _ => Node::Broadcast,
+            31 => Node::Broadcast,
+            32..=36 => Node::Futures(self.futures(depth)),
+            37..=39 => Node::ScopeFutures(self.steps(depth)),
+            40 | 41 => Node::BlockOn(self.step(depth + 1)),
+            42 | 43 => Node::Limited(1 + self.below(3), self.steps(depth)),
+            44 | 45 => Node::Blocking(self.node(depth + 1)),
+            46 => Node::Delay(self.node(depth + 1)),
+            _ => Node::Every(self.node(depth + 1)),
         })
     }
 
@@ -154,6 +180,7 @@ impl Graph {
         let mut reader = Reader {
             bytes: bytes.iter(),
             panics: 0,
+            futures: false,
             operations: 0,
         };
         let inside = reader.below(2) == 1;
@@ -169,6 +196,7 @@ impl Graph {
             root,
             inside,
             end,
+            futures: reader.futures,
             operations: reader.operations,
         }
     }
@@ -190,10 +218,10 @@ fn mix_all(values: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 /// All parts are needed. If several panic, the caller may see any of these panics.
-fn all(parts: &[Arc<Node>]) -> Result<Vec<u64>, BTreeSet<u32>> {
+fn all(parts: impl Iterator<Item = Outcome>) -> Result<Vec<u64>, BTreeSet<u32>> {
     let (mut values, mut panics) = (Vec::new(), BTreeSet::new());
     for part in parts {
-        match part.expected() {
+        match part {
             Ok(value) => values.push(value),
             Err(more) => panics.extend(more),
         }
@@ -205,6 +233,10 @@ fn all(parts: &[Arc<Node>]) -> Result<Vec<u64>, BTreeSet<u32>> {
     }
 }
 
+fn all_nodes(parts: &[Arc<Node>]) -> Result<Vec<u64>, BTreeSet<u32>> {
+    all(parts.iter().map(|part| part.expected()))
+}
+
 impl Node {
     fn expected(&self) -> Outcome {
         match self {
@@ -214,15 +246,21 @@ impl Node {
                 (Ok(a), Ok(b)) => Ok(mix(a, b)),
                 (Err(panics), _) | (_, Err(panics)) => Err(panics),
             },
-            Node::Scope(parts) | Node::Map(parts) => all(parts).map(mix_all),
-            Node::Reduce(parts) => all(parts)
+            Node::Scope(parts) | Node::Map(parts) => all_nodes(parts).map(mix_all),
+            Node::Reduce(parts) => all_nodes(parts)
                 .map(|values| mix_all(values.iter().flat_map(|v| v.to_le_bytes()).map(u64::from))),
             // These outcomes are checked one by one where the tasks run.
             Node::ScopeSubmit(parts) | Node::ScopeStream(parts) => Ok(parts.len() as u64),
             Node::Submit(parts) => Ok(parts.len() as u64),
             Node::Stream { take, parts, .. } => Ok(parts.len().min(*take) as u64),
-            Node::Install(inner) | Node::Run(inner) => inner.expected(),
-            Node::Resize(_) | Node::Yield | Node::Broadcast => Ok(3),
+            Node::Install(inner)
+            | Node::Run(inner)
+            | Node::Blocking(inner)
+            | Node::Every(inner) => inner.expected(),
+            Node::BlockOn(step) => step.expected(),
+            Node::Futures(parts) => Ok(parts.len() as u64),
+            Node::ScopeFutures(steps) | Node::Limited(_, steps) => Ok(steps.len() as u64),
+            Node::Resize(_) | Node::Yield | Node::Broadcast | Node::Delay(_) => Ok(3),
         }
     }
 }
@@ -237,14 +275,22 @@ fn thrown(payload: Box<dyn Any + Send>) -> u32 {
 
 /// Checks that an outcome is one of the possible ones.
 fn check(node: &Node, result: Result<u64, Box<dyn Any + Send>>) {
-    match (node.expected(), result) {
-        (Ok(expected), Ok(value)) => assert_eq!(value, expected, "{node:?}"),
+    check_outcome(node.expected(), result, || format!("{node:?}"));
+}
+
+fn check_outcome(
+    expected: Outcome,
+    result: Result<u64, Box<dyn Any + Send>>,
+    what: impl Fn() -> String,
+) {
+    match (expected, result) {
+        (Ok(expected), Ok(value)) => assert_eq!(value, expected, "{}", what()),
         (Err(panics), Err(payload)) => {
             let number = thrown(payload);
-            assert!(panics.contains(&number), "{number} panicked: {node:?}");
+            assert!(panics.contains(&number), "{number} panicked: {}", what());
         }
-        (Ok(_), Err(payload)) => panic!("{} panicked: {node:?}", thrown(payload)),
-        (Err(_), Ok(value)) => panic!("{value} instead of a panic: {node:?}"),
+        (Ok(_), Err(payload)) => panic!("{} panicked: {}", thrown(payload), what()),
+        (Err(_), Ok(value)) => panic!("{value} instead of a panic: {}", what()),
     }
 }
 
@@ -259,6 +305,9 @@ struct World {
     pool: ThreadPool,
     /// Each task holds a clone of this, which shows whether all are dropped.
     token: Arc<()>,
+    /// Permits for futures, and how many are held.
+    semaphore: Semaphore,
+    inside: Arc<AtomicUsize>,
     /// The handles that are joined at the end.
     kept: Arc<Mutex<Vec<Kept>>>,
     /// Whether tasks may be cancelled, since the pool ends or the task around them has a deadline, which they inherit.
@@ -349,6 +398,18 @@ impl Node {
                 assert!(indices.iter().copied().eq(0..indices.len()), "{indices:?}");
                 3
             }
+            Node::Futures(parts) => {
+                for part in parts {
+                    world.submit_future_and_join(part);
+                }
+                parts.len() as u64
+            }
+            Node::ScopeFutures(steps) => world.scope_futures(steps),
+            Node::BlockOn(step) => heist::block_on(step.run(world)),
+            Node::Limited(limit, steps) => world.limited(*limit, steps),
+            Node::Blocking(inner) => heist::blocking(|| inner.run(world)),
+            Node::Delay(inner) => world.delay(inner),
+            Node::Every(inner) => world.every(inner),
         }
     }
 }
@@ -483,14 +544,55 @@ impl World {
     }
 }
 
-/// A pool for graphs. `failed` counts panics that are not part of a graph, in tasks that nobody joins.
-pub fn graph_pool(
+/// The pools on which graphs run.
+pub struct Pools {
+    threads: usize,
+    /// For graphs without futures.
+    closures: ThreadPool,
+    /// For graphs with futures: see [`SPARES`].
+    futures: ThreadPool,
+    /// Counts panics that are not part of a graph, in tasks that nobody joins.
+    failed: Arc<AtomicUsize>,
+}
+
+/// The spare threads of a pool whose tasks wait for futures in place. A thread that waits for a future polls no other one, so a graph in which all threads wait may
+/// need a thread more.
+const SPARES: usize = MOST + 56;
+
+impl Pools {
+    pub fn new(threads: usize) -> Pools {
+        let failed = Arc::new(AtomicUsize::new(0));
+        Pools {
+            threads,
+            closures: graph_pool(threads, &failed, |b| b),
+            futures: graph_pool(threads, &failed, |b| b.spare_threads(SPARES)),
+            failed,
+        }
+    }
+
+    /// A pool for one graph.
+    fn fresh(
+        &self,
+        graph: &Graph,
+        configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
+    ) -> ThreadPool {
+        graph_pool(self.threads, &self.failed, |builder| {
+            configure(match graph.futures {
+                true => builder.spare_threads(SPARES),
+                false => builder,
+            })
+        })
+    }
+}
+
+fn graph_pool(
+    threads: usize,
     failed: &Arc<AtomicUsize>,
     configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
 ) -> ThreadPool {
     let failed = Arc::clone(failed);
     let builder = ThreadPool::builder()
-        .num_threads(2)
+        .num_threads(threads)
         .panic_handler(move |payload| {
             if !payload.is::<Thrown>() {
                 failed.fetch_add(1, Ordering::Relaxed);
@@ -500,25 +602,28 @@ pub fn graph_pool(
 }
 
 impl Graph {
-    /// Runs the graph on `pool` or on a new pool, and compares the outcome with the oracle.
+    /// Runs the graph on one of the pools or on a new one, and compares the outcome with the oracle.
     ///
     /// # Panics
     /// Panics if the outcomes differ, a handle does not resolve, a value is not dropped, or the totals are not exact.
-    pub fn check(&self, pool: &ThreadPool, failed: &Arc<AtomicUsize>) {
+    pub fn check(&self, pools: &Pools) {
         let pool = match self.end {
-            End::Idle => pool.clone(),
-            End::Drop => graph_pool(failed, |b| b.queue_capacity(3)),
-            _ => graph_pool(failed, |b| {
+            End::Idle if self.futures => pools.futures.clone(),
+            End::Idle => pools.closures.clone(),
+            End::Drop => pools.fresh(self, |b| b.queue_capacity(3)),
+            _ => pools.fresh(self, |b| {
                 b.queue_capacity(3).when_full(WhenFull::CallerRuns)
             }),
         };
+        let (token, semaphore) = (Arc::new(()), Semaphore::new(PERMITS));
         let world = Arc::new(World {
             pool: pool.clone(),
-            token: Arc::new(()),
+            token: Arc::clone(&token),
+            semaphore: semaphore.clone(),
+            inside: Arc::default(),
             kept: Arc::default(),
             ends: self.end != End::Idle,
         });
-        let token = Arc::clone(&world.token);
         let result = catch_unwind(AssertUnwindSafe(|| match self.inside {
             true => pool.run(|| self.root.run(&world)),
             false => self.root.run(&world),
@@ -547,6 +652,7 @@ impl Graph {
             let stats = pool.stats();
             let ended = stats.completed + stats.failed + stats.cancelled;
             assert_eq!(stats.submitted, ended, "{stats}");
+            assert_eq!(stats.suspended, 0, "{stats}");
         }
         drop((pool, world));
         // A task drops what it holds as its last step, after it was counted.
@@ -555,6 +661,9 @@ impl Graph {
             assert!(start.elapsed() < Duration::from_secs(20), "a task is left");
             std::thread::yield_now();
         }
-        assert_eq!(failed.load(Ordering::Relaxed), 0, "a detached task failed");
+        let permits = (semaphore.available(), semaphore.waiting());
+        assert_eq!(permits, (PERMITS, 0), "{semaphore:?}");
+        let failed = pools.failed.load(Ordering::Relaxed);
+        assert_eq!(failed, 0, "a detached task failed");
     }
 }

@@ -17,7 +17,7 @@ mod watch;
 
 pub use door::{Door, Passage, suspended};
 pub use gate::{Gate, Held, hold, hold_all, running};
-pub use graph::{Graph, graph_pool};
+pub use graph::{Graph, Pools};
 pub use ledger::{Ledger, Ticket};
 pub use process::{is_isolated, isolated, isolated_with};
 pub use state::{ALL, Case, State, Thing, case, check, goes, poll};
