@@ -116,12 +116,12 @@ impl<S: Future> Sleeps<S> {
         }
     }
 
-    fn begin(&mut self) {
+    /// Polls each sleep once. Returns false if the time of one has come.
+    fn begin(&mut self) -> bool {
         let waker = Waker::from(Arc::clone(&self.count));
         let mut context = Context::from_waker(&waker);
-        for sleep in &mut self.sleeps {
-            assert!(sleep.as_mut().poll(&mut context).is_pending());
-        }
+        let mut sleeps = self.sleeps.iter_mut();
+        sleeps.all(|sleep| sleep.as_mut().poll(&mut context).is_pending())
     }
 
     fn left(&self) -> u64 {
@@ -181,8 +181,9 @@ impl Case {
             .order
             .deadlines(self.count, Instant::now() + FAR, SPREAD);
         let mut sleeps = Sleeps::new(&deadlines, peer);
-        let (begin, ()) = time(|| sleeps.begin());
+        let (begin, begun) = time(|| sleeps.begin());
         let (cancel, ()) = time(|| sleeps.sleeps.clear());
+        assert!(begun, "a sleep ended early");
         assert_eq!(sleeps.left(), self.count, "a sleep ended early");
         match self.step {
             Step::Cancel => cancel,
@@ -197,10 +198,8 @@ impl Case {
             let first = Instant::now() + lead;
             let deadlines = self.order.deadlines(self.count, first, SHORT_SPREAD);
             let mut sleeps = Sleeps::new(&deadlines, peer);
-            if Instant::now() + lead / 2 < first {
-                sleeps.begin();
-            }
-            if Instant::now() < first {
+            let begun = Instant::now() + lead / 2 < first && sleeps.begin();
+            if begun && Instant::now() < first {
                 assert_eq!(sleeps.left(), self.count, "a sleep ended early");
                 sleeps.wait();
                 return (first + SHORT_SPREAD).elapsed();
