@@ -4,7 +4,7 @@ use crate::common::contract::{JoinKernel, SpawnKernel, Tally};
 use crate::contest::Row;
 #[cfg(feature = "forte")]
 use crate::contestants::Forte;
-use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, Rayon, ScopePeer};
+use crate::contestants::{Chili, Crossbeam, Heist, JoinPeer, Peer, Rayon, ScopePeer};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -58,4 +58,12 @@ where
         assert_eq!(tally.total(), expected, "{} lost a task", P::NAME);
         duration
     });
+}
+
+/// The thread count of rows that have only one.
+pub const THREADS: usize = 2;
+
+/// Makes a pool that is never freed, because tasks refer to it.
+pub fn leak<P: Peer>(threads: usize) -> &'static P {
+    Box::leak(Box::new(P::build(threads)))
 }

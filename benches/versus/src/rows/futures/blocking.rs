@@ -1,12 +1,11 @@
 //! Rows of calls that block their thread beside a computation, and of a limit on how many futures are under way.
 
-use super::THREADS;
 use crate::common::contract::JoinKernel;
 use crate::common::fib::Fib;
 use crate::contest::{Bench, Row};
 use crate::contestants::{AsyncPeer, Heist, JoinPeer, Peer, Rayon, Tokio};
 use crate::results::Unit;
-use crate::rows::shared::time;
+use crate::rows::shared::{THREADS, time};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

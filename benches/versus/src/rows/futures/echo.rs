@@ -3,12 +3,11 @@
 //! heist runs both on one pool, with the reactor of async-io. The peer is tokio with its own reactor, and rayon beside it: with as many threads in total, and with
 //! twice as many. One thread sends the requests over blocking sockets.
 
-use super::THREADS;
 use crate::common::mix;
 use crate::contest::{Bench, Row};
 use crate::contestants::{AsyncPeer, Heist, MapPeer, Peer, Rayon, Tokio};
 use crate::results::Unit;
-use crate::rows::shared::time;
+use crate::rows::shared::{THREADS, time};
 use async_io::Async;
 use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
 use std::fs;

@@ -3,10 +3,6 @@
 //! The thread that submits or waits takes no part in the work. A pool has its workers beside it.
 
 use crate::contest::Bench;
-use crate::contestants::Peer;
-
-/// The thread count of rows that have only one.
-const THREADS: usize = 2;
 
 /// Calls a function that adds one contestant for every scheduler that polls futures.
 macro_rules! add_all {
@@ -34,9 +30,4 @@ pub fn run(bench: &mut Bench) {
     echo::run(bench);
     sleeps::run(bench);
     blocking::run(bench);
-}
-
-/// Makes a pool that is never freed, because tasks refer to it.
-fn leak<P: Peer>(threads: usize) -> &'static P {
-    Box::leak(Box::new(P::build(threads)))
 }

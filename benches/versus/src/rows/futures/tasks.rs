@@ -1,10 +1,9 @@
 //! Rows of futures that are ready soon: submitted from outside, by several submitters, by each other; and futures that yield.
 
-use super::{THREADS, leak};
 use crate::contest::{Bench, Row};
 use crate::contestants::AsyncPeer;
 use crate::results::Unit;
-use crate::rows::shared::time;
+use crate::rows::shared::{THREADS, leak, time};
 use std::future::Future;
 use std::hint::black_box;
 use std::ops::Range;

@@ -2,11 +2,10 @@
 //!
 //! All contestants use the same channels, those of async-channel.
 
-use super::{THREADS, leak};
 use crate::contest::{Bench, Row};
 use crate::contestants::AsyncPeer;
 use crate::results::Unit;
-use crate::rows::shared::time;
+use crate::rows::shared::{THREADS, leak, time};
 use async_channel::{Receiver, Sender, bounded};
 use std::thread;
 use std::time::{Duration, Instant};
