@@ -44,6 +44,7 @@
 //! | run futures on the same threads | [`submit_async`], [`spawn_async`]; in a scope, [`Scope::submit_async`]; from a thread, [`block_on`] |
 //! | wait for time in a future; let others run | [`sleep`], [`timeout`]; [`yield_async`] |
 //! | limit how many futures are under way | [`AsyncPool`], [`Semaphore`] |
+//! | consume a stream of results in async code | [`imap_async`](ThreadPool::imap_async), [`JoinSet::next`], [`AsCompleted::next_async`] |
 //! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
 //! | call something that blocks its thread | [`blocking`] |
 //! | finish | see [Shutdown](#shutdown) |
@@ -117,7 +118,7 @@
 //! All are off by default.
 //!
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
-//! - `futures`: `Stream` for [`JoinSet`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
+//! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
 //!
 //! The crate supports 64-bit systems and needs Rust 1.88 or later.
@@ -187,11 +188,12 @@ mod stats;
 struct Readme;
 
 pub use executor::{
-    AbortOnDrop, AsCompleted, CancelToken, Imap, ImapUnordered, JoinError, JoinHandle, JoinSet,
-    JoinSetTask, Joined, PanicLocation, Promise, RunningTask, ScopedJoinHandle, ShutdownTimeout,
-    Sleep, TaskBuilder, TaskError, TaskId, TrySubmitError, WaitFor, Waited, as_completed,
-    current_token, first_finished, first_ok, imap, note_panic, promise, record_panic_locations,
-    sleep, sleep_until, spawn, spawn_async, submit, submit_async, try_join_all, wait, wait_results,
+    AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
+    JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, PanicLocation, Promise, RunningTask,
+    ScopedJoinHandle, ShutdownTimeout, Sleep, TaskBuilder, TaskError, TaskId, TrySubmitError,
+    WaitFor, Waited, as_completed, current_token, first_finished, first_ok, imap, note_panic,
+    promise, record_panic_locations, sleep, sleep_until, spawn, spawn_async, submit, submit_async,
+    try_join_all, wait, wait_results,
 };
 pub use fork::map::{IntoSource, Limited, Owned, OwnedIter, Source, for_each, map, map_reduce};
 pub use fork::{

@@ -106,6 +106,7 @@ const CRATE: Order = Order {
         "executor/several",
         "executor/shutdown",
         "executor/stream/input",
+        "executor/stream/in_async",
         "executor/stream",
         "executor",
         "future/beside",

@@ -677,6 +677,8 @@ fn time_takes_constant_memory() {
         });
         constant("closures that run repeatedly", much(1_000), |_| {
             drop(pool.every(LONG, || ()));
+            // A worker drops the closure.
+            spin_until(|| pool.stats().queued == 0);
         });
         let runs = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&runs);

@@ -325,24 +325,33 @@ impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.poll_finished(context).map(|()| self.take())
+    }
+}
+
+impl<T> JoinHandle<T> {
+    /// Polls for the end of the task, and leaves the outcome where it is.
+    pub(super) fn poll_finished(&self, context: &mut Context<'_>) -> Poll<()> {
         let task = self.task();
         timer::check_deadlines();
-        if !task.state.is_finished() {
-            task.check_fork();
-            let mut old = Vec::new();
-            // Cloned before the lock is taken, because a waker's methods are the user's code.
-            let waker = context.waker().clone();
-            let pending = task.at_end(|list| {
-                let is_waker = |waiter: &mut Waiter| matches!(waiter, Waiter::Waker(_));
-                old.extend(list.waiters.extract_if(.., is_waker));
-                list.waiters.push(Waiter::Waker(waker));
-            });
-            drop(old);
-            if pending {
-                return Poll::Pending;
-            }
+        if task.state.is_finished() {
+            return Poll::Ready(());
         }
-        Poll::Ready(self.take())
+        task.check_fork();
+        let mut old = Vec::new();
+        // Cloned before the lock is taken, because a waker's methods are the user's code.
+        let waker = context.waker().clone();
+        let pending = task.at_end(|list| {
+            let is_waker = |waiter: &mut Waiter| matches!(waiter, Waiter::Waker(_));
+            old.extend(list.waiters.extract_if(.., is_waker));
+            list.waiters.push(Waiter::Waker(waker));
+        });
+        drop(old);
+        if pending {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Streams, of the crate `futures-core`.
 
-use crate::executor::{self, AbortOnDrop, AsCompleted, JoinError, JoinSet};
+use crate::executor::{
+    self, AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, JoinError, JoinSet,
+};
 use futures_core::Stream;
 use std::collections::VecDeque;
 use std::fmt;
@@ -217,3 +219,25 @@ impl<S, F, T> fmt::Debug for StreamMapUnordered<S, F, T> {
         f.debug_struct("StreamMapUnordered").finish_non_exhaustive()
     }
 }
+
+/// Yields what [`AsyncImap::next`] returns. With the feature `futures`.
+impl<R> Stream for AsyncImap<R> {
+    type Item = Result<R, JoinError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_next_result(context)
+    }
+}
+
+impl<R> Unpin for AsyncImap<R> {}
+
+/// Yields what [`AsyncImapUnordered::next`] returns. With the feature `futures`.
+impl<R> Stream for AsyncImapUnordered<R> {
+    type Item = (usize, Result<R, JoinError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_next_result(context)
+    }
+}
+
+impl<R> Unpin for AsyncImapUnordered<R> {}

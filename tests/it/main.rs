@@ -9,6 +9,7 @@ mod async_limits;
 mod async_load;
 mod async_permits;
 mod async_sets;
+mod async_streams;
 mod async_tasks;
 mod async_time;
 mod async_waits;

@@ -20,11 +20,15 @@ use std::time::{Duration, Instant};
 
 /// Takes at most as many items as the first argument says, submits them as one task, and returns its handle and the number of items. The second argument says
 /// whether the stream stays on workers.
-type Pull<'a, R> = Box<dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a>;
+pub(super) type Pull<'a, R> = dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a;
+
+/// A [`Pull`] that may move to another thread.
+pub(super) type SendPull<'a, R> =
+    dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + Send + 'a;
 
 /// The input and the options of a stream, and the outcomes that were not given out.
-pub(super) struct Input<'a, R> {
-    pull: Pull<'a, R>,
+pub(super) struct Input<'a, R, P: ?Sized = Pull<'a, R>> {
+    pull: Box<P>,
     pub(super) runner: Runner<'a>,
     pub(super) window: Option<usize>,
     pub(super) chunk: usize,
@@ -124,8 +128,11 @@ impl Runner<'_> {
     }
 }
 
-impl<'a, R> Input<'a, R> {
-    pub(super) fn new(pull: Pull<'a, R>, runner: Runner<'a>) -> Self {
+impl<'a, R, P> Input<'a, R, P>
+where
+    P: FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + ?Sized,
+{
+    pub(super) fn new(pull: Box<P>, runner: Runner<'a>) -> Self {
         Input {
             pull,
             runner,

@@ -8,22 +8,26 @@
 //! nobody else takes the items of a scope, so a consumer outside checks for that every 50 ms.
 
 mod chunk;
+mod in_async;
 mod input;
 
 use super::error::JoinError;
+use super::handle::JoinHandle;
 use super::pending::Pending;
 use super::state::UNCOUNTED;
 use super::submit::submit_chunk;
 use super::timer::deadline_after;
 use crate::fork::Scope;
-use crate::pool::{ThreadPool, global};
+use crate::pool::{StreamQueue, ThreadPool, global};
 use crate::sleep::Event;
 use crate::sync::Arc;
-use chunk::{InFlight, pull};
+use chunk::{Chunk, InFlight, pull};
 use input::{Input, OpenStream, Runner, WaitMode, acts_in_pool};
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
+
+pub use in_async::{AsyncImap, AsyncImapUnordered};
 
 /// # Streams
 ///
@@ -127,10 +131,25 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (mut input, f, pool) = (input.into_iter(), Arc::new(f), self.clone());
         let stream = OpenStream::new(self.clone());
-        let queue = stream.queue();
-        let submit = move |n, on_workers| {
+        let pull = self.pull_of(input.into_iter(), f, stream.queue());
+        Input::new(Box::new(pull), Runner::Pool(stream))
+    }
+
+    /// Returns the function that pulls items of `input`, and submits them to the queue of their stream.
+    fn pull_of<I, R, F>(
+        &self,
+        mut input: I,
+        f: F,
+        queue: Arc<StreamQueue>,
+    ) -> impl FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + use<I, R, F>
+    where
+        I: Iterator<Item: Send + 'static>,
+        R: Send + 'static,
+        F: Fn(I::Item) -> R + Send + Sync + 'static,
+    {
+        let (f, pool) = (Arc::new(f), self.clone());
+        move |n, on_workers| {
             pull(&mut input, n, &f, pool.registry(), |task| {
                 submit_chunk(
                     pool.registry(),
@@ -140,8 +159,7 @@ impl ThreadPool {
                     move || task.run(),
                 )
             })
-        };
-        Input::new(Box::new(submit), Runner::Pool(stream))
+        }
     }
 }
 
