@@ -652,7 +652,12 @@ impl Graph {
             let stats = pool.stats();
             let ended = stats.completed + stats.failed + stats.cancelled;
             assert_eq!(stats.submitted, ended, "{stats}");
-            assert_eq!(stats.suspended, 0, "{stats}");
+            // A thread that has woken or cancelled a future counts that after its step, perhaps when the future has ended elsewhere.
+            let start = Instant::now();
+            while pool.stats().suspended > 0 {
+                assert!(start.elapsed() < Duration::from_secs(20), "{stats}");
+                std::thread::yield_now();
+            }
         }
         drop((pool, world));
         // A task drops what it holds as its last step, after it was counted.
