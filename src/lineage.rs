@@ -252,10 +252,9 @@ impl Lineage {
         self.run(level).map_or(Origin::ROOT, |(origin, _)| origin)
     }
 
-    /// Owner: the innermost level, and whether its run began with an empty ring.
-    pub(crate) fn innermost_level(&self) -> (usize, bool) {
-        let level = self.innermost.load(Ordering::Relaxed);
-        (level, self.run(level).is_none_or(|(_, base)| base == 0))
+    /// Owner: the innermost level.
+    pub(crate) fn innermost_level(&self) -> usize {
+        self.innermost.load(Ordering::Relaxed)
     }
 
     /// The words of a level. Level 0 has none.

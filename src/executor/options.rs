@@ -29,6 +29,8 @@ pub(super) enum IfFull {
     Waits,
     /// The submitter waits for room, even if the pool rejects tasks or has the caller run them.
     WaitsForWorkers,
+    /// The task is admitted.
+    Exceeds,
 }
 
 impl Options {

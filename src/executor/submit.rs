@@ -289,12 +289,11 @@ pub(super) enum Queue<'a> {
 /// Submits a chunk of a stream to the stream's queue. If the pool's queue is full, the consumer waits for room, even if the pool rejects the tasks of other submitters.
 ///
 /// `tasks` is `None` if the chunk counts as one task in the pool's statistics, like any other. Otherwise it counts as this many submitted tasks, and its closure
-/// counts their ends. `on_workers` says whether the stream stays on workers. A full queue then does not make the consumer run the chunk, even with
-/// [`WhenFull::CallerRuns`]. A consumer that is a thread of the pool can still run it while it waits for the chunk.
+/// counts their ends.
 pub(super) fn submit_chunk<T: Send + 'static>(
     registry: &Registry,
     tasks: Option<u64>,
-    on_workers: bool,
+    if_full: IfFull,
     queue: &StreamQueue,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
@@ -304,11 +303,7 @@ pub(super) fn submit_chunk<T: Send + 'static>(
     }
     let options = Options {
         flags: tasks.map_or(0, |_| UNCOUNTED),
-        if_full: if on_workers {
-            IfFull::WaitsForWorkers
-        } else {
-            IfFull::Waits
-        },
+        if_full,
         ..Options::default()
     };
     submit_to(registry, options, Queue::Stream(queue), f)
@@ -405,8 +400,9 @@ fn enter_slow(
     if_full: IfFull,
 ) {
     let when_full = registry.admission.when_full;
-    let caller_runs = when_full == WhenFull::CallerRuns && if_full != IfFull::WaitsForWorkers;
-    let beyond = may_exceed_capacity(registry);
+    let on_workers = matches!(if_full, IfFull::WaitsForWorkers | IfFull::Exceeds);
+    let caller_runs = when_full == WhenFull::CallerRuns && !on_workers;
+    let beyond = if_full == IfFull::Exceeds || may_exceed_capacity(registry);
     while refusal == Refusal::Full {
         match (when_full, if_full) {
             _ if caller_runs => {}

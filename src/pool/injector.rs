@@ -19,7 +19,7 @@ pub(crate) struct PriorityQueues {
 /// The injector is swept when it holds at least this many tombstones and half of their entries are tombstones.
 const INJECTOR_SWEEP_LEAST: u64 = 64;
 
-/// In each round of this many searches a worker looks at the normal queue first once, and at the low one once, so that neither its own
+/// In each round of this many searches a worker looks at each of the other queues and at the streams first once, so that neither its own
 /// full deque nor a stream of high tasks starves them.
 const TURNS: u32 = 128;
 
@@ -74,11 +74,13 @@ impl PriorityQueues {
         self.queues[WOKEN].steal()
     }
 
-    /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or in two searches of [`TURNS`] one of
+    /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or in four searches of [`TURNS`] one of
     /// another queue.
     pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
         let fair = match turn % TURNS {
             0 => self.queue(Priority::Normal).steal(),
+            32 => self.steal_woken(),
+            96 => self.streams.take(turn / TURNS),
             64 => self.steal_last(),
             _ => None,
         };
@@ -88,10 +90,15 @@ impl PriorityQueues {
     /// Takes what comes before the detached tasks of other workers, in search number `turn`.
     pub(super) fn steal_next(&self, turn: u32) -> Option<Task> {
         let high = self.queue(Priority::High).steal();
-        let normal = || self.queue(Priority::Normal).steal();
-        match turn % 2 {
-            0 => high.or_else(normal).or_else(|| self.steal_woken()),
-            _ => high.or_else(|| self.steal_woken()).or_else(normal),
+        let (normal, woken) = (
+            || self.queue(Priority::Normal).steal(),
+            || self.steal_woken(),
+        );
+        let item = || self.streams.take(turn / 3);
+        match turn % 3 {
+            0 => high.or_else(normal).or_else(woken).or_else(item),
+            1 => high.or_else(woken).or_else(item).or_else(normal),
+            _ => high.or_else(item).or_else(normal).or_else(woken),
         }
     }
 

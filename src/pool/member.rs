@@ -114,18 +114,17 @@ struct Guest<'a> {
 const BRIEF_STAY: u64 = 200 * TICKS_PER_MICROSECOND;
 
 impl Guest<'_> {
-    /// Leaves the look for work to another thread, if the guest is about to come back and enough others are awake. Returns whether it did.
+    /// Leaves the look for work to the worker that watches, if the guest is about to come back and enough others are awake. Returns whether it did.
     ///
-    /// Nothing depends on this guest's look: a worker is awake, and looks when it parks. Until then there is a place for one more thread, which the guest takes
-    /// when it comes back. If it does not, one of the other threads finds out: an owner of forks that answers its share request, or a worker that takes an
-    /// item of the stream.
+    /// The guest owes the look from then on. The worker that watches looks within a millisecond, as long as one look is owed or the consumer is near.
     fn leave_look_to_others(&self, left: &Left) -> bool {
         let registry = self.member.registry;
         let Some((stream, entered)) = self.stream else {
             return false;
         };
         let is_brief = stream.is_near() && rough_now().wrapping_sub(entered) < BRIEF_STAY;
-        let enough = left.workers >= registry.sleep.target().saturating_sub(1).max(1);
+        let enough = left.workers >= registry.sleep.target().saturating_sub(1).max(1)
+            && registry.injector.streams.is_watched();
         if is_brief && enough {
             registry.request_all();
             stream.owe_look();

@@ -41,8 +41,10 @@ impl Mode {
 pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
     let registry = member.registry;
     let sleep = &registry.sleep;
-    let has_tasks =
-        || registry.injector.streams.len() > 0 || registry.look(None) == Some(Need::Worker);
+    let streams = &registry.injector.streams;
+    let has_tasks = || streams.len() > 0 || registry.look(None) == Some(Need::Worker);
+    // Before the worker is counted as parked, so that its own look, too, finds that one watches.
+    let watch = streams.begin_watch();
     let park = match (mode, member.kind) {
         (Mode::Called, Role::Worker(index)) => sleep.park_called(member.id, index, has_tasks),
         _ => sleep.park_free(member.id, member.kind.worker(), has_tasks),
@@ -67,7 +69,7 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
             if mode == Mode::Called {
                 await_call(member);
             }
-            park_idle(member)?;
+            park_idle(member, watch.is_some())?;
         }
         Park::AfterLook => match registry.final_recheck(None) {
             Ok(Some(need)) if registry.sleep.still_wanted(need) => {
@@ -76,13 +78,14 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
                     crate::sync::yield_thread();
                 }
             }
-            Ok(_) => park_idle(member)?,
+            Ok(_) => park_idle(member, watch.is_some())?,
             Err(Unordered) => {
                 member.counters.parks.add(1);
                 member.parker.park_timeout(UNORDERED_NAP);
             }
         },
     }
+    drop(watch);
     // This thread goes on for one of three reasons:
     // - It was called: there is a broadcast task, and no thread relies on this one to search.
     // - Another thread has claimed it, and has counted it as searching. If that happened before this thread parked, the token is still to come,
@@ -114,23 +117,24 @@ fn await_call(member: Member<'_>) {
 const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Parks until the thread is claimed or called, or has to look at a stream again. Returns `None` for a spare that was not needed for a long time, which then leaves.
-fn park_idle(member: Member<'_>) -> Option<()> {
+fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
     member.counters.parks.add(1);
     // What the slot of a worker holds is left to others only if the pool has become too small for the worker.
     let slots = &member.registry.slots;
     slots.set_active(member.id, member.has_work());
+    if watches {
+        member.parker.park_timeout(WATCH_TIME);
+        slots.set_active(member.id, true);
+        note_sleep();
+        return Some(());
+    }
     if member.kind == Role::Spare {
         member.parker.park_timeout(SPARE_KEEP_ALIVE);
         slots.set_active(member.id, true);
         let is_dismissed = member.registry.sleep.dismiss_spare(member.id);
         return (!is_dismissed).then_some(());
     }
-    let streams = &member.registry.injector.streams;
-    if streams.must_watch() {
-        streams.watch(|| member.parker.park_timeout(WATCH_TIME));
-    } else {
-        member.parker.park();
-    }
+    member.parker.park();
     slots.set_active(member.id, true);
     note_sleep();
     Some(())
@@ -169,6 +173,7 @@ pub(super) fn park_open(
     let ready = || awaited.is_done() || has_broadcast_task();
     let elsewhere = forward_inbox(member);
     registry.sleep.begin_search();
+    let watch = registry.injector.streams.begin_watch();
     let (mut ordered, mut wanted, mut work) = (true, false, None);
     let park = registry.sleep.park_waiter(member.id);
     if awaited.must_find_tasks() {
@@ -185,8 +190,12 @@ pub(super) fn park_open(
     }
     member.counters.parks.add(1);
     if work.is_none() && !wanted && !ready() {
-        sleep(member, ordered, deadline);
+        match watch.is_some() {
+            true => member.parker.park_timeout(WATCH_TIME),
+            false => sleep(member, ordered, deadline),
+        }
     }
+    drop(watch);
     if let Some(home) = elsewhere {
         home.inbox.forward(None);
     }

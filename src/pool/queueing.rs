@@ -72,7 +72,7 @@ impl Registry {
 
     /// Finds a thread for the items of a stream, none of which is kept for the consumer any more.
     pub(crate) fn offer_items(&self, queue: &StreamQueue) {
-        if queue.offers_some() {
+        if queue.offers_some(true) {
             self.injected();
         }
     }

@@ -129,7 +129,7 @@ struct Owner {
     /// The number of pushes to `deque` minus the number of successful pops. This is the position of the newest entry. Thieves take entries at the
     /// other end and change no position.
     position: Cell<usize>,
-    /// The level of the run during which the stack holds nothing of the user's at the moment, or 0. See [`bare_level`](super::wait::bare_level).
+    /// The level of the run during which the stack holds nothing of the user's at the moment, or 0, or [`FREE`](super::wait::FREE). See [`bare_level`](super::wait::bare_level).
     bare: Cell<usize>,
     /// The number of scopes that are open on this slot.
     scopes: Cell<usize>,

@@ -106,10 +106,7 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
             .find_map(|victim| steal_task(member, &victim.detached));
         in_deque.or_else(|| steal_ready(member, worthwhile))
     };
-    let injector = || {
-        let task = registry.injector.steal_next(member.turns());
-        task.or_else(|| stream_item(member))
-    };
+    let injector = || registry.injector.steal_next(member.turns());
     let task = match registry.config.waits {
         Waits::Own => injector().or_else(others),
         Waits::Any => others().or_else(injector),
@@ -191,29 +188,13 @@ pub(super) fn steal_hot(member: Member<'_>, watched: &mut Option<Watched>) -> Op
 /// each small task costs more than the task.
 const STEAL_INTERVAL: u32 = 8;
 
-/// Takes a task from the injector before a look at the work of others, in most searches. In one half of them an item of a stream comes first.
+/// Takes a task from the injector before a look at the work of others, in most searches.
 pub(super) fn next_in_injector(member: Member<'_>) -> Option<Work> {
     let registry = member.registry;
     if waits_any(registry) || member.turns().is_multiple_of(STEAL_INTERVAL) {
         return None;
     }
-    let next = || registry.injector.steal_next(member.turns());
-    let task = if member.turns().is_multiple_of(2) {
-        stream_item(member).or_else(next)
-    } else {
-        next().or_else(|| stream_item(member))
-    };
-    task.map(Work::Task)
-}
-
-/// Takes an item of a stream. If its consumer has gone away, another worker is perhaps wanted in its place.
-fn stream_item(member: Member<'_>) -> Option<Task> {
-    let registry = member.registry;
-    let (task, owes_look) = registry.injector.streams.take(member.turns() as usize)?;
-    if owes_look {
-        registry.published(Need::Worker, Origin::ROOT);
-    }
-    Some(task)
+    registry.injector.steal_next(member.turns()).map(Work::Task)
 }
 
 /// Takes anything, in the middle of other work.

@@ -13,11 +13,12 @@
 //! | runs or awaits an item, perhaps a long one | the first item, if there is another one |
 //! | is away, or waits longer than items usually take, or runs no items | nothing |
 //!
-//! A consumer goes away without notice. So a worker that parks while items are kept sleeps for [`WATCH_TIME`] only, and then looks again.
+//! A consumer goes away without notice. So while it is expected, one worker *watches*: when it parks it sleeps for [`WATCH_TIME`] only, and then looks again. Items
+//! that are kept count as visible to a look if no worker watches. The look then wakes a worker, which watches.
 
 use crate::job::Task;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock};
-use crate::sys::{TICKS_PER_MICROSECOND, ticks};
+use crate::sys::{self, TICKS_PER_MICROSECOND, ticks};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -115,15 +116,11 @@ impl StreamQueue {
         result
     }
 
-    /// Whether there are items that are not kept for the consumer. It takes the lock, so that of a thread that looks before it sleeps and one that pushes an
-    /// item, the later one sees what the other has done before.
-    pub(super) fn offers_some(&self) -> bool {
+    /// Returns whether there are items that are not kept for the consumer, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
+    /// looks before it sleeps and one that pushes an item, the later one sees what the other has done before.
+    pub(super) fn offers_some(&self, kept_too: bool) -> bool {
         let len = lock(&self.items).len();
-        len > 0 && self.kept().leaves_some_of(len)
-    }
-
-    fn is_empty(&self) -> bool {
-        lock(&self.items).is_empty()
+        len > 0 && (kept_too || self.kept().leaves_some_of(len))
     }
 
     fn kept(&self) -> Kept {
@@ -195,13 +192,13 @@ impl StreamQueue {
         self.is_expected() || is_inside()
     }
 
-    /// Notes that the consumer has left the pool without looking whether another thread is wanted. A worker looks if the consumer is not near any more.
+    /// Notes that the consumer has left the pool without looking whether another thread is wanted. The worker that watches looks.
     pub(super) fn owe_look(&self) {
         self.owes_look.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether a look is owed. The caller looks.
-    pub(crate) fn take_owed_look(&self) -> bool {
+    pub(super) fn take_owed_look(&self) -> bool {
         self.owes_look.load(Ordering::Relaxed) && self.owes_look.swap(false, Ordering::Relaxed)
     }
 }
@@ -215,13 +212,26 @@ pub(super) fn rough_now() -> u64 {
 }
 
 /// The queues of a pool's streams.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Streams {
     queues: Mutex<Vec<Arc<StreamQueue>>>,
     /// The number of queues. Changed under the lock.
     len: AtomicUsize,
-    /// The number of workers that sleep for [`WATCH_TIME`].
+    /// The number of workers that watch: one, or a few for a moment.
     watchers: AtomicUsize,
+    /// The process's count of forks when the pool was created.
+    forks: u64,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Streams {
+            queues: Mutex::default(),
+            len: AtomicUsize::new(0),
+            watchers: AtomicUsize::new(0),
+            forks: sys::fork_generation(),
+        }
+    }
 }
 
 impl Streams {
@@ -243,18 +253,14 @@ impl Streams {
         self.len.store(queues.len(), Ordering::Relaxed);
     }
 
-    /// Takes an item of one of the streams, beginning with number `turn`. Returns it, and whether the caller must look if another thread is wanted.
-    pub(super) fn take(&self, turn: usize) -> Option<(Task, bool)> {
+    /// Takes an item of one of the streams, beginning with number `turn`.
+    pub(super) fn take(&self, turn: u32) -> Option<Task> {
         if self.len.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let queues = lock(&self.queues);
-        let turn = turn % queues.len().max(1);
-        let (before, from) = queues.split_at(turn);
-        from.iter().chain(before).find_map(|queue| {
-            let task = queue.take()?;
-            Some((task, !queue.is_near() && queue.take_owed_look()))
-        })
+        let (before, from) = queues.split_at(turn as usize % queues.len().max(1));
+        from.iter().chain(before).find_map(|queue| queue.take())
     }
 
     /// Takes an item, even if it is kept for a consumer.
@@ -271,34 +277,47 @@ impl Streams {
         self.sum(|queue| lock(&queue.items).len())
     }
 
-    /// Whether there are no items other than those that are kept for consumers.
+    /// Whether there are no items other than those that are kept for consumers while a worker watches.
     pub(super) fn offers_none(&self) -> bool {
-        self.sum(|queue| usize::from(queue.offers_some())) == 0
+        let kept_too = !self.is_watched();
+        self.sum(|queue| usize::from(queue.offers_some(kept_too))) == 0
     }
 
     fn sum(&self, of: impl Fn(&StreamQueue) -> usize) -> usize {
-        if self.len.load(Ordering::Relaxed) == 0 {
+        // In a forked child the locks are perhaps held forever.
+        if self.len.load(Ordering::Relaxed) == 0 || sys::forks() != self.forks {
             return 0;
         }
         lock(&self.queues).iter().map(|queue| of(queue)).sum()
     }
 
-    // ---- workers that watch ----
+    // ---- the worker that watches ----
 
-    /// Whether a worker that parks must look again soon, because items are kept for a consumer, or soon will be.
-    pub(super) fn must_watch(&self) -> bool {
-        let is_kept = |queue: &StreamQueue| !queue.is_empty() || queue.is_expected();
-        !MODEL && self.sum(|queue| usize::from(is_kept(queue))) > 0
+    /// Lets the current worker, which is about to sleep, watch if one must. It sleeps for [`WATCH_TIME`] then.
+    pub(super) fn begin_watch(&self) -> Option<Watch<'_>> {
+        (self.must_watch() && !self.is_watched()).then(|| {
+            self.watchers.fetch_add(1, Ordering::SeqCst);
+            Watch(self)
+        })
     }
 
-    /// Calls `sleep`, which sleeps for [`WATCH_TIME`].
-    pub(super) fn watch(&self, sleep: impl FnOnce()) {
-        self.watchers.fetch_add(1, Ordering::Relaxed);
-        sleep();
-        self.watchers.fetch_sub(1, Ordering::Relaxed);
+    /// Whether a worker must watch, because a consumer is near or was there a moment ago.
+    pub(super) fn must_watch(&self) -> bool {
+        let must = |queue: &StreamQueue| queue.is_near() || queue.owes_look.load(Ordering::Relaxed);
+        !MODEL && self.sum(|queue| usize::from(must(queue))) > 0
     }
 
     pub(super) fn is_watched(&self) -> bool {
-        self.watchers.load(Ordering::Relaxed) > 0
+        self.watchers.load(Ordering::SeqCst) > 0
+    }
+}
+
+/// A worker that sleeps and watches, until this is dropped. The worker then looks.
+pub(super) struct Watch<'a>(&'a Streams);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.0.watchers.fetch_sub(1, Ordering::SeqCst);
+        self.0.sum(|queue| usize::from(queue.take_owed_look()));
     }
 }

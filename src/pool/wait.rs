@@ -395,17 +395,21 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
 const POLL_TIME: u64 = 5 * TICKS_PER_MICROSECOND;
 
 /// Called at the beginning of a stolen fork which is no code of the user's. Returns the level of its run, if the current thread is one of the pool's and its stack
-/// holds nothing of the user's: it was free when it has stolen the fork, or waited in a run for which it has [noted](set_bare_level) that.
+/// holds nothing of the user's: it was free when it took the fork, or waited in a run for which it has [noted](set_bare_level) that.
 pub(crate) fn bare_level() -> Option<usize> {
     let (member, home) = (context::member()?, context::home()?);
-    if member.id != home.id || !member.is_of(home.registry) || member.running.is_some() {
+    if member.id != home.id || !member.is_of(home.registry) || unwind::panicking() {
         return None;
     }
-    let (level, begins_empty) = member.lineage.innermost_level();
-    let was_free = level == 1 && begins_empty;
-    let was_bare = level > 1 && member.bare_level() == level - 1;
+    let level = member.lineage.innermost_level();
+    let bare = member.bare_level();
+    let was_free = level == 1 && bare == FREE;
+    let was_bare = level > 1 && bare == level - 1;
     (was_free || was_bare).then_some(level)
 }
+
+/// The noted level of a free worker that is about to run a fork.
+pub(super) const FREE: usize = usize::MAX;
 
 /// Notes that from now on the stack of the current thread holds nothing of the user's while the run of this level is the innermost one, or with level 0 that it does.
 pub(crate) fn set_bare_level(level: usize) {

@@ -86,6 +86,7 @@ impl ThreadPool {
             Box::new(self.pull_of(input.into_iter(), f, stream.queue()));
         let mut input = Input::new(pull, Runner::Pool(stream));
         input.on_workers = true;
+        input.is_async = true;
         input
     }
 }

@@ -4,10 +4,11 @@ use super::chunk::{Chunk, InFlight, Outcome};
 use crate::executor::error::{Cause, JoinError, Kind, TaskId};
 use crate::executor::handle::JoinHandle;
 use crate::executor::help::run_in;
+use crate::executor::options::IfFull;
 use crate::executor::pending::{Pending, Until};
 use crate::executor::submit::may_exceed_capacity;
 use crate::executor::task::TaskRef;
-use crate::executor::timer;
+use crate::executor::{timer, tombstones};
 use crate::pool::worker;
 use crate::pool::{Registry, StreamQueue, ThreadPool, WhenFull, context};
 use crate::sleep::Event;
@@ -19,12 +20,13 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Takes at most as many items as the first argument says, submits them as one task, and returns its handle and the number of items. The second argument says
-/// whether the stream stays on workers.
-pub(super) type Pull<'a, R> = dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a;
+/// what happens if the pool's queue is full.
+pub(super) type Pull<'a, R> =
+    dyn FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a;
 
 /// A [`Pull`] that may move to another thread.
 pub(super) type SendPull<'a, R> =
-    dyn FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + Send + 'a;
+    dyn FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + Send + 'a;
 
 /// The input and the options of a stream, and the outcomes that were not given out.
 pub(super) struct Input<'a, R, P: ?Sized = Pull<'a, R>> {
@@ -34,6 +36,8 @@ pub(super) struct Input<'a, R, P: ?Sized = Pull<'a, R>> {
     pub(super) chunk: usize,
     /// See [`Imap::on_workers`](super::Imap::on_workers).
     pub(super) on_workers: bool,
+    /// Whether async code consumes the stream, so that a full queue must not block.
+    pub(super) is_async: bool,
     /// Whether the pool had no thread when the consumer, which may run no item, last waited.
     deserted: Cell<bool>,
     pub(super) deadline: Option<Instant>,
@@ -90,8 +94,16 @@ impl OpenStream {
         Duration::from_micros(self.cost.get() / TICKS_PER_MICROSECOND + 1)
     }
 
+    /// Removes the first entries of the queue as long as their items have begun: the consumer has run them by way of their handles.
+    fn drop_dead(&self) {
+        while let Some(entry) = self.queue.take_first_if(tombstones::is_dead) {
+            drop(entry);
+        }
+    }
+
     /// Runs the item on the current thread if it is the first one in the queue.
     fn run_first(&self, task: &TaskRef) {
+        self.drop_dead();
         let Some(entry) = self.queue.take_first_if(|first| task.is(first)) else {
             return;
         };
@@ -130,7 +142,7 @@ impl Runner<'_> {
 
 impl<'a, R, P> Input<'a, R, P>
 where
-    P: FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + ?Sized,
+    P: FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + ?Sized,
 {
     pub(super) fn new(pull: Box<P>, runner: Runner<'a>) -> Self {
         Input {
@@ -139,6 +151,7 @@ where
             window: None,
             chunk: 1,
             on_workers: false,
+            is_async: false,
             deserted: Cell::new(false),
             deadline: None,
             unreturned: 0,
@@ -176,7 +189,12 @@ where
         }
         // If the input panics, the stream pulls no more.
         self.exhausted = true;
-        let (handle, len) = (self.pull)(chunk, self.on_workers)?;
+        let if_full = match (self.is_async, self.on_workers) {
+            (true, _) => IfFull::Exceeds,
+            (false, true) => IfFull::WaitsForWorkers,
+            (false, false) => IfFull::Waits,
+        };
+        let (handle, len) = (self.pull)(chunk, if_full)?;
         // A short chunk means the end: an iterator that is not fused must not be asked again.
         self.exhausted = len < chunk;
         self.last = Some(handle.id());
@@ -264,6 +282,13 @@ where
         true
     }
 
+    /// Removes what the consumer has run by way of handles from the front of the stream's queue.
+    pub(super) fn drop_dead(&self) {
+        if let Runner::Pool(stream) = &self.runner {
+            stream.drop_dead();
+        }
+    }
+
     /// Runs an item on the current thread, if it has not begun.
     pub(super) fn run(&self, task: &TaskRef) {
         // A thread that is deep in its stack or unwinding does not run the item itself.
@@ -291,10 +316,11 @@ where
 
     /// Notes that the consumer begins to look for a result.
     pub(super) fn enter(&self) {
-        if let (Runner::Pool(stream), WaitMode::Helping(Until::Any)) =
-            (&self.runner, self.wait_mode())
-        {
-            stream.queue.enter(stream.left.get());
+        if let Runner::Pool(stream) = &self.runner {
+            match self.wait_mode() {
+                WaitMode::Helping(Until::Any) => stream.queue.enter(stream.left.get()),
+                _ => stream.queue.sleep(),
+            }
         }
     }
 

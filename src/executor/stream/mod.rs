@@ -13,6 +13,7 @@ mod input;
 
 use super::error::JoinError;
 use super::handle::JoinHandle;
+use super::options::IfFull;
 use super::pending::Pending;
 use super::state::UNCOUNTED;
 use super::submit::submit_chunk;
@@ -142,19 +143,19 @@ impl ThreadPool {
         mut input: I,
         f: F,
         queue: Arc<StreamQueue>,
-    ) -> impl FnMut(usize, bool) -> Option<(JoinHandle<Chunk<R>>, usize)> + use<I, R, F>
+    ) -> impl FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + use<I, R, F>
     where
         I: Iterator<Item: Send + 'static>,
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let (f, pool) = (Arc::new(f), self.clone());
-        move |n, on_workers| {
+        move |n, if_full| {
             pull(&mut input, n, &f, pool.registry(), |task| {
                 submit_chunk(
                     pool.registry(),
                     task.self_counted(),
-                    on_workers,
+                    if_full,
                     &queue,
                     move || task.run(),
                 )
@@ -476,7 +477,11 @@ impl<R> ImapUnordered<'_, R> {
                 let arrivals = Arc::clone(&in_flight.arrivals);
                 input.wait_outside(&*arrivals, || in_flight.oldest().cloned());
             }
-            WaitMode::Helping(until) if acts_in_pool() => return in_flight.wait(until, None),
+            WaitMode::Helping(until) if acts_in_pool() => {
+                let in_time = in_flight.wait(until, None);
+                input.drop_dead();
+                return in_time;
+            }
             WaitMode::Helping(_) => {
                 if let Some(oldest) = in_flight.oldest() {
                     input.run(oldest);

@@ -13,6 +13,7 @@ use crate::fork::join;
 use crate::pool::{Registry, context, worker};
 use crate::ring::Ring;
 use crate::sys;
+use crate::unwind;
 use std::iter::Take;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -117,6 +118,7 @@ where
 {
     fn halve(&self, part: Part<S>, grain: &GrainSize) -> R {
         if let Some(out) = (self.skip)(part.offset) {
+            grain.of_users(|| drop(part));
             return out;
         }
         let len = part.len;
@@ -157,14 +159,8 @@ where
 
     fn halve_stolen(&self, part: Part<S>) -> R {
         let grain = GrainSize::of_stolen();
-        if let Some(level) = grain.bare_level {
-            worker::set_bare_level(level);
-        }
-        let out = self.halve(part, &grain);
-        if let Some(level) = grain.bare_level {
-            worker::set_bare_level(level - 1);
-        }
-        out
+        let _bare = grain.bare_level.map(Bare::begin);
+        self.halve(part, &grain)
     }
 
     /// Runs a piece; one of many items in eighths. If the piece takes much longer than it should and a thread asks for work, the rest is returned.
@@ -186,6 +182,24 @@ where
             rest = after;
         }
         ((self.merge)(out, (self.piece)(rest)), None)
+    }
+}
+
+/// A run of this level, while the stack of its thread holds nothing of the user's.
+struct Bare(usize);
+
+impl Bare {
+    fn begin(level: usize) -> Self {
+        worker::set_bare_level(level);
+        Bare(level)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        // While the thread unwinds, destructors of the user's may run.
+        let outer = if unwind::panicking() { 0 } else { self.0 - 1 };
+        worker::set_bare_level(outer);
     }
 }
 
