@@ -7,7 +7,6 @@ use super::slot::{Role, Slot};
 use super::slots::SlotTable;
 use super::{ThreadPool, Waits, context, worker};
 use crate::barrier::{self, Flavour};
-use crate::job::Task;
 use crate::latch::Latch;
 use crate::sleep::Parker;
 use crate::sync::Arc;
@@ -188,7 +187,7 @@ fn a_pool_dropped_at_once_keeps_its_threads_for_its_tasks() {
         let gate = Gate::default();
         let open = gate.clone();
         loom::explore();
-        gates.map(|gate| gate.open());
+        gates.iter().for_each(Gate::open);
         pool.spawn(move || gate.pass());
         pool.spawn(move || {
             open.open();
@@ -530,60 +529,6 @@ fn a_sweep_of_the_injector_against_park() {
         pool.spawn(move || after.open());
         pool.registry().sweep_injector(|_| false);
         over.pass();
-        end(pool);
-    });
-}
-
-/// The items of a stream meet one worker that parks when it finds nothing. The consumer expects to use the worker's place itself, so that it wakes no thread
-/// while the worker is awake, and then goes away. The worker takes the item that is not kept.
-#[test]
-fn an_item_that_is_not_kept_against_park() {
-    small_model(Flavour::Strict, || {
-        let pool = pool(1, 0);
-        let registry = pool.registry();
-        let queue = registry.open_stream();
-        queue.expect();
-        let over = Gate::default();
-        for _ in 0..2 {
-            let over = over.clone();
-            // SAFETY: (1) the closure borrows nothing. (2) There is no group.
-            let item = unsafe { Task::new(std::ptr::null(), None, move |_| over.open()) };
-            registry.enqueue_item(None, &queue, item);
-        }
-        over.pass();
-        registry.close_stream(&queue);
-        end(pool);
-    });
-}
-
-/// The last thread of a closing pool against an item. Either it sees the item, or the consumer sees that it has gone.
-#[test]
-fn an_item_against_the_end_of_the_pool() {
-    small_model(Flavour::Strict, || {
-        let pool = Arc::new(pool(1, 0));
-        let queue = pool.registry().open_stream();
-        queue.enter(0);
-        queue.begin_wait();
-        let closing = {
-            let pool = Arc::clone(&pool);
-            outsider(0, move || pool.shutdown())
-        };
-        let ends = Arc::new(Tally::new(0));
-        let ended = Arc::clone(&ends);
-        if pool.registry().admission.enter(false).is_ok() {
-            // SAFETY: (1) the closure borrows nothing. (2) There is no group.
-            let item = unsafe {
-                Task::new(std::ptr::null(), None, move |_| {
-                    drop(ended.fetch_add(1, Relaxed))
-                })
-            };
-            pool.registry().enqueue_item(None, &queue, item);
-        } else {
-            ends.fetch_add(1, Relaxed);
-        }
-        closing.join().unwrap();
-        assert_eq!(ends.load(Relaxed), 1);
-        pool.registry().close_stream(&queue);
         end(pool);
     });
 }

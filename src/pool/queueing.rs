@@ -60,7 +60,10 @@ impl Registry {
         let is_served = match (is_near, is_offered) {
             (false, _) => false,
             // The consumer is not a member, and leaves room for one thread fewer than the pool counts.
-            (true, true) => here.is_none() && !self.sleep.is_wanted_beside_one(),
+            (true, true) => {
+                let counts = self.sleep.counts().with_guest();
+                here.is_none() && !counts.wants(Need::Worker, self.sleep.target())
+            }
             (true, false) => self.injector.streams.is_watched(),
         };
         if is_served {

@@ -22,6 +22,9 @@ use crate::sys::{self, TICKS_PER_MICROSECOND, ticks};
 use std::collections::VecDeque;
 use std::time::Duration;
 
+#[cfg(all(test, heist_loom))]
+mod models;
+
 /// For how long after it was seen a consumer counts as near: about the time that it takes to wake a worker.
 const NEAR_TIME: u64 = 50 * TICKS_PER_MICROSECOND;
 

@@ -70,6 +70,14 @@ impl Counts {
         self.workers + self.guests < target || (need == Need::Worker && self.workers == 0)
     }
 
+    /// The counts with one more guest.
+    pub(crate) fn with_guest(self) -> Self {
+        Counts {
+            guests: self.guests + 1,
+            ..self
+        }
+    }
+
     /// Whether more threads are awake than the pool wants.
     pub(crate) fn overcommitted(self, target: usize) -> bool {
         self.workers + self.guests > target

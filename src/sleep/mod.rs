@@ -38,8 +38,7 @@
 //! - A thread that counts as searching has something else to do first. A new thread does if there is a start hook, which can take long.
 //! - A worker that was called parks again.
 //!
-//! The last searcher that *finds* something claims the next thread at once. A free worker that has found something and sees more claims a second one
-//! while fewer than half of the awake threads search, so that their number doubles again and again. No argument depends on that.
+//! The last searcher that *finds* something claims the next thread at once. One that sees more claims a second one while fewer than half of the awake search.
 //!
 //! # Calls
 //!
@@ -478,13 +477,6 @@ impl Sleep {
     /// Whether the thread that made a final re-check should take what it has seen. If not, enough others are there.
     pub(crate) fn still_wanted(&self, need: Need) -> bool {
         self.counts().wants(need, self.target())
-    }
-
-    /// Whether a publisher of a detached task would get a thread if one more guest were there. The caller has locked what a sleeper's re-check locks too.
-    pub(crate) fn is_wanted_beside_one(&self) -> bool {
-        let mut counts = self.counts();
-        counts.guests += 1;
-        counts.wants(Need::Worker, self.target())
     }
 
     /// Whether a publisher would get a thread for any kind of work.
