@@ -309,6 +309,10 @@ impl Step {
                     parts.len() as u64
                 }
                 Step::All(way, steps) => world.all(*way, steps).await,
+                // Side by side, one would block the thread of a future that holds a permit, for one that waits for a permit.
+                Step::Both(a, b) if a.blocks() && b.holds() || b.blocks() && a.holds() => {
+                    mix(a.run(world).await, b.run(world).await)
+                }
                 Step::Both(a, b) => both(a.run(world), b.run(world)).await,
                 Step::Sequence(steps) => {
                     let mut values = Vec::new();
@@ -325,6 +329,30 @@ impl Step {
                 }
             }
         })
+    }
+
+    /// Whether it blocks the thread that polls it.
+    fn blocks(&self) -> bool {
+        match self {
+            Step::Poll(_) | Step::Blocking(_) => true,
+            _ => self.parts().any(Step::blocks),
+        }
+    }
+
+    /// Whether its own future holds a permit for a while.
+    fn holds(&self) -> bool {
+        matches!(self, Step::Permit(_)) || self.parts().any(Step::holds)
+    }
+
+    /// The steps that the same future takes.
+    fn parts(&self) -> impl Iterator<Item = &Step> {
+        let parts: Vec<&Step> = match self {
+            Step::Timed(inner) => vec![inner],
+            Step::Both(a, b) => vec![a, b],
+            Step::Sequence(steps) => steps.iter().map(|step| &**step).collect(),
+            _ => Vec::new(),
+        };
+        parts.into_iter()
     }
 
     async fn wait(&self, world: &Arc<World>) {
