@@ -252,11 +252,6 @@ impl Lineage {
         self.run(level).map_or(Origin::ROOT, |(origin, _)| origin)
     }
 
-    /// Owner: the innermost level.
-    pub(crate) fn innermost_level(&self) -> usize {
-        self.innermost.load(Ordering::Relaxed)
-    }
-
     /// The words of a level. Level 0 has none.
     fn level(&self, level: usize) -> Option<&Level> {
         match level {

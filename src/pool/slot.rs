@@ -129,8 +129,6 @@ struct Owner {
     /// The number of pushes to `deque` minus the number of successful pops. This is the position of the newest entry. Thieves take entries at the
     /// other end and change no position.
     position: Cell<usize>,
-    /// The level of the run during which the stack holds nothing of the user's at the moment, or 0, or [`FREE`](super::wait::FREE). See [`bare_level`](super::wait::bare_level).
-    bare: Cell<usize>,
     /// The number of scopes that are open on this slot.
     scopes: Cell<usize>,
     /// The memory of tasks that ended here, for tasks that are spawned here.
@@ -181,7 +179,6 @@ impl Slot {
                 deque,
                 detached,
                 position: Cell::new(0),
-                bare: Cell::new(0),
                 scopes: Cell::new(0),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
@@ -230,16 +227,6 @@ impl Slot {
         // A thread that goes to sleep sets the ring's `limit` to 0. A push to the deque must answer that too, and therefore checks the limit. While
         // the limit is not 0, it is above the depth unless the ring is full. Then the answer is not needed, and does no harm.
         self.ring.must_answer(self.ring.depth())
-    }
-
-    /// Owner: see [`bare_level`](super::wait::bare_level).
-    pub(super) fn bare_level(&self) -> usize {
-        self.owner.bare.get()
-    }
-
-    /// Owner: see [`set_bare_level`](super::wait::set_bare_level).
-    pub(super) fn set_bare_level(&self, level: usize) {
-        self.owner.bare.set(level);
     }
 
     /// Owner: whether the own deques are empty.

@@ -176,16 +176,7 @@ impl StreamQueue {
     /// Whether the consumer is or was there a moment ago, and will most likely be back soon.
     fn is_expected(&self) -> bool {
         let seen = self.seen.load(Ordering::Relaxed);
-        if MODEL {
-            return seen == EXPECTED;
-        }
-        seen != 0 && ticks().wrapping_sub(seen) < NEAR_TIME
-    }
-
-    /// For models, in which no time passes: the consumer is expected from now on.
-    #[cfg(all(test, heist_loom))]
-    pub(super) fn expect(&self) {
-        self.seen.store(EXPECTED, Ordering::Relaxed);
+        !MODEL && seen != 0 && ticks().wrapping_sub(seen) < NEAR_TIME
     }
 
     /// Whether the consumer uses one of the pool's places, or will most likely do so soon.
@@ -205,9 +196,6 @@ impl StreamQueue {
         self.owes_look.load(Ordering::Relaxed) && self.owes_look.swap(false, Ordering::Relaxed)
     }
 }
-
-/// Of a consumer that is expected in a model.
-const EXPECTED: u64 = u64::MAX;
 
 /// The time in ticks, which stands still in a model.
 pub(super) fn rough_now() -> u64 {

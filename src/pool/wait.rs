@@ -13,7 +13,6 @@ use crate::latch::Latch;
 use crate::lineage::Origin;
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
-use crate::sys::{TICKS_PER_MICROSECOND, ticks};
 use crate::unwind;
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -389,66 +388,6 @@ pub(crate) fn wait_stolen(job: &ForkHeader, index: usize) {
     };
     wait(member, &fork, !unwind::panicking());
     member.ring.reset(index);
-}
-
-/// For how long a worker polls futures in the middle of other work, in ticks, unless one poll takes longer.
-const POLL_TIME: u64 = 5 * TICKS_PER_MICROSECOND;
-
-/// Called at the beginning of a stolen fork which is no code of the user's. Returns the level of its run, if the current thread is one of the pool's and its stack
-/// holds nothing of the user's: it was free when it took the fork, or waited in a run for which it has [noted](set_bare_level) that.
-pub(crate) fn bare_level() -> Option<usize> {
-    let (member, home) = (context::member()?, context::home()?);
-    if member.id != home.id || !member.is_of(home.registry) || unwind::panicking() {
-        return None;
-    }
-    let level = member.lineage.innermost_level();
-    let bare = member.bare_level();
-    let was_free = level == 1 && bare == FREE;
-    let was_bare = level > 1 && bare == level - 1;
-    (was_free || was_bare).then_some(level)
-}
-
-/// The noted level of a free worker that is about to run a fork.
-pub(super) const FREE: usize = usize::MAX;
-
-/// Notes that from now on the stack of the current thread holds nothing of the user's while the run of this level is the innermost one, or with level 0 that it does.
-pub(crate) fn set_bare_level(level: usize) {
-    if let Some(member) = context::member() {
-        member.set_bare_level(level);
-    }
-}
-
-/// Polls futures that have been woken, for a moment, in the middle of other work of a worker whose stack holds nothing of the user's. While all threads of a pool run a
-/// long map, its futures would have to wait for the end of it.
-#[inline]
-pub(crate) fn poll_woken() {
-    if let Some(member) = context::member()
-        && member.registry.roster.is_used()
-    {
-        poll_woken_of(member);
-    }
-}
-
-#[inline(never)]
-fn poll_woken_of(member: Member<'_>) {
-    let next = || {
-        let woken = member.registry.injector.steal_woken();
-        woken.or_else(|| member.ready.steal())
-    };
-    let start = ticks();
-    let mut has_polled = false;
-    while !context::is_deep()
-        && let Some(future) = next()
-    {
-        member.run_unrelated_task(future);
-        has_polled = true;
-        if ticks().wrapping_sub(start) > POLL_TIME {
-            break;
-        }
-    }
-    if has_polled {
-        member.look_idle_after_help();
-    }
 }
 
 /// Runs one task of the current thread's pool, of any kind. Tasks that the thread has queued itself and broadcast tasks for it come first.

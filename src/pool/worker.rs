@@ -7,7 +7,6 @@ use super::park::{Mode, sleep_free};
 use super::steal::{
     next_in_injector, own_work, sees_any, steal_any, steal_detached, steal_hot, steal_scope_task,
 };
-use super::wait::FREE;
 use crate::sleep::Need;
 
 // What the layers above use to act in a pool.
@@ -18,8 +17,7 @@ pub(crate) use super::member::{
 };
 pub(crate) use super::steal::{find_task, waits_any};
 pub(crate) use super::wait::{
-    await_briefly, bare_level, block, leave_place, poll_woken, set_bare_level, wait, wait_stolen,
-    yield_local, yield_now,
+    await_briefly, block, leave_place, wait, wait_stolen, yield_local, yield_now,
 };
 
 /// Runs a pool thread until it leaves the pool. The thread is counted awake and searching at the beginning.
@@ -30,8 +28,6 @@ pub(super) fn work(member: Member<'_>) {
         if member.counters.busy_since_ns.get() == 0 {
             member.counters.busy_since_ns.set(member.registry.now_ns());
         }
-        let is_fork = matches!(work, Work::Fork(..));
-        member.set_bare_level(if is_fork { FREE } else { 0 });
         member.run(work);
     }
     // Perhaps another thread has been started for this index by now, and owns the slot.

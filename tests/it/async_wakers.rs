@@ -656,32 +656,7 @@ fn a_pool_that_became_smaller_polls_what_is_woken() {
 }
 
 #[test]
-fn a_woken_future_does_not_wait_for_the_end_of_a_map() {
-    on_pool(|pool| {
-        let items = 2_000_000;
-        let (door, woken, late) = (Door::default(), AtomicBool::new(false), AtomicUsize::new(0));
-        let handle = suspended(pool, &door);
-        pool.for_each(0..items, |item| {
-            if handle.is_finished() {
-                return;
-            }
-            late.fetch_add(1, Ordering::Relaxed);
-            // By then all threads run parts of the map.
-            if item % 1_000 == 999 && !woken.swap(true, Ordering::Relaxed) {
-                thread::scope(|scope| {
-                    scope.spawn(|| door.open());
-                });
-            }
-            let start = Instant::now();
-            while start.elapsed() < Duration::from_micros(2) {}
-        });
-        assert!(late.load(Ordering::Relaxed) < items / 2);
-        handle.join().unwrap();
-    });
-}
-
-#[test]
-fn no_future_is_polled_on_a_stack_that_holds_a_lock() {
+fn a_future_may_want_a_lock_that_is_held_across_a_map() {
     on_pool(|pool| {
         let (lock, over) = (
             Arc::new(Mutex::new(0_u64)),

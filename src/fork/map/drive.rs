@@ -13,7 +13,6 @@ use crate::fork::join;
 use crate::pool::{Registry, context, worker};
 use crate::ring::Ring;
 use crate::sys;
-use crate::unwind;
 use std::iter::Take;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -118,23 +117,18 @@ where
 {
     fn halve(&self, part: Part<S>, grain: &GrainSize) -> R {
         if let Some(out) = (self.skip)(part.offset) {
-            grain.of_users(|| drop(part));
             return out;
         }
         let len = part.len;
         let whole = len <= grain.items() && len <= self.max;
         if whole || len < 2 || len / 2 < self.min {
-            let (out, rest) = grain.time(len, || grain.of_users(|| self.run(part)));
-            if grain.bare_level.is_some() {
-                worker::poll_woken();
-            }
+            let (out, rest) = grain.time(len, || self.run(part));
             return match rest {
                 None => out,
                 Some(rest) => {
                     // A thread asks for work, and the piece has taken longer than expected: measure again.
                     grain.forget();
-                    let rest = self.halve(rest, grain);
-                    grain.of_users(|| (self.merge)(out, rest))
+                    (self.merge)(out, self.halve(rest, grain))
                 }
             };
         }
@@ -143,24 +137,18 @@ where
         } else {
             grain.items().clamp(self.min, len / 2)
         };
-        let (left, right) = grain.of_users(|| part.split_at(middle));
+        let (left, right) = part.split_at(middle);
         let (left, right) = join(
             || self.halve(left, grain),
             || {
                 if grain.is_here() {
                     self.halve(right, grain)
                 } else {
-                    self.halve_stolen(right)
+                    self.halve(right, &GrainSize::of_stolen())
                 }
             },
         );
-        grain.of_users(|| (self.merge)(left, right))
-    }
-
-    fn halve_stolen(&self, part: Part<S>) -> R {
-        let grain = GrainSize::of_stolen();
-        let _bare = grain.bare_level.map(Bare::begin);
-        self.halve(part, &grain)
+        (self.merge)(left, right)
     }
 
     /// Runs a piece; one of many items in eighths. If the piece takes much longer than it should and a thread asks for work, the rest is returned.
@@ -185,24 +173,6 @@ where
     }
 }
 
-/// A run of this level, while the stack of its thread holds nothing of the user's.
-struct Bare(usize);
-
-impl Bare {
-    fn begin(level: usize) -> Self {
-        worker::set_bare_level(level);
-        Bare(level)
-    }
-}
-
-impl Drop for Bare {
-    fn drop(&mut self) {
-        // While the thread unwinds, destructors of the user's may run.
-        let outer = if unwind::panicking() { 0 } else { self.0 - 1 };
-        worker::set_bare_level(outer);
-    }
-}
-
 /// The number of items that make a piece, as one thread has measured it.
 ///
 /// The fields are atomic only because the closure that can be stolen holds a reference. A thief creates a size of its own.
@@ -214,8 +184,6 @@ struct GrainSize {
     turns: AtomicUsize,
     /// Whether the thread has not yet halved the part that it has stolen.
     fresh: AtomicBool,
-    /// If the stack of the thread holds nothing of the user's between the pieces: the level of its run. The thread then polls futures between the pieces.
-    bare_level: Option<usize>,
 }
 
 /// The size is unknown, so each piece is timed.
@@ -228,14 +196,12 @@ impl GrainSize {
             items: AtomicUsize::new(1),
             turns: AtomicUsize::new(LEARNING),
             fresh: AtomicBool::new(false),
-            bare_level: None,
         }
     }
 
     fn of_stolen() -> Self {
         GrainSize {
             fresh: AtomicBool::new(true),
-            bare_level: worker::bare_level(),
             ..Self::new()
         }
     }
@@ -254,18 +220,6 @@ impl GrainSize {
 
     fn is_here(&self) -> bool {
         self.home == Self::here()
-    }
-
-    /// Runs `f`, which calls the user's code.
-    #[inline(always)]
-    fn of_users<T>(&self, f: impl FnOnce() -> T) -> T {
-        let Some(level) = self.bare_level else {
-            return f();
-        };
-        worker::set_bare_level(0);
-        let result = f();
-        worker::set_bare_level(level);
-        result
     }
 
     fn items(&self) -> usize {
