@@ -515,7 +515,8 @@ fn every_loop_of_futures_beside_the_one_worker_takes_constant_memory() {
     });
 }
 
-/// The loops are on the only worker, without the waits that would not end there: those for several handles.
+/// The loops are on the only worker, without the waits that would not end there: those for several handles. The rounds grow: a future that yields while it is joined
+/// leaves an entry in a queue for each yield, and a spare thread takes them late. The cause of the rest was not found. The test stays for the day on which it is.
 #[test]
 #[ignore = "a join of a future that yields grows by some hundred bytes a round while a spare thread stands in"]
 fn every_loop_of_futures_beside_a_spare_takes_constant_memory() {

@@ -71,7 +71,7 @@ pub(crate) struct StreamQueue {
     owes_look: AtomicBool,
 }
 
-// The atomics other than `len` are hints.
+// ORDERING: Relaxed. `len` is changed under the lock and is a hint without it. The other atomics are hints: a wrong answer costs a nap of the worker that watches.
 impl StreamQueue {
     /// Appends an item. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
     pub(super) fn push(&self, task: Task) -> (bool, bool) {
@@ -287,6 +287,7 @@ impl Streams {
     /// Lets the current worker, which is about to sleep, watch if one must. It sleeps for [`WATCH_TIME`] then.
     pub(super) fn begin_watch(&self) -> Option<Watch<'_>> {
         (self.must_watch() && !self.is_watched()).then(|| {
+            // ORDERING: pairs with the load in `is_watched`: a consumer that reads the old count wakes a worker.
             self.watchers.fetch_add(1, Ordering::SeqCst);
             Watch(self)
         })
@@ -299,6 +300,7 @@ impl Streams {
     }
 
     pub(super) fn is_watched(&self) -> bool {
+        // ORDERING: pairs with the changes in `begin_watch` and in the drop of `Watch`.
         self.watchers.load(Ordering::SeqCst) > 0
     }
 }
@@ -308,6 +310,8 @@ pub(super) struct Watch<'a>(&'a Streams);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
+        // ORDERING: pairs with the load in `is_watched`. A consumer that still reads the old count has pushed its item before, under the lock that the look takes
+        // next.
         self.0.watchers.fetch_sub(1, Ordering::SeqCst);
         self.0.sum(|queue| usize::from(queue.take_owed_look()));
     }

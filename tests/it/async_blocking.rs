@@ -187,7 +187,8 @@ fn what_a_worker_has_woken_runs_before_its_call_that_blocks_ends() {
     });
 }
 
-/// A closure joins a future that awaits another closure. No thread is free to run that one, and who joins a future runs nothing that the future awaits.
+/// A closure joins a future that awaits another closure. A thread that joins a future runs only that future, so nobody runs the other closure: it is unknown what
+/// a future awaits. The test hangs. It stays, because it shows what a mended join must do.
 #[test]
 #[ignore = "a known limit of `submit_async`: it hangs, unless there are more spare threads than such closures"]
 fn a_closure_joins_a_future_that_awaits_a_closure_on_the_only_thread() {
