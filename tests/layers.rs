@@ -85,6 +85,7 @@ const CRATE: Order = Order {
         "executor/token",
         "executor/arrivals",
         "executor/extra",
+        "executor/future_entry",
         "executor/suspend",
         "executor/complete",
         "executor/entry",

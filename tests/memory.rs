@@ -740,6 +740,16 @@ fn suspended_futures_take_constant_memory() {
                 assert!(never.join().is_err());
             });
         });
+        // The worker takes no task of the scope while the guest is inside.
+        pool.scope(|s| {
+            constant_beside(&pool, "yields in a scope", much(5_000), |_| {
+                s.submit_async(heist::yield_async()).join().unwrap();
+            });
+            constant_beside(&pool, "sleeps in a scope", much(5_000), |_| {
+                let sleep = heist::sleep(Duration::from_micros(1));
+                s.submit_async(sleep).join().unwrap();
+            });
+        });
         constant_beside(&pool, "scopes", much(2_000), |_| {
             pool.scope(|s| drop(s.submit_async(heist::yield_async())));
         });

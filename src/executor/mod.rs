@@ -29,6 +29,7 @@ mod entry;
 mod error;
 mod extra;
 mod future_cell;
+mod future_entry;
 mod futures;
 mod guard;
 mod handle;

@@ -9,6 +9,7 @@
 
 use super::error::TaskId;
 use super::extra::Waiter;
+use super::future_entry::{into_ref, into_task};
 use super::state::{RunnerRef, Suspend};
 use super::task::{Header, TaskRef};
 use crate::job::Task;
@@ -17,7 +18,7 @@ use crate::sleep::Parker;
 use crate::sync::lock;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -116,26 +117,6 @@ impl TaskRef {
         }
     }
 
-    /// Whether the task is one of a scope.
-    pub(super) fn is_scoped(&self) -> bool {
-        self.extra().is_some_and(|extra| extra.group.is_some())
-    }
-
-    /// Converts a reference into a queue entry. That of a future of a scope is a block of its own, which belongs to the scope's group.
-    pub(super) fn into_entry(self) -> Task {
-        let group = self.extra().and_then(|extra| extra.group.as_ref());
-        let Some(group) = group.map(ptr::from_ref) else {
-            return into_task(self);
-        };
-        let task = into_task(self);
-        let run = move |fate| {
-            task.resolve(fate, None);
-        };
-        // SAFETY: (1) the group is in the second block, which lives as long as the task that `run` owns. (2) `run` borrows nothing. What the future borrows outlives
-        // it, because the scope waits for it. (3) It does not unwind, because the poll catches panics.
-        unsafe { Task::new(group, None, run) }
-    }
-
     /// Adds the future to its pool's roster if it is not there. Returns false if the pool drops its futures.
     fn enter_roster(&self, member: Member<'_>) -> bool {
         let FuturePart { place, kind } = self.future();
@@ -216,20 +197,6 @@ impl TaskRef {
         joiners.into_iter().for_each(|parker| parker.unpark());
         true
     }
-}
-
-/// Converts a reference to a future into a task of the scheduler, whose block is the cell.
-fn into_task(task: TaskRef) -> Task {
-    let task = ManuallyDrop::new(task);
-    // SAFETY: (1) a header begins with a `TaskHeader`, whose function ends such cells. (2) The reference is given away, since it is not dropped.
-    unsafe { Task::from_header(task.header().cast()) }
-}
-
-/// Converts a task whose block is the cell of a future into a reference.
-fn into_ref(entry: Task) -> TaskRef {
-    let entry = ManuallyDrop::new(entry);
-    // SAFETY: (1) the entry is that of a future, so its header begins a live cell. (2) It owns a reference, which is given away, since it is not dropped.
-    unsafe { TaskRef::from_header(entry.header().cast()) }
 }
 
 /// A task that had not ended when [`ThreadPool::shutdown_timeout`](crate::ThreadPool::shutdown_timeout) gave up.

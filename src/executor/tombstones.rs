@@ -4,7 +4,7 @@
 //! swept when half of its blocks may be tombstones.
 
 use super::task::{Header, TaskRef};
-use super::{complete, entry};
+use super::{complete, entry, future_entry};
 use crate::job::Task;
 use crate::pool::{self, Member, Role, SWEEP_LEAST, context};
 
@@ -35,7 +35,13 @@ pub(super) fn note_deadline(member: Member<'_>) {
 
 #[cold]
 fn sweep(member: Member<'_>) {
-    member.sweep(|task| is_dead(task) || entry::is_dead(task));
+    let is_tombstone =
+        |task: &Task| is_dead(task) || entry::is_dead(task) || future_entry::is_dead(task);
+    member.sweep(is_tombstone);
+    // A future of a scope that was woken is in no deque.
+    member
+        .registry
+        .add_scope_tombstones(SWEEP_LEAST as u64, is_tombstone);
     if member.role() == Role::Guest {
         // A guest's deques hold only tasks of its scopes, so its submitted tasks are in the injector.
         member.registry.add_tombstones(SWEEP_LEAST as u64, is_dead);

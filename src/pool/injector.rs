@@ -12,12 +12,38 @@ pub(crate) struct PriorityQueues {
     /// threads. They have their turn beside the normal tasks.
     queues: [Injector; 4],
     pub(super) streams: Streams,
-    /// The approximate number of tombstones queued since the last sweep.
-    tombstones: Count,
+    tombstones: Tombstones,
 }
 
-/// The injector is swept when it holds at least this many tombstones and half of their entries are tombstones.
-const INJECTOR_SWEEP_LEAST: u64 = 64;
+/// The approximate number of tombstones that queues have received since they were swept.
+#[derive(Default)]
+pub(super) struct Tombstones(Count);
+
+/// Queues are swept when they hold at least this many tombstones and half of their entries are tombstones.
+const QUEUES_SWEEP_LEAST: u64 = 64;
+
+impl Tombstones {
+    /// Counts `blocks` more among `entries`. Returns whether to sweep.
+    pub(super) fn add(&self, blocks: u64, entries: usize) -> bool {
+        self.0.add_shared(blocks);
+        let tombstones = self.0.get();
+        let due = tombstones >= QUEUES_SWEEP_LEAST && 2 * tombstones >= entries as u64;
+        if due {
+            self.0.set(0);
+        }
+        due
+    }
+}
+
+/// Takes the entries out of a queue, and gives `keep` those that are no tombstones. While an entry is examined, it is in no queue.
+pub(super) fn sweep(queue: &Injector, is_tombstone: impl Fn(&Task) -> bool, keep: impl Fn(Task)) {
+    for _ in 0..queue.len() {
+        let Some(task) = queue.steal() else { break };
+        if !is_tombstone(&task) {
+            keep(task);
+        }
+    }
+}
 
 /// In each round of this many searches a worker looks at each of the other queues and at the streams first once, so that neither its own
 /// full deque nor a stream of high tasks starves them.
@@ -31,7 +57,7 @@ impl PriorityQueues {
         PriorityQueues {
             queues: std::array::from_fn(|_| Injector::new()),
             streams: Streams::default(),
-            tombstones: Count::default(),
+            tombstones: Tombstones::default(),
         }
     }
 
@@ -41,24 +67,13 @@ impl PriorityQueues {
 
     /// Counts `blocks` more tombstones. Returns whether a [`sweep`](Self::sweep) is worthwhile.
     pub(super) fn add_tombstones(&self, blocks: u64) -> bool {
-        self.tombstones.add_shared(blocks);
-        let tombstones = self.tombstones.get();
-        let due = tombstones >= INJECTOR_SWEEP_LEAST && 2 * tombstones >= self.len() as u64;
-        if due {
-            self.tombstones.set(0);
-        }
-        due
+        self.tombstones.add(blocks, self.len())
     }
 
     /// Removes the tombstones and keeps the order of the other tasks. While a task is examined, it is in no queue.
     pub(super) fn sweep(&self, is_tombstone: impl Fn(&Task) -> bool) {
         for queue in &self.queues {
-            for _ in 0..queue.len() {
-                let Some(task) = queue.steal() else { break };
-                if !is_tombstone(&task) {
-                    queue.push(task);
-                }
-            }
+            sweep(queue, &is_tombstone, |task| queue.push(task));
         }
     }
 

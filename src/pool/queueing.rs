@@ -2,6 +2,7 @@
 
 use super::config::Priority;
 use super::context::Member;
+use super::injector;
 use super::registry::Registry;
 use super::slot::{Role, Slot};
 use super::streams::StreamQueue;
@@ -52,6 +53,15 @@ impl Registry {
         self.injector.sweep(is_tombstone);
         // The live tasks were in no queue for a moment.
         self.injected();
+    }
+
+    /// Counts `blocks` more tombstones that are perhaps in the scope injector, and removes them before they outnumber the live tasks.
+    #[cold]
+    pub(crate) fn add_scope_tombstones(&self, blocks: u64, is_tombstone: impl Fn(&Task) -> bool) {
+        let queue = &self.scope_injector;
+        if self.scope_tombstones.add(blocks, queue.len()) {
+            injector::sweep(queue, is_tombstone, |task| self.inject_scope_task(task));
+        }
     }
 
     /// Queues an item of a stream. `here` is the member of this pool as which the consumer acts.

@@ -5,7 +5,7 @@
 use super::admission::Admission;
 use super::backoff::Budget;
 use super::config::Config;
-use super::injector::PriorityQueues;
+use super::injector::{PriorityQueues, Tombstones};
 use super::queue::Injector;
 use super::queue_wait::QueueWaits;
 use super::roster::Roster;
@@ -51,6 +51,7 @@ pub(crate) struct Registry {
     pub(super) idle_parkers: Mutex<Vec<Arc<Parker>>>,
     /// Scope tasks that are in no deque: those spawned from outside, and those that a waiter took and may not run.
     pub(crate) scope_injector: Injector,
+    pub(super) scope_tombstones: Tombstones,
     /// Held by the thread that runs *stranded* tasks: queued tasks of a pool that has no thread and can start none.
     pub(super) stranded: Mutex<()>,
     pub(crate) sleep: Sleep,
@@ -117,6 +118,7 @@ impl Registry {
             late: AtomicUsize::new(0),
             idle_parkers: Mutex::default(),
             scope_injector: Injector::new(),
+            scope_tombstones: Tombstones::default(),
             stranded: Mutex::new(()),
             sleep: Sleep::new(config.num_threads, config.spares(), config.caller_threads),
             leaving: AtomicBool::new(false),

@@ -247,8 +247,8 @@ impl Slot {
     /// [`sweep`](super::context::Member::sweep) is worthwhile.
     pub(crate) fn add_tombstone(&self) -> bool {
         let tombstones = self.owner.tombstones.get() + 1;
-        let due =
-            tombstones >= SWEEP_LEAST && 2 * tombstones >= self.tasks.len() + self.detached.len();
+        let due = tombstones >= SWEEP_LEAST
+            && 2 * tombstones >= self.tasks.len() + self.detached.len() + self.ready.len();
         self.owner.tombstones.set(if due { 0 } else { tombstones });
         due
     }
@@ -265,6 +265,10 @@ impl Slot {
             waiters.extend(tasks.iter().filter_map(Task::waiter));
             tasks.into_iter().rev().for_each(|task| deque.push(task));
         }
+        let ready = &self.owner.ready;
+        let futures: Vec<_> = std::iter::from_fn(|| ready.pop()).collect();
+        let futures = futures.into_iter().filter(|task| !is_tombstone(task));
+        futures.for_each(|task| ready.push(task));
         waiters.sort_unstable();
         waiters.dedup();
         waiters
