@@ -125,7 +125,10 @@ impl Reader<'_> {
         if !self.goes_deeper(depth) {
             return Arc::new(Node::Leaf(self.byte()));
         }
-        Arc::new(match self.byte() % 48 {
+        let kind = self.byte() % 48;
+        // A scope with futures waits for tasks of its pool even if the reader finds no steps for it, and so do the kinds behind it.
+        self.futures |= kind >= 32;
+        Arc::new(match kind {
             0..=3 => Node::Leaf(self.byte()),
             4 => {
                 self.panics += 1;
