@@ -413,16 +413,18 @@ impl State {
             .is_ok()
     }
 
-    /// Ends a poll that was not ready. A consumed reference is released if the task is suspended, and becomes that of the queue entry if the task was woken.
-    pub(super) fn suspend(&self, runner: RunnerRef) -> Suspend {
+    /// Ends a poll that was not ready. A consumed reference is released if the task is suspended, and becomes that of the queue entry if the task was woken. The
+    /// caller queues that entry, in the injector if `in_injector`.
+    pub(super) fn suspend(&self, runner: RunnerRef, in_injector: bool) -> Suspend {
         let consumed = runner == RunnerRef::Consumed;
+        let place = if in_injector { IN_INJECTOR } else { 0 };
         let suspended = self.update(|word| {
-            let rest = word & !(PHASE | WOKEN);
+            let rest = word & !(PHASE | WOKEN | IN_INJECTOR);
             match word & (STOPPED | EXPIRED | WOKEN) {
                 0 if consumed => Some((rest | QUEUED | SUSPENDED) - ONE_REF),
                 0 => Some(rest | QUEUED | SUSPENDED),
-                WOKEN if consumed => Some(rest | QUEUED | IN_INJECTOR),
-                WOKEN => Some((rest | QUEUED | IN_INJECTOR) + ONE_REF),
+                WOKEN if consumed => Some(rest | QUEUED | place),
+                WOKEN => Some((rest | QUEUED | place) + ONE_REF),
                 _ => None,
             }
         });

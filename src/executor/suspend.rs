@@ -90,14 +90,15 @@ impl TaskRef {
         // Before another thread can wake the task, so that a wake-up is never counted before its suspension.
         member.counters.suspended.add(1);
         let header = self.header();
-        let suspend = self.state.suspend(runner);
+        let is_at_home = priority == Priority::Normal && member.is_at_home();
+        let suspend = self.state.suspend(runner, !is_scoped && !is_at_home);
         if suspend != Suspend::Suspended {
             member.counters.suspended.take_back(1);
         }
         if suspend == Suspend::Woken {
             // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry.
             let entry = unsafe { TaskRef::from_header(header) }.into_entry();
-            if !is_scoped && priority == Priority::Normal && member.is_at_home() {
+            if !is_scoped && is_at_home {
                 member.push_yielded(entry);
             } else {
                 queue(member.registry, entry, is_scoped, priority);
@@ -166,11 +167,11 @@ impl TaskRef {
         let hot = member.filter(|member| {
             self.future().kind.priority == Priority::Normal && member.is_at_home()
         });
-        if !self.state.wake(hot.is_none(), consumed) {
+        let is_scoped = self.is_scoped();
+        if !self.state.wake(!is_scoped && hot.is_none(), consumed) {
             return false;
         }
         let (id, priority) = (self.pool(), self.future().kind.priority);
-        let is_scoped = self.is_scoped();
         let joiners = self.joiners();
         // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry, or the caller gives its own away.
         let entry = unsafe { TaskRef::from_header(self.header()) }.into_entry();
