@@ -48,8 +48,8 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// The reason why a handle has no result: the task panicked, was cancelled or missed its deadline, or a
-/// promise failed or was dropped.
+/// The reason why a handle has no result: the task panicked, was cancelled, missed its deadline, was refused by
+/// a full or closed pool or dropped by a shutdown, or a promise failed or was dropped.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -81,9 +81,9 @@ pub(super) enum Kind {
 /// Why a task ended without a result, a payload or an error of the user's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// Its handle, its token or its stream cancelled it before it began.
+    /// Its handle, its token or its stream cancelled it.
     Cancelled,
-    /// A shutdown dropped it before it began, or the pool was dropped.
+    /// A shutdown dropped it, or the pool was dropped.
     ShutDown,
     /// The pool had been shut down before the task was submitted.
     Refused,
@@ -130,7 +130,8 @@ impl JoinError {
         matches!(self.0.kind, Kind::Panic(_))
     }
 
-    /// Returns whether the task was dropped before it began: cancelled, refused, or left over at a shutdown.
+    /// Returns whether the task was dropped: cancelled by its handle or token, refused by a full or closed pool,
+    /// or left over at a shutdown. A closure has not begun then. A future has perhaps been polled.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;
@@ -256,8 +257,8 @@ impl fmt::Display for JoinError {
             }
             Kind::Failed(error) => write!(f, "failed: {error}"),
             Kind::Ended(cause) => f.write_str(match cause {
-                Cause::Cancelled => "was cancelled before it began",
-                Cause::ShutDown => "was cancelled: its pool was shut down before it began",
+                Cause::Cancelled => "was cancelled",
+                Cause::ShutDown => "was cancelled: its pool was shut down",
                 Cause::Refused => "was refused: its pool had been shut down",
                 Cause::Full => "was refused: the pool's queue was full",
                 Cause::Deadline => "missed its deadline",

@@ -23,7 +23,7 @@ use std::sync::Arc;
 impl ThreadPool {
     /// Queues `future` to be polled on the workers until it is ready, and returns a handle for its result.
     ///
-    /// The future costs one allocation, and so does the whole time until it is ready. When its waker is
+    /// One allocation suffices from here until the future is ready. When its waker is
     /// called on a worker of this pool, that worker polls it next. When it is called elsewhere, by a reactor
     /// or a timer, the future goes to the pool's queue.
     ///

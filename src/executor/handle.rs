@@ -59,16 +59,19 @@ impl<T> JoinHandle<T> {
         self.task.as_ref().expect("heist: a handle without a task")
     }
 
-    /// Waits for the task and returns its result.
+    /// Waits for the task and returns its result, which can be taken once.
     ///
-    /// Use [`join_timeout`](Self::join_timeout) to limit the wait, and `.await` in asynchronous code. On a thread
+    /// Use [`join_timeout`](Self::join_timeout) to limit the wait, [`wait_timeout`](Self::wait_timeout) to keep
+    /// the handle, and `.await` in asynchronous code. On a thread
     /// that takes part in a pool, a task that has not begun runs on the calling thread. A pool of one thread
     /// therefore does not deadlock, however its tasks join each other. Only a cycle of tasks that wait for each
     /// other never ends.
     ///
     /// # Errors
     ///
-    /// Returns an error if the task panicked, was cancelled, or missed its deadline.
+    /// Returns an error if the task panicked, was cancelled, missed its deadline, was refused by a full or closed
+    /// pool, or was dropped by a shutdown. The handle of a promise also returns one if the promise failed or was
+    /// dropped.
     ///
     /// # Blocking
     ///
@@ -171,8 +174,7 @@ impl<T> JoinHandle<T> {
     /// Returns whether the task was cancelled before it began, and will not run. For a future: whether it was
     /// cancelled, and is not polled again unless a poll is under way.
     ///
-    /// Perhaps its closure is still being dropped until [`is_finished`](Self::is_finished)
-    /// returns true.
+    /// Its closure has been dropped when [`is_finished`](Self::is_finished) returns true.
     pub fn is_cancelled(&self) -> bool {
         self.task().state.is_cancelled()
     }
@@ -210,7 +212,8 @@ impl<T> JoinHandle<T> {
         task.cancel(Cause::Cancelled) || task.state.is_cancelled()
     }
 
-    /// Calls `f` with the outcome when the task ends, before the handle reports it as finished.
+    /// Calls `f` with the outcome when the task ends, before the handle reports it as finished. A thread that
+    /// waits for the task also waits for `f`.
     ///
     /// Callbacks run in the order in which they were added, on the thread that ends the task, or at once on
     /// the calling thread if the task has ended. After a missed deadline they run on the pool, and the handle

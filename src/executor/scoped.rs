@@ -74,9 +74,9 @@ impl<'scope> Scope<'scope> {
 
 /// A handle of a task that was submitted by [`Scope::submit`]. It cannot outlive the scope.
 ///
-/// It has the methods of [`JoinHandle`] except [`abort_on_drop`](JoinHandle::abort_on_drop), because the
-/// scope completes what it has begun. The functions for several handles, such as [`wait`](crate::wait()),
-/// take [`JoinHandle`]s only, because they keep them for longer than a scope lasts.
+/// It has the methods of [`JoinHandle`] except [`then`](JoinHandle::then) and
+/// [`abort_on_drop`](JoinHandle::abort_on_drop). The functions for several handles, such as
+/// [`wait`](crate::wait()), take [`JoinHandle`]s only: in a scope, join each handle.
 ///
 /// ```
 /// let names = ["ada", "grace"];

@@ -183,7 +183,8 @@ impl<T> fmt::Debug for AsCompleted<T> {
 pub enum WaitFor {
     /// One task has finished.
     First,
-    /// One task has ended without a result, or all have finished.
+    /// One task has ended without a result, or all have finished. A task that returns an `Err` has a result: see
+    /// [`wait_results`].
     FirstError,
     /// All tasks have finished.
     All,
@@ -362,11 +363,11 @@ impl<E: std::error::Error + 'static> std::error::Error for TaskError<E> {
 /// # Errors
 ///
 /// Returns the error of the first task that ends without a result. The other tasks are then [cancelled](JoinHandle::cancel) if they have not
-/// begun, and detached otherwise.
+/// begun, and detached otherwise. A task that returns an `Err` has a result, and cancels nothing.
 ///
 /// # Blocking
 ///
-/// Waits like an iterator of [`AsCompleted`].
+/// Waits like an iterator of [`AsCompleted`]. Async code awaits the handles, or [`JoinSet::next`](crate::JoinSet::next).
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;

@@ -19,7 +19,8 @@ use std::time::Duration;
 /// | are dropped | [`shutdown_now`](Self::shutdown_now) | [`close_now`](Self::close_now) |
 impl ThreadPool {
     /// Refuses new tasks, runs those that are queued, and waits until the threads have ended. A second call
-    /// only waits.
+    /// only waits. It also waits for delayed closures and for futures that wait to be woken: a future that is
+    /// never woken makes it wait forever.
     ///
     /// Dropping the last handle of a pool shuts it down in this way. Use [`shutdown_now`](Self::shutdown_now) to drop the
     /// queued tasks, [`shutdown_timeout`](Self::shutdown_timeout) to limit the wait, and
@@ -48,8 +49,8 @@ impl ThreadPool {
         registry.retire();
     }
 
-    /// Refuses new tasks, drops those that are queued, waits for those that run, and returns how many were
-    /// dropped.
+    /// Refuses new tasks, drops those that have not begun and the futures that wait, waits for the tasks that
+    /// run, and returns how many were dropped.
     ///
     /// The handles of the dropped tasks resolve to an error. To stop running tasks too, give them a
     /// [`CancelToken`](crate::CancelToken).
@@ -186,10 +187,10 @@ impl ThreadPool {
         })
     }
 
-    /// Waits until no task is queued or running, and until the callbacks of all ended tasks have returned.
-    /// The pool stays open.
+    /// Waits until no task is queued, delayed, suspended or running, and until the callbacks of all ended tasks
+    /// have returned. The pool stays open.
     ///
-    /// As many tasks have then ended as were made, in the sense of [`PoolStats`](crate::PoolStats). One
+    /// At that moment `submitted == completed + failed + cancelled` in its [`PoolStats`](crate::PoolStats). One such
     /// moment in which the pool is idle releases all threads that wait for it, whatever is submitted next.
     ///
     /// It does not wait for a `join`, a map or an [`install`](Self::install) of another thread, a closure of
@@ -220,11 +221,12 @@ impl ThreadPool {
         registry.wait_idle();
     }
 
-    /// Changes the number of workers and returns the previous one. 0 stands for the default of
+    /// Resizes the pool: changes the number of workers and returns the previous one. 0 stands for the default of
     /// [`ThreadPoolBuilder::num_threads`](crate::ThreadPoolBuilder::num_threads).
     ///
-    /// New workers start when there is work for them. Surplus workers end when they have finished what they
-    /// run. Workers and spare threads together are limited to 4,096.
+    /// It does not wait. New workers start when there is work for them. Surplus workers end when they have
+    /// finished what they run. Workers and spare threads together are limited to 4,096: a larger count is
+    /// reduced.
     ///
     /// ```
     /// let pool = heist::ThreadPool::builder().num_threads(2).build()?;

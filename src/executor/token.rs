@@ -25,30 +25,37 @@ use std::sync::{Mutex, MutexGuard};
 ///
 /// # Inheritance
 ///
-/// | what a task with a token does | which work sees the token, as [`current_token`] | effect of a cancel before that work begins |
+/// | inside a task with a token | what inherits it, as [`current_token`] | if it is cancelled before that begins |
 /// |---|---|---|
 /// | submits or spawns a task, spawns one into a [`JoinSet`](crate::JoinSet), consumes a stream of the pool | the task or the item, unless it is given another token | it is dropped; its handle or its place in the stream resolves to an error |
 /// | calls `join`, a map, [`run`](crate::ThreadPool::run) or [`broadcast`](crate::ThreadPool::broadcast) | each closure, on whichever thread it runs | none: it runs, and may check the token |
 /// | opens a scope: `spawn`, `submit` and streams of the [`Scope`](crate::Scope) | each task of the scope, on whichever thread it runs | none: it runs, and may check the token; its own handle cancels it |
 /// | calls [`yield_now`](crate::yield_now), or helps with other work under [`Waits::Any`](crate::Waits::Any) | none: that work has its own token, or none | none |
 ///
-/// A cancel therefore never removes a part of work that a thread waits for in place. Callbacks of
+/// The closures of a `join`, a map or a scope always run, because a thread waits for them in place. Callbacks of
 /// [`on_finish`](crate::JoinHandle::on_finish) are not part of the task to whose handle they are added.
 ///
 /// ```
 /// use heist::{CancelToken, ThreadPool};
 /// let pool = ThreadPool::new()?;
 /// let token = CancelToken::new();
-/// let handle = pool.task().token(&token).submit(|| {
-///     let mut steps = 0;
-///     while !heist::current_token().is_cancelled() {
-///         steps += 1;
+/// let files = vec!["Cargo.toml"; 1000];
+/// let handle = pool.task().token(&token).submit(move || {
+///     let mut bytes = 0;
+///     for (read, file) in files.iter().enumerate() {
+///         if heist::current_token().is_cancelled() {
+///             return Err(format!("stopped after {read} files"));
+///         }
+///         bytes += std::fs::read(file).map_err(|error| error.to_string())?.len();
 ///     }
-///     steps
+///     Ok(bytes)
 /// });
 /// token.cancel();
-/// // Either it ran and was asked to stop, or it was dropped before it began.
-/// assert!(handle.join().map_or_else(|error| error.is_cancelled(), |steps| steps >= 0));
+/// match handle.join() {
+///     Ok(Ok(bytes)) => println!("{bytes} bytes"),
+///     Ok(Err(stopped)) => println!("{stopped}"),
+///     Err(error) => assert!(error.is_cancelled(), "it had not begun"),
+/// }
 /// # Ok::<(), heist::BuildError>(())
 /// ```
 #[derive(Clone)]

@@ -4,13 +4,14 @@ use crate::pool::worker;
 
 /// Runs `f`, which will block the current thread: on a lock, a file, a socket, another process.
 ///
-/// On a thread of a pool, the place of the thread is left to another one until `f` returns: a spare thread is
-/// woken or started for it if there is work. With
+/// Without this call, a closure that blocks occupies its worker. On a thread of a pool, another thread does the
+/// pool's work until `f` returns: a spare thread is woken or started if there is work. With
 /// [`spare_threads(n)`](crate::ThreadPoolBuilder::spare_threads), up to *n* calls block at the same time while
 /// as many workers as before go on. Elsewhere `f` simply runs. Waits of this crate, such as
 /// [`join`](crate::JoinHandle::join), do not need it.
 ///
-/// Inside async code the future that calls it is not polled meanwhile.
+/// `f` runs on the current thread, so a future that calls it is not polled meanwhile. To await something that
+/// blocks, submit it: `submit(|| blocking(f)).await`.
 ///
 /// # Panics
 ///

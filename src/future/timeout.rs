@@ -12,13 +12,14 @@ use std::time::Duration;
 /// Limits the time of a future: resolves to its result, or to an error if `duration` has passed from this call
 /// before the future is ready.
 ///
-/// When the time is over, the future is not polled again. It is dropped together with the one that this
-/// function returns. To limit the time of a task on any thread, use
+/// When the time limit expires, the future is not polled again. It is dropped together with the one that this
+/// function returns. Dropping a [`JoinHandle`](crate::JoinHandle) detaches its task: to cancel the task, pass
+/// `handle.abort_on_drop()`. To limit the time of a task on any thread, use
 /// [`TaskBuilder::deadline`](crate::TaskBuilder::deadline).
 ///
 /// # Errors
 ///
-/// Resolves to [`Elapsed`] if the time is over first. If both happen between two polls, the future wins.
+/// Resolves to [`Elapsed`] if the time limit expires first. If both happen between two polls, the future wins.
 ///
 /// ```
 /// use std::time::Duration;
@@ -40,13 +41,13 @@ pub fn timeout<F: Future>(
     })
 }
 
-/// The error of [`timeout`]: the time was over before the future was ready.
+/// The error of [`timeout`]: the time limit expired before the future was ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed(());
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the time was over before the future was ready")
+        f.write_str("the time limit expired before the future was ready")
     }
 }
 

@@ -96,12 +96,13 @@ pub enum WhenFull {
 /// queue of normal tasks first, and one at that of low priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Except in one of 128 searches, a worker takes the task only if it finds no other one.
+    /// The task begins when no other one waits. A worker looks for a task of low priority first in one of 128
+    /// searches.
     Low,
     /// The default.
     #[default]
     Normal,
-    /// Except in two of 128 searches, a worker takes the task before those of other priorities.
+    /// The task begins before those of other priorities, except in two of 128 searches.
     High,
 }
 

@@ -24,7 +24,8 @@ pub use queue_wait::QueueWait;
 pub struct PoolStats {
     /// The number of workers, started or not: [`num_threads`](ThreadPool::num_threads).
     pub threads: usize,
-    /// The number of threads awake in the pool: workers, spare threads, and guests.
+    /// The number of threads awake in the pool: workers, spare threads, and guests, that is threads outside the
+    /// pool that help in a call of it. Some of them only look for work.
     pub active: usize,
     /// The number of the pool's own threads, workers and spare threads, that were started and are parked.
     pub idle: usize,
@@ -95,7 +96,8 @@ pub struct WorkerStats {
     pub queued: usize,
 }
 
-/// Counts of rare events in the scheduler, for tuning it. Part of [`PoolStats`].
+/// Counts of rare events in the scheduler, for those who work on it: ARCHITECTURE.md explains the terms. Part of
+/// [`PoolStats`].
 ///
 /// None of them should grow with the number of forks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
