@@ -91,6 +91,7 @@ const CRATE: Order = Order {
         "executor/entry",
         "executor/options",
         "executor/tombstones",
+        "executor/awaited",
         "executor/help",
         "executor/handle",
         "executor/pending",

@@ -49,6 +49,11 @@ impl Arrivals {
         Poll::Pending
     }
 
+    /// Calls `f` with the waker that is woken when a task finishes, if there is one.
+    pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> Option<R> {
+        lock(&self.state).waker.as_ref().map(f)
+    }
+
     /// Takes the task that finished first.
     pub(super) fn next(&self) -> Option<usize> {
         lock(&self.state).arrived.pop_front()

@@ -73,9 +73,11 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
     live
 }
 
-/// Returns whether the block is an entry whose task has begun or ended.
-pub(super) fn is_dead(task: &Task) -> bool {
-    let entry = task.header().cast::<Entry>();
-    // SAFETY: (1) `resolve` ends entries only, and `&&` asks for that first, so the block is one. (2) It is alive as long as `task`.
-    task.is_ended_by(resolve) && !unsafe { entry.as_ref() }.task.state.is_queued()
+/// The task of a block that is an entry.
+pub(super) fn task_of(entry: &Task) -> Option<&TaskRef> {
+    if !entry.is_ended_by(resolve) {
+        return None;
+    }
+    // SAFETY: (1) `resolve` ends entries only, so the block is one. (2) It is alive as long as `entry`, whose borrow the result has.
+    Some(&unsafe { entry.header().cast::<Entry>().as_ref() }.task)
 }

@@ -52,6 +52,15 @@ impl Waiter {
         }
     }
 
+    /// Calls `f` with the waker that is woken at the end, if there is one.
+    pub(super) fn with_waker<R>(&self, f: impl FnOnce(&Waker) -> R) -> Option<R> {
+        match self {
+            Waiter::Waker(waker) => Some(f(waker)),
+            Waiter::Set(arrivals, _) => arrivals.with_waker(f),
+            Waiter::Parker(_) | Waiter::Scope(_) => None,
+        }
+    }
+
     pub(super) fn wake(self) {
         match self {
             Waiter::Parker(parker) => parker.unpark(),

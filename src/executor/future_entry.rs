@@ -56,11 +56,13 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
     into_task(task).resolve(fate, blocks)
 }
 
-/// Returns whether the block is an entry of a scope's future, and the future has ended.
-pub(super) fn is_dead(task: &Task) -> bool {
-    let entry = task.header().cast::<ScopeEntry>();
-    // SAFETY: (1) `resolve` ends entries only, and `&&` asks for that first, so the block is one. (2) It is alive as long as `task`.
-    task.is_ended_by(resolve) && unsafe { entry.as_ref() }.task.state.is_ending()
+/// The future of a block that is an entry of a scope's future.
+pub(super) fn task_of(entry: &Task) -> Option<&TaskRef> {
+    if !entry.is_ended_by(resolve) {
+        return None;
+    }
+    // SAFETY: (1) `resolve` ends entries only, so the block is one. (2) It is alive as long as `entry`, whose borrow the result has.
+    Some(&unsafe { entry.header().cast::<ScopeEntry>().as_ref() }.task)
 }
 
 /// Converts a reference to a future into a task of the scheduler, whose block is the cell.

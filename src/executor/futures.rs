@@ -40,9 +40,10 @@ impl ThreadPool {
     /// Waits only as [`submit`](Self::submit) does. A future that blocks its thread blocks a worker: use
     /// [`blocking`](crate::blocking()).
     ///
-    /// On the only worker of a pool without spare threads, a [`join`](JoinHandle::join) polls the future that
-    /// it waits for, and no other one. Waits for several handles poll none there, so they end only if other
-    /// threads poll the futures.
+    /// Where no other thread can, as on the only worker of a pool without spare threads, a
+    /// [`join`](JoinHandle::join) polls the future that it waits for, runs the tasks whose handles that future
+    /// awaits, and no other ones. What comes another way, for example by a channel from a queued closure, never
+    /// comes there. Waits for several handles poll no suspended future there.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;

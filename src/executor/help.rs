@@ -1,12 +1,13 @@
 //! How a thread waits for a task: it runs the task itself if it may, then blocks.
 
 use super::task::TaskRef;
-use super::{timer, tombstones};
+use super::{awaited, suspend, timer, tombstones};
 use crate::job::Task;
 use crate::pool::{self, Member, Registry, Role, context, worker};
 use crate::sleep::{Event, Parker};
-use crate::sync::{Arc, thread};
+use crate::sync::{Arc, MODEL, now, thread};
 use crate::unwind;
+use std::task::Waker;
 use std::time::Instant;
 
 /// Waits for a task. Returns false if the deadline has passed. See [`timer::block`].
@@ -16,7 +17,7 @@ pub(super) fn wait(task: &TaskRef, deadline: Option<Instant>) -> bool {
 }
 
 /// Waits for a task, which the current thread runs itself if it takes part in a pool and the task is queued: a closure that has not begun, a future whenever it was
-/// woken. Perhaps no other thread can.
+/// woken. No other thread may be able to.
 pub(super) fn join(task: &TaskRef) {
     run_here(task);
     if !task.state.is_future() || context::member().is_none() {
@@ -25,8 +26,32 @@ pub(super) fn join(task: &TaskRef) {
     }
     while !task.state.is_finished() {
         task.check_fork();
-        timer::block(&Progress(task), None);
+        suspend::with_waker(task, |waker| block_for(&Progress(task), waker));
         run_here(task);
+    }
+}
+
+/// Blocks until the event, which comes with a call of the waker of a future. Where no other thread can, the current one runs a task that the future awaits, and returns.
+pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
+    let mut patience = awaited::PATIENCE;
+    while !event.is_set() {
+        let member = context::member().filter(|member| !worker::waits_any(member.registry));
+        let Some(member) = member else {
+            timer::block(event, None);
+            return;
+        };
+        if !awaited::others_can_begin(member.registry)
+            && let Some(task) = awaited::find(member, waker)
+        {
+            run_here(&task);
+            return;
+        }
+        // A model has no time.
+        let until = now().checked_add(patience).filter(|_| !MODEL);
+        if timer::block(event, until) {
+            return;
+        }
+        patience = patience.saturating_mul(2);
     }
 }
 

@@ -22,6 +22,7 @@
 //! **Invariant.** Imports among the files of this folder form no circle: `tests/layers.rs` lists the files, lowest first.
 
 mod arrivals;
+mod awaited;
 mod cancel;
 mod cell;
 mod complete;
@@ -33,7 +34,7 @@ mod future_entry;
 mod futures;
 mod guard;
 mod handle;
-mod help;
+pub(crate) mod help;
 mod join_set;
 mod late;
 mod location;

@@ -7,6 +7,7 @@
 //! with long tasks.
 
 use super::arrivals::Arrivals;
+use super::awaited::{PATIENCE, others_can_begin};
 use super::extra::Waiter;
 use super::handle::JoinHandle;
 use super::help::run_here;
@@ -20,10 +21,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-
-/// How long a wait for the first of several tasks leaves them to other threads, if there are threads that can begin one. A wake-up or the start of a thread
-/// takes far less.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The least value to which the patience is halved while no other thread runs the tasks of a set.
 const LEAST_PATIENCE: Duration = Duration::from_millis(1);
@@ -174,7 +171,7 @@ impl<H: HasTask> Pending<H> {
             Until::Any if self.len() > 1 => worker::waits_any(member.registry),
             Until::Any | Until::All => true,
         };
-        if at_once || !others_can_begin(pool) {
+        if at_once || !pool::with_pool(pool, others_can_begin).unwrap_or(false) {
             self.unbegun.start += 1;
             self.run(self.unbegun.start - 1);
         } else if self.block(now().checked_add(self.patience)) {
@@ -235,14 +232,4 @@ impl Hasher for IndexHasher {
     fn finish(&self) -> u64 {
         self.0
     }
-}
-
-/// Returns whether another thread than the current one is awake in the pool with this number, or could be woken or started there.
-fn others_can_begin(pool: u64) -> bool {
-    let can_begin = pool::with_pool(pool, |registry| {
-        let counts = registry.sleep.counts();
-        let own = usize::from(worker::is_pool_thread(registry));
-        counts.available > 0 || counts.workers > own
-    });
-    can_begin.unwrap_or(false)
 }

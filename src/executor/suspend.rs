@@ -18,7 +18,7 @@ use crate::sleep::Parker;
 use crate::sync::lock;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
@@ -259,6 +259,12 @@ unsafe fn task_of(data: *const ()) -> ManuallyDrop<TaskRef> {
     let header = header.expect("heist: a waker without a task");
     // SAFETY: (1) the waker keeps the cell alive. (2) No reference is given away, since the result is not dropped.
     ManuallyDrop::new(unsafe { TaskRef::from_header(header) })
+}
+
+/// The future that the waker wakes, if it is one of this crate's tasks.
+pub(super) fn task_of_waker(waker: &Waker) -> Option<TaskRef> {
+    // SAFETY: (1) a waker with this table has the data of one. (2) The waker keeps the task alive, and is borrowed.
+    ptr::eq(waker.vtable(), &VTABLE).then(|| unsafe { (*task_of(waker.data())).clone() })
 }
 
 unsafe fn clone_waker(data: *const ()) -> RawWaker {

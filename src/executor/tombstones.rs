@@ -3,26 +3,33 @@
 //! A handle that runs or cancels its task cannot take the block out of the middle of a queue. So that a loop does not leave a block for each task, a queue is
 //! swept when half of its blocks may be tombstones.
 
-use super::task::{Header, TaskRef};
+use super::task::TaskRef;
 use super::{complete, entry, future_entry};
 use crate::job::Task;
 use crate::pool::{self, Member, Role, SWEEP_LEAST, context};
+use std::mem::ManuallyDrop;
 
-/// Returns whether the block is the cell of a task that has begun or ended. A future is dead only when it has ended, because the block of one that is polled elsewhere
-/// serves as its entry when it is woken.
-pub(super) fn is_dead(task: &Task) -> bool {
-    let header = task.header().cast::<Header>();
-    let is_closure = task.is_ended_by(complete::resolve);
-    if !is_closure && !task.is_ended_by(complete::resolve_future) {
-        return false;
+/// Returns whether the block is the entry of a task that has begun or ended. A future is dead only when it has ended, because the entry of one that is polled elsewhere
+/// serves again when it is woken.
+pub(super) fn is_dead(entry: &Task) -> bool {
+    let is_dead = |task: &TaskRef| match task.state.is_future() {
+        true => task.state.is_ending(),
+        false => !task.state.is_queued(),
+    };
+    with_task(entry, is_dead).unwrap_or(false)
+}
+
+/// Calls `f` with the submitted task for which the entry stands, if it stands for one.
+pub(super) fn with_task<R>(entry: &Task, f: impl FnOnce(&TaskRef) -> R) -> Option<R> {
+    if entry.is_ended_by(complete::resolve) || entry.is_ended_by(complete::resolve_future) {
+        // SAFETY: (1) these functions end cells only, so the block is one. (2) It is alive as long as `entry`. (3) The reference is not given away, since it is not
+        // dropped.
+        let task = ManuallyDrop::new(unsafe { TaskRef::from_header(entry.header().cast()) });
+        return Some(f(&task));
     }
-    // SAFETY: (1) these functions end cells only, so the block is one. (2) It is alive as long as `task`.
-    let state = &unsafe { header.as_ref() }.state;
-    if is_closure {
-        !state.is_queued()
-    } else {
-        state.is_ending()
-    }
+    entry::task_of(entry)
+        .or_else(|| future_entry::task_of(entry))
+        .map(f)
 }
 
 /// Records that this member of the task's pool has queued a task with a deadline. The deadline can end it in the member's deque, where only the owner sweeps.
@@ -35,13 +42,11 @@ pub(super) fn note_deadline(member: Member<'_>) {
 
 #[cold]
 fn sweep(member: Member<'_>) {
-    let is_tombstone =
-        |task: &Task| is_dead(task) || entry::is_dead(task) || future_entry::is_dead(task);
-    member.sweep(is_tombstone);
+    member.sweep(is_dead);
     // A future of a scope that was woken is in no deque.
     member
         .registry
-        .add_scope_tombstones(SWEEP_LEAST as u64, is_tombstone);
+        .add_scope_tombstones(SWEEP_LEAST as u64, is_dead);
     if member.role() == Role::Guest {
         // A guest's deques hold only tasks of its scopes, so its submitted tasks are in the injector.
         member.registry.add_tombstones(SWEEP_LEAST as u64, is_dead);

@@ -1,6 +1,6 @@
 //! Running a future on the thread that needs its result.
 
-use crate::executor::timer;
+use crate::executor::help;
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use std::future::Future;
@@ -19,8 +19,9 @@ use std::task::{Context, Poll, Wake, Waker};
 ///
 /// # Blocking
 ///
-/// Waits until the future is ready. On the only worker of a pool without spare threads, a future that waits
-/// for a task of that pool waits forever, because no other thread can run the task.
+/// Waits until the future is ready. Where no other thread of the pool can begin a task whose handle the future
+/// awaits, as on the only worker of a pool without spare threads, the current thread runs it. A future that
+/// waits for a task in another way, for example by a channel, waits forever there.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -37,7 +38,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        timer::block(&*signal, None);
+        help::block_for(&*signal, &waker);
         // ORDERING: Acquire pairs with the Release in `wake_by_ref`: the next poll sees what was done before each wake-up that this forgets.
         signal.woken.swap(false, Ordering::Acquire);
     }

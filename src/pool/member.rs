@@ -306,6 +306,15 @@ impl<'a> Member<'a> {
         }
     }
 
+    /// Shows `visit` the tasks in the own deques, which others do not find there meanwhile.
+    #[cold]
+    pub(crate) fn visit_own(self, visit: impl Fn(&Task)) {
+        self.sweep(|task| {
+            visit(task);
+            false
+        });
+    }
+
     /// Answers a share request: makes some of the own work public, and finds a thread for it if none searches.
     #[cold]
     pub(crate) fn share(self, need: Need) {

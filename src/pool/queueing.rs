@@ -64,6 +64,20 @@ impl Registry {
         }
     }
 
+    /// Shows `visit` the tasks that are queued for any thread. Some are in no queue for a moment.
+    #[cold]
+    pub(crate) fn visit_injected(&self, visit: impl Fn(&Task)) {
+        let keep = |task: &Task| {
+            visit(task);
+            false
+        };
+        self.sweep_injector(keep);
+        injector::sweep(&self.scope_injector, keep, |task| {
+            self.inject_scope_task(task)
+        });
+        self.injector.streams.visit(&visit);
+    }
+
     /// Queues an item of a stream. `here` is the member of this pool as which the consumer acts.
     pub(crate) fn enqueue_item(&self, here: Option<Member<'_>>, queue: &StreamQueue, task: Task) {
         let (is_offered, is_near) = queue.push(task);

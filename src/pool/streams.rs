@@ -263,6 +263,14 @@ impl Streams {
         lock(&self.queues).iter().find_map(first)
     }
 
+    /// Shows `visit` the items.
+    pub(super) fn visit(&self, visit: &impl Fn(&Task)) {
+        self.sum(|queue| {
+            lock(&queue.items).iter().for_each(visit);
+            0
+        });
+    }
+
     /// The number of items.
     pub(super) fn len(&self) -> usize {
         self.sum(|queue| lock(&queue.items).len())

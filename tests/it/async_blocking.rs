@@ -4,11 +4,14 @@
 //! `spawn_blocking`, without those that `async_waits` has.
 
 use crate::support::{
-    Door, Gate, assert_balanced, fib, on_pool, pool_with, spin_until, threads, watched,
+    Door, Gate, LONG, assert_balanced, fib, on_pool, pool_with, spin_until, threads, watched,
 };
-use heist::{Semaphore, ThreadPool, block_on, blocking};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use heist::{JoinSet, Priority, Semaphore, ThreadPool, block_on, blocking};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -187,20 +190,108 @@ fn what_a_worker_has_woken_runs_before_its_call_that_blocks_ends() {
     });
 }
 
-/// A closure joins a future that awaits another closure. A thread that joins a future runs only that future, so nobody runs the other closure: it is unknown what
-/// a future awaits. The test hangs. It stays, because it shows what a mended join must do.
-#[test]
-#[ignore = "a known limit of `submit_async`: it hangs, unless there are more spare threads than such closures"]
-fn a_closure_joins_a_future_that_awaits_a_closure_on_the_only_thread() {
-    watched(|| {
-        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+/// A future that awaits what is queued, in one of the possible ways.
+type Awaits = fn(&ThreadPool) -> BoxFuture;
+type BoxFuture = Pin<Box<dyn Future<Output = usize> + Send>>;
+
+/// What a future can await that no thread but the one which waits for the future can run.
+const AWAITS: [(&str, Awaits); 9] = [
+    ("a closure", |pool| {
+        let closure = pool.submit(|| 1);
+        Box::pin(async move { closure.await.unwrap() })
+    }),
+    ("a closure of low priority", |pool| {
+        let closure = pool.task().priority(Priority::Low).submit(|| 1);
+        Box::pin(async move { closure.await.unwrap() })
+    }),
+    ("a future that awaits a closure", |pool| {
+        let closure = pool.submit(|| 1);
+        let inner = pool.submit_async(async move { closure.await.unwrap() });
+        let outer = pool.submit_async(async move { inner.await.unwrap() });
+        Box::pin(async move { outer.await.unwrap() })
+    }),
+    ("what follows a closure", |pool| {
+        let next = pool.submit(|| ()).then(|_| 1);
+        Box::pin(async move { next.await.unwrap() })
+    }),
+    ("a set", |pool| {
+        let mut set = JoinSet::new(pool);
+        set.spawn(|| 1);
+        set.spawn(|| 0);
+        Box::pin(
+            async move { set.next().await.unwrap().unwrap() + set.next().await.unwrap().unwrap() },
+        )
+    }),
+    ("several", |pool| {
+        let mut all = heist::as_completed([pool.submit(|| 1), pool.submit(|| 0)]);
+        Box::pin(async move {
+            let mut sum = 0;
+            while let Some((_, result)) = all.next_async().await {
+                sum += result.unwrap();
+            }
+            sum
+        })
+    }),
+    ("a stream", |pool| {
+        let mut stream = pool.imap_async([0, 0, 1], |n| n);
+        Box::pin(async move {
+            let mut sum = 0;
+            while let Some(result) = stream.next().await {
+                sum += result.unwrap();
+            }
+            sum
+        })
+    }),
+    ("a closure within a time limit", |pool| {
+        let limited = heist::timeout(LONG, pool.submit(|| 1));
+        Box::pin(async move { limited.await.unwrap().unwrap() })
+    }),
+    ("a closure that does it again", |pool| {
         let own = pool.clone();
-        let outer = pool.submit(move || {
-            let closure = own.submit(|| 1);
-            let future = own.submit_async(async move { closure.await.unwrap() });
-            future.join().unwrap()
+        let closure = pool.submit(move || {
+            let inner = own.submit(|| 1);
+            own.submit_async(async move { inner.await.unwrap() })
+                .join()
+                .unwrap()
         });
-        assert_eq!(outer.join().unwrap(), 1);
+        Box::pin(async move { closure.await.unwrap() })
+    }),
+];
+
+/// The thread that waits runs what the future awaits, and no other task, if no other thread can.
+#[test]
+fn a_thread_that_waits_for_a_future_runs_what_it_awaits() {
+    watched(|| {
+        for threads in [1, 2] {
+            let pool = pool_with(|b| b.num_threads(threads).spare_threads(0));
+            for (what, awaits) in AWAITS {
+                // All threads wait in this way, so no other one can run anything.
+                let begun = Arc::new(Barrier::new(threads));
+                let outer = || {
+                    let (own, begun) = (pool.clone(), Arc::clone(&begun));
+                    move || {
+                        begun.wait();
+                        let waiting = Arc::new(AtomicBool::new(true));
+                        let (seen, waiter) = (Arc::clone(&waiting), thread::current().id());
+                        let stranger = own.submit(move || {
+                            let is_inside = thread::current().id() == waiter;
+                            let waits = is_inside && seen.load(Ordering::SeqCst);
+                            assert!(!waits, "an unrelated task ran in a wait");
+                        });
+                        let joined = own.submit_async(awaits(&own)).join().unwrap();
+                        let blocked = heist::block_on(awaits(&own));
+                        waiting.store(false, Ordering::SeqCst);
+                        (joined, blocked, stranger)
+                    }
+                };
+                let outers: Vec<_> = (0..threads).map(|_| pool.submit(outer())).collect();
+                for outer in outers {
+                    let (joined, blocked, stranger) = outer.join().unwrap();
+                    assert_eq!((joined, blocked), (1, 1), "{what}, {threads} threads");
+                    stranger.join().unwrap();
+                }
+            }
+        }
     });
 }
 

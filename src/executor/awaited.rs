@@ -1,0 +1,68 @@
+//! What a future awaits, for a thread that waits for the future.
+//!
+//! A wait runs only what it waits for. A thread that joins a future, or polls one in `block_on`, leaves the tasks whose handles the future awaits to other threads. If
+//! no other thread can begin one, the thread runs it itself: what a future awaits is no unrelated task. It finds the task by the wakers among the waiters of the tasks
+//! in the queues, which lead to the future directly or by way of other futures and sets of tasks.
+
+use super::extra::Waiter;
+use super::suspend::task_of_waker;
+use super::task::TaskRef;
+use super::tombstones;
+use crate::job::Task;
+use crate::pool::{Member, Registry, worker};
+use crate::sync::lock;
+use std::cell::Cell;
+use std::task::Waker;
+use std::time::Duration;
+
+/// How long a wait leaves what it waits for to other threads, if there are threads that can begin it. A wake-up or the start of a thread takes far less.
+pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The most tasks through which a search for the awaited one goes.
+const MOST: usize = 1 << 16;
+
+/// Returns whether another thread than the current one is awake in the pool, or could be woken or started there.
+pub(super) fn others_can_begin(registry: &Registry) -> bool {
+    let counts = registry.sleep.counts();
+    let own = usize::from(worker::is_pool_thread(registry));
+    counts.available > 0 || counts.workers > own
+}
+
+/// Finds a queued task whose end leads to a call of the waker.
+#[cold]
+pub(super) fn find(member: Member<'_>, waker: &Waker) -> Option<TaskRef> {
+    let found = Cell::new(None);
+    let visit = |entry: &Task| {
+        let task = found.take().or_else(|| {
+            let leads = |task: &TaskRef| task.state.is_queued() && leads_to(task, waker);
+            tombstones::with_task(entry, |task| leads(task).then(|| task.clone())).flatten()
+        });
+        found.set(task);
+    };
+    member.visit_own(visit);
+    member.registry.visit_injected(visit);
+    found.take()
+}
+
+/// Returns whether the end of the task leads to a call of the waker.
+fn leads_to(task: &TaskRef, waker: &Waker) -> bool {
+    let mut tasks = vec![task.clone()];
+    for _ in 0..MOST {
+        let Some(task) = tasks.pop() else {
+            return false;
+        };
+        let Some(extra) = task.extra() else { continue };
+        let list = lock(&extra.list);
+        let wakes = |waiter: &Waiter| {
+            let is_it = |other: &Waker| {
+                tasks.extend(task_of_waker(other));
+                other.will_wake(waker)
+            };
+            waiter.with_waker(is_it).unwrap_or(false)
+        };
+        if list.waiters.iter().any(wakes) {
+            return true;
+        }
+    }
+    false
+}
