@@ -207,13 +207,19 @@ impl Registry {
             _ => slot.has_help(),
         };
         // A task in the scope injector needs a worker, since its scope perhaps has no owner in the pool.
-        if self.has_detached() || !self.scope_injector.is_empty() {
-            Some(Need::Worker)
-        } else if self.slots().any(has_help) {
-            Some(Need::Help)
-        } else {
-            None
+        if !self.injector.offers_none() || !self.scope_injector.is_empty() {
+            return Some(Need::Worker);
         }
+        let (used, mut need) = (self.roster.is_used(), None);
+        for slot in self.slots() {
+            if slot.has_detached(used) {
+                return Some(Need::Worker);
+            }
+            if has_help(slot) {
+                need = Some(Need::Help);
+            }
+        }
+        need
     }
 
     /// Finds a thread for any work after a guest has left, which makes room for one.
@@ -252,10 +258,7 @@ impl Registry {
     /// Whether there is a task that only a worker will run.
     pub(super) fn has_detached(&self) -> bool {
         let used = self.roster.is_used();
-        !self.injector.offers_none()
-            || self
-                .slots()
-                .any(|slot| slot.detached.len() > 0 || (used && slot.ready.len() > 0))
+        !self.injector.offers_none() || self.slots().any(|slot| slot.has_detached(used))
     }
 
     /// Finds a thread for work that is already visible, after room was made.

@@ -191,38 +191,44 @@ impl Registry {
     }
 
     /// Returns a slot for a thread from outside, or for a second ring.
+    #[inline]
     pub(crate) fn acquire_guest(&self) -> &Slot {
-        let take = |cell: &AtomicPtr<Slot>| {
-            // ORDERING: Acquire pairs with the Release in `release_guest`: the slot's owner side is handed over.
-            let cached = cell.swap(ptr::null_mut(), Ordering::Acquire);
-            // SAFETY: the pointer is null or comes from `release_guest`, which is called with slots of this registry only. They are never
-            // moved or freed while the registry lives, and the returned reference borrows the registry.
-            unsafe { cached.as_ref() }
-        };
-        let [first, others @ ..] = &self.guests;
-        take(first).unwrap_or_else(|| {
-            let mut others = others.iter().filter(|cell| !is_empty(cell));
-            let Some(slot) = others.find_map(|cell| take(cell)) else {
-                return self.acquire(Role::Guest);
-            };
-            self.slots.set_active(slot.id, true);
-            slot
-        })
+        self.take_guest(&self.guests[0])
+            .unwrap_or_else(|| self.acquire_other_guest())
     }
 
-    pub(crate) fn release_guest(&self, slot: &Slot) {
-        let put = |cell: &AtomicPtr<Slot>| {
-            let slot = ptr::from_ref(slot).cast_mut();
-            cell.compare_exchange(ptr::null_mut(), slot, Ordering::Release, Ordering::Relaxed)
-                .is_ok()
+    #[cold]
+    fn acquire_other_guest(&self) -> &Slot {
+        let mut others = self.guests[1..].iter().filter(|cell| !is_empty(cell));
+        let Some(slot) = others.find_map(|cell| self.take_guest(cell)) else {
+            return self.acquire(Role::Guest);
         };
-        let [first, others @ ..] = &self.guests;
-        if put(first) {
-            return;
+        self.slots.set_active(slot.id, true);
+        slot
+    }
+
+    #[inline]
+    fn take_guest(&self, cell: &AtomicPtr<Slot>) -> Option<&Slot> {
+        // ORDERING: Acquire pairs with the Release in `put_guest`: the slot's owner side is handed over.
+        let cached = cell.swap(ptr::null_mut(), Ordering::Acquire);
+        // SAFETY: the pointer is null or comes from `put_guest`, which is called with slots of this registry only. They are never moved or
+        // freed while the registry lives, and the returned reference borrows the registry.
+        unsafe { cached.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn release_guest(&self, slot: &Slot) {
+        if !put_guest(&self.guests[0], slot) {
+            self.release_other_guest(slot);
         }
+    }
+
+    #[cold]
+    fn release_other_guest(&self, slot: &Slot) {
         // Searches skip the slots of guests that are not there, except one.
         self.slots.set_active(slot.id, slot.has_work());
-        if !others.iter().any(|cell| is_empty(cell) && put(cell)) {
+        let mut others = self.guests[1..].iter().filter(|cell| is_empty(cell));
+        if !others.any(|cell| put_guest(cell, slot)) {
             self.release(slot);
         }
     }
@@ -249,6 +255,14 @@ impl Registry {
         let nanos = (now() - self.created).as_nanos();
         u64::try_from(nanos).unwrap_or(u64::MAX).max(1)
     }
+}
+
+/// Puts the slot into a cell of the guest slots if that is empty. Returns whether it was.
+#[inline]
+fn put_guest(cell: &AtomicPtr<Slot>, slot: &Slot) -> bool {
+    let slot = ptr::from_ref(slot).cast_mut();
+    cell.compare_exchange(ptr::null_mut(), slot, Ordering::Release, Ordering::Relaxed)
+        .is_ok()
 }
 
 fn is_empty(cell: &AtomicPtr<Slot>) -> bool {

@@ -453,6 +453,11 @@ impl Slot {
         !self.ring.is_empty() || self.tasks.len() > 0
     }
 
+    /// Whether there is a task here that only a worker runs. `used` says whether the pool was ever given a future.
+    pub(super) fn has_detached(&self, used: bool) -> bool {
+        self.detached.len() > 0 || (used && self.ready.len() > 0)
+    }
+
     /// Whether there is any work here.
     pub(crate) fn has_work(&self) -> bool {
         self.has_help() || self.detached.len() > 0 || self.ready.len() > 0

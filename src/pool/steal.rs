@@ -131,10 +131,10 @@ pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
         };
         first.or_else(own).map(Work::Task)
     };
-    match member.registry.config.waits {
-        Waits::Own => inbox().or_else(queued),
-        Waits::Any => queued().or_else(inbox),
-    }
+    // `queued` is called in one place, so that it is inlined too.
+    let is_own = member.registry.config.waits == Waits::Own;
+    let broadcast = is_own.then(inbox).flatten();
+    broadcast.or_else(queued).or_else(inbox)
 }
 
 /// Takes a task of the own deques or the hot one. After a yield, what is in the injector comes first.
