@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The free functions use the pool of the current thread, or else the [`global`] one, which starts its
-//! threads when work first needs them. Most of them are also methods of [`ThreadPool`], which has more.
+//! threads when work first needs them. Most of these functions are also methods of [`ThreadPool`], which has more.
 //!
 //! # What to use
 //!
