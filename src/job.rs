@@ -251,7 +251,7 @@ impl Group {
         }
     }
 
-    /// A copy for a task whose block perhaps stays in a queue when the scope has ended.
+    /// A copy for a task whose block can still be in a queue when the scope has ended.
     pub(crate) fn copy(&self) -> Self {
         Group {
             copy_of: ptr::from_ref(self).addr(),

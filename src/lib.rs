@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The free functions use the pool of the current thread, or else the [`global`] one, which starts its
-//! threads when work first needs them. A [`ThreadPool`] has the same functions as methods, and more.
+//! threads when work first needs them. Most of these functions are also methods of [`ThreadPool`], which has more.
 //!
 //! # What to use
 //!
@@ -36,8 +36,8 @@
 //! | start a task that nobody waits for | [`spawn`] |
 //! | cancel a task when its submitter returns early | [`JoinHandle::abort_on_drop`] |
 //! | get a handle for a result that comes from elsewhere | [`promise()`] |
-//! | limit the tasks that wait to begin | [`queue_capacity`](ThreadPoolBuilder::queue_capacity), for tasks from outside, which block by default ([`when_full`](ThreadPoolBuilder::when_full)); [`try_submit`](ThreadPool::try_submit) |
-//! | limit the results that nobody took | [`imap`] with a [window](Imap::window) |
+//! | limit the queue | [`queue_capacity`](ThreadPoolBuilder::queue_capacity), for tasks from outside, which block by default ([`when_full`](ThreadPoolBuilder::when_full)); [`try_submit`](ThreadPool::try_submit) |
+//! | limit unread results | [`imap`] with a [window](Imap::window) |
 //! | make the free functions use a certain pool | [`install`](ThreadPool::install), on the calling thread; for the whole process, [`build_global`](ThreadPoolBuilder::build_global) |
 //! | run on a thread of the pool, or once on each worker | [`run`](ThreadPool::run); [`broadcast`](ThreadPool::broadcast) |
 //! | wait for a condition that other tasks make true | a loop of [`yield_now`], without holding a lock |
@@ -104,7 +104,7 @@
 //! # Shutdown
 //!
 //! Dropping the last [`ThreadPool`] of a pool, on a thread outside the pool, runs the queued tasks and waits
-//! until the threads have ended. [`shutdown`](ThreadPool::shutdown) does the same while others are left,
+//! until the threads have ended. [`shutdown`](ThreadPool::shutdown) does the same while other handles exist,
 //! [`shutdown_now`](ThreadPool::shutdown_now) drops the tasks that have not begun, and
 //! [`shutdown_timeout`](ThreadPool::shutdown_timeout) reports which tasks still run.
 //! [`close`](ThreadPool::close) and [`close_now`](ThreadPool::close_now) do not wait, so that a task may call

@@ -41,7 +41,7 @@
 //! - Levels above that of the item can change at any time. Their bases are above the item while it is in the ring, so that the reader passes over
 //!   them.
 //!
-//! A reader whose compare-and-swap fails, or that only looks for a hint, perhaps reads words of different runs. Its walk ends all the same, because
+//! A reader whose compare-and-swap fails, or that only looks for a hint, may read words of different runs. Its walk ends all the same, because
 //! depths decrease strictly along a chain.
 
 use crate::chunks::Chunks;

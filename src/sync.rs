@@ -226,7 +226,7 @@ pub(crate) mod clock {
         start() + Duration::from_nanos(nanos())
     }
 
-    /// Waits until `woken`, or until the time is over. Returns `true` in the second case.
+    /// Waits until `woken`, or until the time limit expires. Returns `true` in the second case.
     pub(crate) fn wait_timeout<'a, T>(
         mutex: &'a Mutex<T>,
         mut guard: MutexGuard<'a, T>,

@@ -7,7 +7,7 @@ use super::complete::{note_nothing_run, report_lost_panic};
 use super::error::Cause;
 use super::extra::Waiter;
 use super::late::{self, DeferredDrop};
-use super::state::{ExpireOutcome, Place, Stop};
+use super::state::{ExpireOutcome, Stop, Whereabouts};
 use super::task::TaskRef;
 use crate::job::{Fate, Task};
 use crate::pool::{self, Priority, Registry, context, worker};
@@ -31,7 +31,7 @@ pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
         // A shutdown counts it after the poll, if it is dropped then.
         Stop::LeftToRunner => cause != Cause::ShutDown,
         Stop::Unready(place) => {
-            leave(task, place);
+            settle_entry(task, place);
             let registry = pool::pool(task.pool());
             match registry {
                 Some(registry) if !worker::is_pool_thread(&registry) => {
@@ -45,15 +45,15 @@ pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
     }
 }
 
-/// Counts that a task which has been moved to completing has left its place.
-fn leave(task: &TaskRef, place: Place) {
+/// Updates the counts of the place from which a task has been moved to completing.
+fn settle_entry(task: &TaskRef, place: Whereabouts) {
     match place {
-        Place::New => {
-            task.leave_queue();
+        Whereabouts::New => {
+            task.release_admission();
             task.leave_tombstone();
         }
-        Place::Woken => task.leave_tombstone(),
-        Place::Suspended => {
+        Whereabouts::Woken => task.leave_tombstone(),
+        Whereabouts::Suspended => {
             pool::with_pool(task.pool(), |registry| {
                 registry.count(|counters| &counters.resumed, 1);
             });
@@ -82,7 +82,7 @@ pub(super) fn expire(task: &TaskRef) {
 
 /// Finishes, with an error, a task that the current thread has moved to completing, and defers what is the user's code. `place` says where the task was if the
 /// closure is still in the cell.
-fn finish_late(task: &TaskRef, place: Option<Place>, cause: Cause) {
+fn finish_late(task: &TaskRef, place: Option<Whereabouts>, cause: Cause) {
     // SAFETY: (1) the operations are those of this cell. (2) The current thread has moved the task from queued to completing, so the cell holds the closure.
     let closure = place.and_then(|_| unsafe { (task.ops.defer_drop)(task.header()) });
     // SAFETY: (1) the operations are those of this cell. (2) The current thread has moved the task to completing, and the closure is gone.
@@ -90,7 +90,7 @@ fn finish_late(task: &TaskRef, place: Option<Place>, cause: Cause) {
     let registry = pool::pool(task.pool());
     if let Some(registry) = &registry {
         if let Some(place) = place {
-            leave(task, place);
+            settle_entry(task, place);
         }
         count_end(task, registry, closure.is_some(), cause);
     }
@@ -127,7 +127,7 @@ fn count_end(task: &TaskRef, registry: &Registry, has_closure: bool, cause: Caus
     }
     if cause == Cause::Deadline {
         registry.count(|counters| &counters.failed, task.tasks());
-        // After the failed tasks, of which the late ones are a part. A snapshot reads them in the opposite order, so the part never exceeds the whole.
+        // Counted after `failed`, which includes `timed_out`; a snapshot reads them in the opposite order, so `timed_out <= failed` always holds.
         registry.count(|counters| &counters.timed_out, task.tasks());
     } else {
         registry.count(|counters| &counters.cancelled, task.tasks());

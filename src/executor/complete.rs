@@ -13,7 +13,7 @@ use crate::sync::{lock, now};
 use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
 
-/// Ends a task that comes out of a queue. Returns whether it did: perhaps the task has begun or ended before.
+/// Ends a task that comes out of a queue. Returns whether it did: the task may have begun or ended before.
 ///
 /// # Safety
 /// (1) `task` begins a live cell. (2) The caller owns the queue's reference to it and gives it away.
@@ -39,7 +39,7 @@ pub(super) unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&B
     live
 }
 
-/// Ends, or polls, the future of an entry that comes out of a queue. Returns whether there was something to do: perhaps the task has ended, or was polled by way of
+/// Ends, or polls, the future of an entry that comes out of a queue. Returns whether there was something to do: the task may have ended, or have been polled by way of
 /// another entry.
 ///
 /// # Safety
@@ -214,7 +214,7 @@ impl TaskRef {
             return RunnerRef::Retained;
         }
         match self.state.end(runner) {
-            // A consumed reference has been released: the cell is perhaps gone.
+            // A consumed reference has been released: the cell may be gone.
             End::Handed => runner,
             End::Alone => {
                 self.discard(Some(member.registry));
@@ -235,7 +235,7 @@ impl TaskRef {
     fn after_poll(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
         let suspend = self.suspend(member, runner);
         if let Suspend::Suspended | Suspend::Woken = suspend {
-            // A consumed reference has been given away: the cell is perhaps gone.
+            // A consumed reference has been given away: the cell may be gone.
             return runner;
         }
         // The task runs again until its callbacks have been called, so that the pool is not idle before.
@@ -271,7 +271,7 @@ impl TaskRef {
         self.state.begin_completing()
     }
 
-    /// Expires the task if its deadline has passed. The timer's thread perhaps lags behind, or was not started.
+    /// Expires the task if its deadline has passed. The timer's thread may lag behind, or may not have been started.
     #[cold]
     fn expire_if_overdue(&self) {
         let deadline = self.extra().and_then(|extra| extra.deadline);
@@ -288,14 +288,14 @@ impl TaskRef {
             return false;
         }
         if cause != Cause::Refused && cause != Cause::Full {
-            self.leave_queue();
+            self.release_admission();
         }
         self.finish_unrun(cause);
         true
     }
 
-    /// Counts that a task which has not begun has left its queue.
-    pub(super) fn leave_queue(&self) {
+    /// Releases the task's admission. Its queue entry, if there is one, stays behind.
+    pub(super) fn release_admission(&self) {
         pool::with_pool(self.pool(), |registry| {
             if self.state.is_gated() {
                 registry.admission.leave();
@@ -370,7 +370,7 @@ impl TaskRef {
                 }
             }
         });
-        // The outcome is dropped before the waiters are woken. If a scope is among them, the outcome perhaps borrows what ends after the scope.
+        // The outcome is dropped before the waiters are woken. If a scope is among them, the outcome may borrow what ends after the scope.
         if !wanted {
             self.discard(registry);
         }

@@ -59,7 +59,7 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
             if fate == Fate::Run {
                 note_nothing_run();
             }
-            // The handle has begun or cancelled the task, perhaps further down on this stack. If the task has not finished, its end counts the
+            // The handle has begun or cancelled the task, possibly further down on this stack. If the task has not finished, its end counts the
             // entry down, so that the scope waits for it.
             if task.at_end(|list| list.waiters.push(Waiter::Scope(scope.copy()))) {
                 return false;

@@ -131,7 +131,7 @@ impl JoinError {
     }
 
     /// Returns whether the task was dropped: cancelled by its handle or token, refused by a full or closed pool,
-    /// or left over at a shutdown. A closure has not begun then. A future has perhaps been polled.
+    /// or left over at a shutdown. A closure has not begun then. A future may have been polled.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;

@@ -20,7 +20,7 @@ pub(super) struct Extra {
     pub(super) name: Option<std::sync::Arc<str>>,
     pub(super) token: Option<CancelToken>,
     pub(super) deadline: Option<Instant>,
-    /// Of a future of a scope: a copy of the scope's group. The queues read it as long as they hold the future's cell, perhaps after the end of the scope.
+    /// Of a future of a scope: a copy of the scope's group. The queues read it as long as they hold the future's cell, which can be after the end of the scope.
     pub(super) group: Option<Group>,
     pub(super) list: Mutex<List>,
 }

@@ -1,5 +1,5 @@
-//! Queue entries for futures: the cell itself, or, for a future of a scope, a block that refers to it. The scope waits for the future, not for its entries, of which some
-//! are perhaps left in queues when the scope has ended.
+//! Queue entries for futures: the cell itself, or, for a future of a scope, a block that refers to it. The scope waits for the future, not for its entries, some of which
+//! can be left in queues when the scope has ended.
 
 use super::task::TaskRef;
 use crate::blocks::{self, Blocks};

@@ -12,8 +12,9 @@ impl<T> JoinHandle<T> {
     /// Converts the handle into a guard that [cancels](Self::cancel) the task if it is dropped before the
     /// task has finished.
     ///
-    /// Use it where an early return, a `?` or a panic makes the result useless. A task that has begun still
-    /// runs to its end; give it a [`CancelToken`](crate::CancelToken) to stop it earlier.
+    /// Use it where an early return, a `?` or a panic makes the result useless. A closure that has begun
+    /// still runs to its end; give it a [`CancelToken`](crate::CancelToken) to stop it earlier. A future is
+    /// cancelled between two polls, even if it has begun.
     ///
     /// ```
     /// let pool = heist::ThreadPool::with_threads(1)?;
@@ -33,7 +34,7 @@ impl<T> JoinHandle<T> {
 
 /// A [`JoinHandle`] that cancels its task when it is dropped. See [`JoinHandle::abort_on_drop`].
 ///
-/// It dereferences to the handle, for questions and for [`on_finish`](JoinHandle::on_finish), and it is a
+/// It dereferences to the handle, to query it and for [`on_finish`](JoinHandle::on_finish), and it is a
 /// future too. Dropping the future before it is ready, as `select!` and timeouts do, cancels the task.
 #[must_use = "a guard that is dropped at once cancels its task"]
 pub struct AbortOnDrop<T> {

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// assert_eq!(handle.join().unwrap(), 42);
 /// # Ok::<(), heist::BuildError>(())
 /// ```
-#[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
+#[must_use = "a handle that is dropped detaches its task: call `detach` to say so"]
 pub struct JoinHandle<T> {
     /// The handle's reference. `None` only while the handle is dropped.
     task: Option<TaskRef>,
@@ -93,7 +93,7 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits for at most `timeout` and returns whether the task has finished. A timeout of zero only checks.
-    /// The task is not cancelled when the time is over.
+    /// The task is not cancelled when the time limit expires.
     ///
     /// It does not run the task itself, because that could take longer than `timeout`. On the only thread of a
     /// pool without spare threads, the time therefore passes and the task does not begin. A timeout beyond what

@@ -17,7 +17,7 @@ pub(super) fn wait(task: &TaskRef, deadline: Option<Instant>) -> bool {
 }
 
 /// Waits for a task, which the current thread runs itself if it takes part in a pool and the task is queued: a closure that has not begun, a future whenever it was
-/// woken. No other thread may be able to.
+/// woken. It may be the only thread that can.
 pub(super) fn join(task: &TaskRef) {
     run_here(task);
     if !task.state.is_future() || context::member().is_none() {
@@ -67,7 +67,7 @@ impl Event for Progress<'_> {
         if !self.0.register(parker) {
             return false;
         }
-        // Store-load pair on the state's word: {joined; queued} here, {queued; joined} in a wake-up.
+        // ORDERING: setting `JOINED` and queueing the future are read-modify-writes of the same word: whichever comes second sees the other.
         self.0.state.set_joined();
         let waits = !self.is_set();
         if !waits {
@@ -81,7 +81,7 @@ impl Event for Progress<'_> {
     }
 }
 
-/// Runs the task on the current thread, if the thread takes part in a pool and the task has not begun.
+/// Runs the task on the current thread, if the thread takes part in a pool and the task is queued.
 pub(super) fn run_here(task: &TaskRef) {
     if context::member().is_some() && task.state.is_queued() {
         // A thread of another pool becomes a guest. If it only waited, two pools whose tasks join each other's tasks would wait forever.
@@ -89,7 +89,7 @@ pub(super) fn run_here(task: &TaskRef) {
     }
 }
 
-/// Runs a task of this pool on the current thread if the task has not begun. A thread that does not take part in the pool becomes its guest for that time.
+/// Runs a task of this pool on the current thread if the task is queued. A thread that does not take part in the pool becomes its guest for that time.
 pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
     if !task.state.is_queued() {
         return;
@@ -105,7 +105,7 @@ pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
 
 /// Implements [`run_in`] on a thread that takes part in the pool.
 fn run_at(member: Member<'_>, task: &TaskRef) {
-    // If the task is the newest in the own deque, it is taken out, so that it leaves no tombstone.
+    // If the task is the newest in this thread's own deque, it is taken out, so that it leaves no tombstone.
     let queued = pop_own(member, task);
     // A thread that unwinds runs no task itself, because in the task `thread::panicking` would return true.
     if context::is_deep() || unwind::panicking() {
@@ -117,8 +117,8 @@ fn run_at(member: Member<'_>, task: &TaskRef) {
     }
 }
 
-/// Takes the task from the end of the own deque, together with the tombstones above it, so that a recursion that joins what it has submitted leaves no tombstones.
-/// Returns `None` if another task is the newest.
+/// Takes the task from the end of this thread's own deque, together with the tombstones above it, so that a recursion that joins what it has submitted leaves no
+/// tombstones. Returns `None` if another task is the newest.
 fn pop_own(member: Member<'_>, target: &TaskRef) -> Option<Task> {
     if member.role() == Role::Guest {
         return None;

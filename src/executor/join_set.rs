@@ -16,8 +16,8 @@ use std::time::Duration;
 /// A set of tasks with results of one type, which are joined in the order in which they finish.
 ///
 /// Use it if tasks are added while others are joined. For a fixed number of handles, use [`as_completed`](crate::as_completed), or
-/// [`try_join_all`](crate::try_join_all) for the results in order. Dropping the set cancels the tasks that have not begun and detaches the
-/// others.
+/// [`try_join_all`](crate::try_join_all) for the results in order. Dropping the set cancels the tasks that have not begun, and the futures. It
+/// detaches the other tasks.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -148,7 +148,7 @@ impl<T> JoinSet<T> {
     /// Waits for the next task that finishes, as [`join_next`](Self::join_next) does, but for at most
     /// `timeout`.
     ///
-    /// Returns `None` if the time is over or the set [is empty](Self::is_empty). It does not run a task of
+    /// Returns `None` if the time limit expires or the set [is empty](Self::is_empty). It does not run a task of
     /// the set itself, because that could take longer. Use [`join_next`](Self::join_next) for a wait without a
     /// limit: even with [`Duration::MAX`] this method leaves the tasks to other threads, unlike
     /// [`JoinHandle::wait_timeout`]. On the only thread of a pool without spare threads such a wait never ends,
@@ -169,7 +169,7 @@ impl<T> JoinSet<T> {
         Some(self.next_finished(Some(timeout))?.take())
     }
 
-    /// Waits for the next task that finishes and returns its outcome with its id and name, or `None` if the set is empty or the time is over.
+    /// Waits for the next task that finishes and returns its outcome with its id and name, or `None` if the set is empty or the time limit expires.
     ///
     /// Without a time limit it waits as [`join_next`](Self::join_next) does. With one, [`Duration::MAX`] included,
     /// it waits as [`join_next_timeout`](Self::join_next_timeout) does. A limit of zero only checks.
@@ -239,7 +239,7 @@ impl<T> JoinSet<T> {
             if timeout.is_none() {
                 self.tasks.wait(Until::Any, None);
             } else if !self.tasks.block(deadline) {
-                // Perhaps one has finished as the time ended.
+                // A task can have finished as the time limit expired.
                 return self.tasks.take_finished().map(|(_, handle)| handle);
             }
         }
@@ -266,7 +266,7 @@ impl<T> JoinSet<T> {
         self.tasks.is_empty()
     }
 
-    /// Cancels the tasks that have not begun. They stay in the set and are joined with an error.
+    /// Cancels the tasks that have not begun, and the futures. They stay in the set and are joined with an error.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;

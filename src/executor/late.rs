@@ -1,6 +1,6 @@
 //! Threads that drop closures whose deadline passed before they began.
 //!
-//! The destructor of such a closure is the user's code: it can take long, block or panic. The timer's thread must not run it, and the workers are perhaps busy
+//! The destructor of such a closure is the user's code: it can take long, block or panic. The timer's thread must not run it, and the workers can be busy
 //! for longer than the deadlines of many tasks. Therefore destructors run on up to four separate threads, which serve all pools. The first one is started for
 //! the first closure. Another one is started if a closure comes while at least 64 for each of these threads are queued. If the first one cannot be started,
 //! the caller queues the destructor in the pool.
@@ -34,7 +34,7 @@ struct Queue {
     idle: usize,
 }
 
-/// The most threads that are started.
+/// The maximum number of threads.
 const MOST: usize = 4;
 
 /// Another thread is started if a job comes while this many are queued for each thread. Fewer jobs wait behind a job that blocks.

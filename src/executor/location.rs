@@ -105,7 +105,7 @@ pub fn note_panic(info: &PanicHookInfo<'_>) {
     };
     let key = key(info.payload());
     RECORDING.store(true, Ordering::Relaxed);
-    // A thread that is ending has perhaps dropped its list.
+    // A thread that is ending may have dropped its list.
     let _ = PANICS.try_with(|panics| {
         let mut panics = panics.borrow_mut();
         if panics.len() == REMEMBERED {

@@ -95,7 +95,8 @@ macro_rules! option_methods {
                 self
             }
 
-            /// Limits the time from the submission to the end of the task.
+            /// Limits the time from the submission to the end of the task. The limit is a [`Duration`](std::time::Duration) that is counted
+            /// from the submission.
             ///
             /// A task that misses its deadline resolves to an error that [is a time-out](crate::JoinError::is_timeout), on time even if all
             /// workers are busy. If it has not begun, it never runs. If it is running, it sees [`current_token`](crate::current_token)

@@ -3,7 +3,7 @@
 //! The set lists the tasks that have finished, and its waiter may run one that has not begun. A wait for all tasks runs them one by one, because all have to
 //! end. A wait for the first task does not, because it is unknown which one that is, and a long task would delay the results of all others. Such a waiter leaves
 //! the tasks to other threads, and runs one itself only if no other thread can: at once if the pool has no thread that is awake or could be woken or started,
-//! and after [`PATIENCE`] if there are other threads but nothing has finished. Perhaps the other threads are blocked by what the waiter holds, or all are busy
+//! and after [`PATIENCE`] if there are other threads but nothing has finished. The other threads may be blocked by what the waiter holds, or may all be busy
 //! with long tasks.
 
 use super::arrivals::Arrivals;

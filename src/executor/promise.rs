@@ -70,7 +70,7 @@ impl<T: Send + 'static> Promise<T> {
         }
     }
 
-    /// Completes the handle with an error, which may be a text or any error type.
+    /// Completes the handle with an error, which may be a string or any error type.
     ///
     /// It becomes the [`source`](Error::source) of the handle's [`JoinError`]. A [`JoinError`], such as that
     /// of another handle, is passed on unchanged. Returns `false` if the handle was
@@ -111,7 +111,7 @@ impl<T: Send + 'static> Promise<T> {
             let callback: Callback = Box::new(move |outcome: NonNull<()>| {
                 // SAFETY: (1) the callback is called with the outcome of this promise, a `Result<T, JoinError>`. (2) Nobody writes it during the call.
                 let outcome = unsafe { outcome.cast::<Result<T, JoinError>>().as_ref() };
-                // The promise has perhaps failed with the error of another task, which was cancelled.
+                // The promise may have failed with the error of another task, which was cancelled.
                 let cancelled = |error: &JoinError| error.is_cancelled() && error.id() == id;
                 if let (Err(error), Some(f)) = (outcome, f)
                     && cancelled(error)

@@ -85,7 +85,7 @@ impl<'scope> Scope<'scope> {
 ///     assert_eq!(len.join().unwrap(), 3);
 /// });
 /// ```
-#[must_use = "a handle that is dropped lets its task go: call `detach` to say so"]
+#[must_use = "a handle that is dropped detaches its task: call `detach` to say so"]
 pub struct ScopedJoinHandle<'scope, T> {
     inner: JoinHandle<T>,
     marker: PhantomData<&'scope ()>,

@@ -33,7 +33,8 @@ pub fn as_completed<T>(handles: impl IntoIterator<Item = JoinHandle<T>>) -> AsCo
     }
 }
 
-/// An iterator over outcomes in the order in which tasks finish. See [`as_completed`].
+/// An iterator over outcomes in the order in which tasks finish. See [`as_completed`]. Dropping it detaches the
+/// unfinished tasks.
 ///
 /// # Blocking
 ///
@@ -45,12 +46,12 @@ pub struct AsCompleted<T> {
     tasks: Pending<JoinHandle<T>>,
     deadline: Option<Instant>,
     timed_out: bool,
-    /// Wakes a future that waits for the next task when the time is over.
+    /// Wakes a future that waits for the next task when the time limit expires.
     sleep: Option<Sleep>,
 }
 
 impl<T> AsCompleted<T> {
-    /// Limits the time of the whole iteration, counted from this call. When it is over, `next` returns `None` though tasks have not finished.
+    /// Limits the time of the whole iteration, counted from this call. When the time limit expires, `next` returns `None` even if tasks have not finished.
     ///
     /// The tasks are not cancelled: [`unfinished`](Self::unfinished) returns their handles. While there is a limit, `next` runs no task itself.
     ///
@@ -110,7 +111,7 @@ impl<T> AsCompleted<T> {
         }
     }
 
-    /// Returns whether the iterator ended because its time was over.
+    /// Returns whether the iterator ended because its time limit expired.
     pub fn timed_out(&self) -> bool {
         self.timed_out
     }
@@ -141,7 +142,7 @@ impl<T> AsCompleted<T> {
         }
     }
 
-    /// Cancels the tasks that have not begun, and detaches the others.
+    /// Cancels the tasks that have not begun, and the futures. Detaches the other tasks.
     fn cancel(self) {
         for handle in self.unfinished() {
             handle.cancel();
@@ -278,7 +279,7 @@ fn wait_by<T>(
 /// Waits for the task that finishes first and returns its outcome, with its index, or `None` if there are no
 /// handles.
 ///
-/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun, and detached otherwise.
+/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun or are futures, and detached otherwise.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
@@ -298,7 +299,7 @@ pub fn first_finished<T>(
 
 /// Waits for the first task that returns `Ok` and returns its value, with the task's index.
 ///
-/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun, and detached otherwise.
+/// The other tasks are [cancelled](JoinHandle::cancel) if they have not begun or are futures, and detached otherwise.
 ///
 /// # Errors
 ///
@@ -363,7 +364,7 @@ impl<E: std::error::Error + 'static> std::error::Error for TaskError<E> {
 /// # Errors
 ///
 /// Returns the error of the first task that ends without a result. The other tasks are then [cancelled](JoinHandle::cancel) if they have not
-/// begun, and detached otherwise. A task that returns an `Err` has a result, and cancels nothing.
+/// begun or are futures, and detached otherwise. A task that returns an `Err` has a result, and cancels nothing.
 ///
 /// # Blocking
 ///

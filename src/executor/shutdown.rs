@@ -137,11 +137,11 @@ impl ThreadPool {
     }
 
     /// Shuts the pool down as [`shutdown`](Self::shutdown) does, but waits for at most `timeout`. When the time
-    /// is over, running and queued tasks continue in the background.
+    /// limit expires, running and queued tasks continue in the background.
     ///
     /// # Errors
     ///
-    /// Returns an error that says which tasks still run if the time is over.
+    /// Returns an error that says which tasks still run if the time limit expires.
     ///
     /// # Panics
     ///

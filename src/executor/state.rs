@@ -73,7 +73,7 @@ pub(super) enum End {
     Handed,
     /// Drop the outcome and free the cell: nobody else refers to it.
     Alone,
-    /// Serve callbacks and waiters, then call [`State::finish`]: the task is completing.
+    /// Call the callbacks, call [`State::finish`], then wake the waiters: the task is completing.
     Complete,
 }
 
@@ -91,7 +91,7 @@ pub(super) enum RunnerRef {
 #[must_use]
 pub(super) enum ExpireOutcome {
     /// Write the outcome: the task was in this state, and the cell holds the closure.
-    Unready(Place),
+    Unready(Whereabouts),
     /// Write the outcome: the task was running, and its runner has the closure.
     Completing,
     /// Nothing: the runner is about to move the closure out, and then writes the outcome on behalf of the deadline.
@@ -119,7 +119,7 @@ pub(super) enum Suspend {
 #[must_use]
 pub(super) enum Stop {
     /// Drop the future: the task was in this state, and is completing.
-    Unready(Place),
+    Unready(Whereabouts),
     /// Nothing: the thread that polls the future drops it after the poll, unless it is ready then.
     LeftToRunner,
     /// Nothing: the task has ended.
@@ -128,7 +128,7 @@ pub(super) enum Stop {
 
 /// Where a task was that did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Whereabouts {
     /// In a queue. It has not begun.
     New,
     /// In a queue. It was polled before.
@@ -147,12 +147,12 @@ pub(super) enum Detach {
     Outcome,
 }
 
-impl Place {
+impl Whereabouts {
     fn of(word: usize) -> Self {
         match word & (SUSPENDED | POLLED) {
-            0 => Place::New,
-            POLLED => Place::Woken,
-            _ => Place::Suspended,
+            0 => Whereabouts::New,
+            POLLED => Whereabouts::Woken,
+            _ => Whereabouts::Suspended,
         }
     }
 }
@@ -184,7 +184,7 @@ impl State {
 
     // ---- the questions ----
 
-    /// Returns whether the task is in a queue and has not ended. A future has perhaps begun.
+    /// Returns whether the task is in a queue and has not ended. A future may have begun.
     pub(super) fn is_queued(&self) -> bool {
         self.load() & (PHASE | SUSPENDED) == QUEUED
     }
@@ -209,7 +209,7 @@ impl State {
         matches!(self.load() & PHASE, COMPLETING | FINISHED)
     }
 
-    /// Returns whether the task was cancelled. Perhaps it is still completing, and a future perhaps becomes ready in the poll that is under way.
+    /// Returns whether the task was cancelled. It may still be completing, and a future may become ready in the poll that is under way.
     pub(super) fn is_cancelled(&self) -> bool {
         self.load() & (CANCELLED | STOPPED) != 0
     }
@@ -309,7 +309,7 @@ impl State {
             _ => None,
         });
         match overtaken {
-            Ok(word) if word & PHASE == QUEUED => ExpireOutcome::Unready(Place::of(word)),
+            Ok(word) if word & PHASE == QUEUED => ExpireOutcome::Unready(Whereabouts::of(word)),
             Ok(word) if word & TAKEN == 0 => ExpireOutcome::LeftToRunner,
             Ok(_) => ExpireOutcome::Completing,
             Err(_) => ExpireOutcome::TooLate,
@@ -353,12 +353,12 @@ impl State {
     // ---- cancel and deadline ----
 
     /// Moves the task from queued or suspended to completing, for a cancel. Returns `None` if it is neither.
-    pub(super) fn claim_unrun(&self) -> Option<Place> {
+    pub(super) fn claim_unrun(&self) -> Option<Whereabouts> {
         let ended = self.update(|word| {
             let rest = word & !(PHASE | SUSPENDED);
             (word & PHASE == QUEUED).then_some(rest | COMPLETING | CANCELLED)
         });
-        ended.ok().map(Place::of)
+        ended.ok().map(Whereabouts::of)
     }
 
     // ---- futures ----
@@ -399,7 +399,7 @@ impl State {
         self.load() & JOINED != 0
     }
 
-    /// Returns whether the future was perhaps woken during its poll.
+    /// Returns whether the future may have been woken during its poll.
     pub(super) fn is_woken(&self) -> bool {
         // ORDERING: Relaxed, a hint.
         self.0.load(Ordering::Relaxed) & WOKEN != 0
@@ -446,7 +446,7 @@ impl State {
         match before {
             Err(_) => Stop::TooLate,
             Ok(word) if word & PHASE == RUNNING => Stop::LeftToRunner,
-            Ok(word) => Stop::Unready(Place::of(word)),
+            Ok(word) => Stop::Unready(Whereabouts::of(word)),
         }
     }
 

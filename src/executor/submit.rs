@@ -385,7 +385,7 @@ pub(super) fn enter(
 }
 
 /// Returns whether the tasks of the current thread are admitted even if the queue is full. A worker never waits for room in its own pool, and neither does
-/// another thread that runs one of the pool's tasks, because perhaps a worker waits for that task.
+/// another thread that runs one of the pool's tasks, because a worker may be waiting for that task.
 pub(super) fn may_exceed_capacity(registry: &Registry) -> bool {
     let here = context::member_of(registry);
     worker::is_pool_thread(registry) || here.is_some_and(|member| member.running.is_some())

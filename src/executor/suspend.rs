@@ -81,7 +81,7 @@ impl TaskRef {
         *polls < REPOLLS && self.state.is_woken() && alone() && self.state.repoll()
     }
 
-    /// Suspends a future after a poll on `member` that was not ready, or queues it again if it was woken. Perhaps another thread runs it from then on.
+    /// Suspends a future after a poll on `member` that was not ready, or queues it again if it was woken. Another thread may run it from then on.
     pub(super) fn suspend(&self, member: Member<'_>, runner: RunnerRef) -> Suspend {
         if !self.enter_roster(member) {
             return Suspend::Stopped;

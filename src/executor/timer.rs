@@ -39,7 +39,7 @@ enum Entry {
 }
 
 impl Entry {
-    /// Called on the timer's thread, which serves all pools and therefore survives panics. An expired task perhaps drops the last reference to a pool, and with it
+    /// Called on the timer's thread, which serves all pools and therefore survives panics. An expired task may drop the last reference to a pool, and with it
     /// the user's hooks. A waker is the user's code.
     fn fire(self) {
         let fired = unwind::catch(|| match self {

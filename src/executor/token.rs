@@ -233,8 +233,9 @@ pub(super) fn current() -> Option<CancelToken> {
 
 /// Returns the token of the task that runs on the current thread.
 ///
-/// It is the token that the task was given or has inherited, and the task's deadline cancels it too. Outside
-/// a task, and in a task without a token, it is a new token that nobody else knows.
+/// It is the token that the task was given or has inherited. For a task with a deadline it is a child of that
+/// token, which the deadline cancels; the given token is not affected. Outside a task, and in a task without a
+/// token, it is a new token that nobody else knows.
 ///
 /// The closures that a task gives to `join`, `scope`, `map`, `run` and `broadcast` are parts of it and see
 /// this token, whichever thread runs them. What the task or one of its parts submits inherits the token:

@@ -62,7 +62,7 @@ impl ThreadPool {
                 let result = unwind::catch(|| context::with_token(token, f));
                 *lock(outcome_ref) = Some(result);
             } else {
-                // `f` is dropped before the latch is set: then the caller continues, from whom `f` perhaps borrows.
+                // `f` is dropped before the latch is set: then the caller continues, from whom `f` may borrow.
                 unwind::drop_quietly(f);
             }
             set.count_down();

@@ -9,9 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Polls `future` on the current thread until it is ready, and returns its result.
 ///
-/// Use it to call async code from a thread that may block, such as `main`. On a thread of a pool, the place
-/// of the thread is left to a spare thread while the future waits, as in every wait. Inside async code, use
-/// `.await`.
+/// Use it to call async code from a thread that may block, such as `main`. On a thread of a pool, another
+/// thread takes over its work meanwhile, as in every wait. Inside async code, use `.await`.
 ///
 /// # Panics
 ///

@@ -42,7 +42,7 @@ struct Permits {
 }
 
 impl Semaphore {
-    /// Creates a semaphore with so many permits. With 0, everybody waits until
+    /// Creates a semaphore with `permits` permits. With 0, every `acquire` waits until
     /// [`add_permits`](Self::add_permits) is called.
     pub fn new(permits: usize) -> Self {
         Semaphore(Arc::new(Mutex::new(Permits {

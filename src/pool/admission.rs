@@ -133,7 +133,7 @@ impl Event for Admission {
                     waiters.remove(place);
                     None
                 }
-                // This waiter was woken for one place in the queue. Perhaps it comes too late for the place, or no longer wants it, so that
+                // This waiter was woken for one place in the queue. It may come too late for the place, or no longer want it, so that
                 // another waiter must look as well.
                 None if self.is_set() => waiters.pop_front(),
                 None => None,

@@ -30,7 +30,7 @@ pub(crate) trait Awaited {
         false
     }
 
-    /// Whether it depends on tasks that perhaps no other thread will run.
+    /// Whether it depends on tasks for which there may be no other thread.
     fn must_find_tasks(&self) -> bool {
         false
     }
@@ -83,7 +83,7 @@ impl Look {
     }
 
     /// Whether there is no room for this thread: as many others are awake as the pool wants. The wait then leaves forks to them, and takes only
-    /// tasks for which perhaps no other thread comes. A thread that makes room later looks for helpers.
+    /// tasks for which there may be no other thread. A thread that makes room later looks for helpers.
     pub(super) fn is_crowded(self, registry: &Registry) -> bool {
         match self {
             Look::Spinning(_) => registry.sleep.overcommitted(),

@@ -106,7 +106,7 @@ impl Budget {
     }
 }
 
-/// The most waits that do not spin after a wait that spun in vain.
+/// The maximum number of waits that skip spinning after one that spun in vain.
 const MAX_PENALTY: u8 = 15;
 
 // From std in models too: these are hints, and a model does not spin.
@@ -141,7 +141,7 @@ pub(super) struct Spin {
 enum Why {
     /// The wait helps, and something to run can turn up in each round.
     Helps,
-    /// The wait does not help, but what is awaited perhaps comes soon, as it did in the last waits.
+    /// The wait does not help, but what is awaited may come soon, as it did in the last waits.
     Awaits,
     /// The wait parks at once.
     Not,
@@ -149,7 +149,7 @@ enum Why {
 
 impl Spin {
     /// A wait that does not help parks at once if the thread has just woken another one, or has lately spun in vain: the thread that is to
-    /// bring about what is awaited is perhaps ready to run on this very core.
+    /// bring about what is awaited may be ready to run on this very core.
     pub(super) fn new(helps: bool) -> Self {
         let why = if MODEL {
             Why::Not
@@ -228,7 +228,7 @@ fn pause(round: u32) {
     }
 }
 
-/// Takes an interrupt that is due, since the caller is perhaps in a loop without a fence. A model has no time to pass: it tries every order of
+/// Takes an interrupt that is due, since the caller may be in a loop without a fence. A model has no time to pass: it tries every order of
 /// events anyway, except those in which a thread that yields continues before another one.
 #[cfg(any(heist_loom, heist_shuttle))]
 fn pause(_: u32) {

@@ -48,10 +48,11 @@ impl ThreadPoolBuilder {
     }
 
     /// Sets the maximum number of spare threads, which stand in for blocked workers. The default is the
-    /// number of workers; 0 means none.
+    /// number of workers, as far as the limit of 4,096 threads allows; 0 means none.
     ///
     /// A spare thread runs while a worker waits in a `join`, a scope or a map, or for a handle, and finds
-    /// nothing that it may run.
+    /// nothing that it may run. One also runs while a worker is in [`blocking`](crate::blocking()) or waits in
+    /// [`block_on`](crate::block_on()).
     pub fn spare_threads(mut self, count: usize) -> Self {
         self.config.spare_threads = Some(count);
         self

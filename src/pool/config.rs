@@ -92,8 +92,9 @@ pub enum WhenFull {
 /// The priority of a queued task, which decides when the task begins. Running tasks are not affected.
 ///
 /// A worker looks for tasks of high priority first, then for normal ones, beginning with its own, then for
-/// those of low priority. So that nothing waits forever, two of every 128 searches differ: one looks at the
-/// queue of normal tasks first, and one at that of low priority.
+/// those of low priority. So that nothing waits forever, four of every 128 searches begin elsewhere: one at
+/// the queue of normal tasks, one at the futures that were woken outside the pool, one at the items of streams
+/// such as [`imap`](crate::ThreadPool::imap), and one at the queue of low priority.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
     /// The task begins when no other one waits. A worker looks for a task of low priority first in one of 128
@@ -102,7 +103,7 @@ pub enum Priority {
     /// The default.
     #[default]
     Normal,
-    /// The task begins before those of other priorities, except in two of 128 searches.
+    /// The task begins before those of other priorities, except in four of 128 searches.
     High,
 }
 

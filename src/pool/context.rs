@@ -56,7 +56,7 @@ impl<'a> Member<'a> {
     #[inline(always)]
     pub(super) fn begin(self, origin: Origin, token: Token) -> Begun<'a> {
         let run = self.slot.begin(origin, token);
-        // Perhaps this thread has answered a helper's share request in another run, with work that the helper may not run. So it sends itself a new
+        // This thread may have answered a helper's share request in another run, with work that the helper may not run. So it sends itself a new
         // request, and the first push of this run looks for helpers.
         // ORDERING: Store-load pair: {limit, which was answered; helpers} here, {helpers; heavy fence; limit} in a helper that parks.
         if !origin.is_root() && self.registry.sleep.wants_helpers() {

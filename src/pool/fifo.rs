@@ -353,7 +353,7 @@ fn wait_for<T>(place: &AtomicPtr<T>, pause: &mut Pause) -> NonNull<T> {
 #[derive(Default)]
 struct Pause(u32);
 
-/// A wait yields its core after this many pauses, because the other thread perhaps needs it.
+/// A wait yields its core after this many pauses, because the other thread may need it.
 const SPINS: u32 = 64;
 
 impl Pause {

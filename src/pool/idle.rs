@@ -77,7 +77,7 @@ impl Registry {
         }
     }
 
-    /// Releases the threads that wait for idleness if the pool is idle at this moment, which perhaps no worker has noticed. The thread of `slot`, or a
+    /// Releases the threads that wait for idleness if the pool is idle at this moment, even if no worker has noticed that. The thread of `slot`, or a
     /// thread from outside if that is `None`, calls this before it submits something, which ends the moment.
     #[inline]
     pub(crate) fn end_idle_moment(&self, slot: Option<&Slot>) {

@@ -45,8 +45,8 @@ pub(super) fn sweep(queue: &Injector, is_tombstone: impl Fn(&Task) -> bool, keep
     }
 }
 
-/// In each round of this many searches a worker looks at each of the other queues and at the streams first once, so that neither its own
-/// full deque nor a stream of high tasks starves them.
+/// Once in every `TURNS` searches a worker starts with each of the other queues and with the streams, so that neither its own full deque nor a
+/// flood of high-priority tasks starves them.
 const TURNS: u32 = 128;
 
 /// The index of the queue of woken futures.

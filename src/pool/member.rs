@@ -138,7 +138,7 @@ impl Drop for Guest<'_> {
         let Member { registry, slot } = self.member;
         debug_assert_eq!(slot.ring.depth(), 0, "a guest left forks behind");
         if registry.forked() {
-            // The process was forked during the call. In the child no thread waits, and locks are perhaps held forever.
+            // The process was forked during the call. In the child no thread waits, and locks may be held forever.
             return;
         }
         registry.release_guest(slot);
@@ -225,7 +225,7 @@ impl<'a> Member<'a> {
         task.resolve(Fate::Run, Some(self.blocks()));
     }
 
-    /// Notifies the threads that wait for idleness, after the member has run a task in the middle of something else, which perhaps still takes
+    /// Notifies the threads that wait for idleness, after the member has run a task in the middle of something else, which may still take
     /// long.
     #[inline]
     pub(crate) fn look_idle_after_help(self) {
@@ -246,7 +246,7 @@ impl<'a> Member<'a> {
             && self.registry.scope_injector.is_empty()
     }
 
-    /// Queues a detached task in the own deque, and answers a share request.
+    /// Queues a detached task in this thread's own deque, and answers a share request.
     #[inline]
     pub(crate) fn push_detached(self, task: Task) {
         if self.put_detached(task) {
@@ -254,7 +254,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Queues a scope task in the own deque, and answers a share request.
+    /// Queues a scope task in this thread's own deque, and answers a share request.
     #[inline]
     pub(crate) fn push_task(self, task: Task) {
         if self.put_task(task) {
@@ -294,11 +294,11 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Removes the tombstones from the own deques.
+    /// Removes the tombstones from this thread's own deques.
     #[cold]
     pub(crate) fn sweep(self, is_tombstone: impl Fn(&Task) -> bool) {
         let waiters = self.sweep_deques(is_tombstone);
-        // The other tasks were in no queue for a moment. A thread that looked then perhaps sleeps now, free or waiting for one of them.
+        // The other tasks were in no queue for a moment. A thread that looked then may sleep now, free or waiting for one of them.
         self.share(Need::Worker);
         self.share(Need::Help);
         for waiter in waiters {
@@ -306,7 +306,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Shows `visit` the tasks in the own deques, which others do not find there meanwhile.
+    /// Shows `visit` the tasks in this thread's own deques, which others do not find there meanwhile.
     #[cold]
     pub(crate) fn visit_own(self, visit: impl Fn(&Task)) {
         self.sweep(|task| {
@@ -315,7 +315,7 @@ impl<'a> Member<'a> {
         });
     }
 
-    /// Answers a share request: makes some of the own work public, and finds a thread for it if none searches.
+    /// Answers a share request: makes some of this thread's own work public, and finds a thread for it if none searches.
     #[cold]
     pub(crate) fn share(self, need: Need) {
         self.counters.share_requests.add(1);

@@ -32,7 +32,7 @@ impl Registry {
                 self.request_all_and_fence();
                 self.dispatch(wakeup);
             }
-            // The searcher is perhaps a guest, on which the last worker relied when it parked, and which may not run detached tasks.
+            // The searcher can be a guest, on which the last worker relied when it parked, and which may not run detached tasks.
             Wakeup::None
                 if self.sleep.counts().workers == 0 && self.sleep.still_wanted(Need::Worker) =>
             {
@@ -45,7 +45,7 @@ impl Registry {
     /// Ends the search of a thread that has something else to do first. If there is work, another thread searches.
     pub(crate) fn stop_searching(&self) {
         if self.sleep.stop_searching() && !self.wake_for_capacity() {
-            // The kernel has refused the heavy fence, so the look has perhaps missed work.
+            // The kernel has refused the heavy fence, so the look may have missed work.
             self.dispatch(self.sleep.claim_thread(Need::Help));
         }
     }
@@ -69,7 +69,7 @@ impl Registry {
             Wakeup::StartSpare => drop((self.upcalls.start)(self, Role::Spare)),
             Wakeup::Helper { or_spare } => match find() {
                 Some((helper, helping)) if self.rouse(helper, helping) => {}
-                // Other threads have perhaps relied on the claimed helper, so this one looks again, as after a search.
+                // Other threads may have relied on the claimed helper, so this one looks again, as after a search.
                 Some(_) => {
                     self.wake_for_capacity();
                 }
@@ -206,7 +206,7 @@ impl Registry {
             Some(other) if other.id == slot.id => slot.tasks.len() > 0,
             _ => slot.has_help(),
         };
-        // A task in the scope injector needs a worker, since its scope perhaps has no owner in the pool.
+        // A task in the scope injector needs a worker, since its scope may have no owner in the pool.
         if !self.injector.offers_none() || !self.scope_injector.is_empty() {
             return Some(Need::Worker);
         }
@@ -241,7 +241,7 @@ impl Registry {
             !is_spent && self.heavy()
         });
         let wakeup = match seen {
-            // There is perhaps more than what is visible.
+            // There may be more than what is visible.
             _ if is_spent => self.sleep.claim_thread_for(Need::Worker),
             Ok(Some(need)) => self.sleep.claim_thread_for(need),
             Ok(None) | Err(Unordered) => return,

@@ -231,7 +231,7 @@ pub(super) fn park_bound(
     }
     if let Some(below) = below {
         work = take_below(member, awaited, below, Look::Parking);
-        // Perhaps another thread is about to take what is seen. If not, this thread must try again.
+        // Another thread may be about to take what is seen. If not, this thread must try again.
         seen = work.is_none() && sees_below(member, below, Look::Parking);
     }
     let stays = seen || work.is_some();

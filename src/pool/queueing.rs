@@ -14,7 +14,7 @@ use crate::sync::{Arc, Ordering};
 use std::iter;
 
 impl Registry {
-    /// Queues a detached task: in the own deque if the current thread is one of the pool's and the priority is normal, else in the injector.
+    /// Queues a detached task: in the current thread's own deque if the thread is one of the pool's and the priority is normal, else in the injector.
     /// `here` is the member of this pool as which the current thread acts.
     #[inline]
     pub(crate) fn enqueue(&self, here: Option<Member<'_>>, task: Task, priority: Priority) {
@@ -55,7 +55,7 @@ impl Registry {
         self.injected();
     }
 
-    /// Counts `blocks` more tombstones that are perhaps in the scope injector, and removes them before they outnumber the live tasks.
+    /// Counts `blocks` more tombstones that may be in the scope injector, and removes them before they outnumber the live tasks.
     #[cold]
     pub(crate) fn add_scope_tombstones(&self, blocks: u64, is_tombstone: impl Fn(&Task) -> bool) {
         let queue = &self.scope_injector;
@@ -130,7 +130,7 @@ impl Registry {
     /// Closes the queue of a stream, and drops what is left in it.
     pub(crate) fn close_stream(&self, queue: &Arc<StreamQueue>) {
         if self.forked() {
-            // The lock is perhaps held forever.
+            // The lock may be held forever.
             return;
         }
         self.injector.streams.close(queue);
@@ -180,9 +180,9 @@ impl Registry {
     }
 
     /// Queues a scope task in the scope injector, where its waiter finds it: a task that was spawned from outside, or that another waiter took
-    /// and may not run. The task's own waiter has perhaps looked for it while it was in no queue, and is woken to look again.
+    /// and may not run. The task's own waiter may have looked for it while it was in no queue, and is woken to look again.
     pub(crate) fn inject_scope_task(&self, task: Task) {
-        // Read before the push, after which the task and its group are perhaps gone.
+        // Read before the push, after which the task and its group may be gone.
         let (waiter, origin) = (task.waiter(), task.origin());
         self.scope_injector.push(task);
         self.published(Need::Worker, origin);

@@ -177,7 +177,7 @@ impl Registry {
         slot
     }
 
-    /// Takes back a slot. It remains in use if it holds work, or if another thread perhaps owns it already, as it can a worker's slot.
+    /// Takes back a slot. It remains in use if it holds work, or if another thread may own it already, as is possible for a worker's slot.
     pub(super) fn release(&self, slot: &Slot) {
         let mut threads = lock(&self.threads);
         let free = match slot.kind {

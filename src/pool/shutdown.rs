@@ -166,7 +166,7 @@ impl Registry {
         // Store-load pair: {retired; fence; injector} here, {injector; fence (in `published`); retired} in `injected`.
         fence(Ordering::SeqCst);
         self.cancel_queued();
-        // Perhaps a thread was being started when the pool retired.
+        // The start of a thread may have been under way when the pool retired.
         self.join_threads();
     }
 }

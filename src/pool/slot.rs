@@ -40,14 +40,14 @@ impl Role {
     }
 }
 
-/// A thread's own deques are swept when the number of tombstones that have perhaps come into them is at least this, and at least half the number of
+/// A thread's own deques are swept when the number of tombstones that may have come into them is at least this, and at least half the number of
 /// their entries. In a model the first tombstone is enough.
 pub(crate) const SWEEP_LEAST: usize = if cfg!(heist_loom) { 1 } else { 64 };
 
 /// How often in a row a thread takes its hot task before others get their turn.
 const HOT_RUNS: u32 = 64;
 
-/// In one of so many searches the oldest future that is ready comes before the other tasks of the own deques.
+/// One in this many searches takes the oldest ready future before the thread's other tasks.
 const READY_INTERVAL: u32 = 32;
 
 /// The ring, deques, parker and counters of one thread, at a fixed address. A slot has one owner at a time and is freed with the pool.
@@ -69,7 +69,7 @@ pub(crate) struct Slot {
     pub(crate) inbox: CachePadded<Inbox>,
     /// The future that this thread has woken last.
     pub(super) hot: CachePadded<Hot>,
-    waits: CachePadded<Waits>,
+    waits: CachePadded<WaitFlags>,
     /// The runs on this slot, and what they descend from.
     pub(crate) lineage: CachePadded<Lineage>,
     /// The submitted task that runs on this slot.
@@ -81,7 +81,7 @@ pub(crate) struct Slot {
 
 /// What the owner says about its waits.
 #[derive(Default)]
-struct Waits {
+struct WaitFlags {
     /// The owner waits for a scope's tasks: it is parked, or about to look for them once more.
     awaits_tasks: AtomicBool,
     /// While the owner is parked as a helper, the word of the place whose descendants it may run, together with [`GUEST`] if it is a guest. 0 while
@@ -102,7 +102,7 @@ const _: () = {
     ];
     let written = [
         (offset_of!(Slot, inbox), size_of::<CachePadded<Inbox>>()),
-        (offset_of!(Slot, waits), size_of::<CachePadded<Waits>>()),
+        (offset_of!(Slot, waits), size_of::<CachePadded<WaitFlags>>()),
         (offset_of!(Slot, lineage), size_of::<CachePadded<Lineage>>()),
         (offset_of!(Slot, running), size_of::<CachePadded<Running>>()),
         (
@@ -135,7 +135,7 @@ struct Owner {
     blocks: Blocks,
     /// The state of the random generator that picks victims.
     random: Cell<u32>,
-    /// The number of tombstones that the own deques have perhaps received since the last sweep.
+    /// The number of tombstones that this thread's own deques may have received since the last sweep.
     tombstones: Cell<usize>,
     /// The number of searches so far. See [`Slot::turn`].
     turns: Cell<u32>,
@@ -213,7 +213,7 @@ impl Slot {
         self.ring.must_answer(self.ring.depth())
     }
 
-    /// Owner: takes the newest detached task of the own deque.
+    /// Owner: takes the newest detached task of this thread's own deque.
     pub(crate) fn pop_detached(&self) -> Option<Task> {
         self.owner.detached.pop()
     }
@@ -229,13 +229,13 @@ impl Slot {
         self.ring.must_answer(self.ring.depth())
     }
 
-    /// Owner: whether the own deques are empty.
+    /// Owner: whether this thread's own deques are empty.
     pub(super) fn has_nothing_in_deques(&self) -> bool {
         let owner = &self.owner;
         owner.ready.is_empty() && owner.deque.is_empty() && owner.detached.is_empty()
     }
 
-    /// Owner: takes the newest scope task of the own deque.
+    /// Owner: takes the newest scope task of this thread's own deque.
     #[inline]
     pub(crate) fn pop_task(&self) -> Option<Task> {
         let task = self.owner.deque.pop()?;
@@ -243,7 +243,7 @@ impl Slot {
         Some(task)
     }
 
-    /// Owner: counts a tombstone, most likely in an own deque: a queued task was run by its handle. Returns whether a
+    /// Owner: counts a tombstone, most likely in one of this thread's own deques: a queued task was run by its handle. Returns whether a
     /// [`sweep`](super::context::Member::sweep) is worthwhile.
     pub(crate) fn add_tombstone(&self) -> bool {
         let tombstones = self.owner.tombstones.get() + 1;
@@ -253,7 +253,7 @@ impl Slot {
         due
     }
 
-    /// Owner: removes the tombstones from the own deques and keeps the order of the other tasks. Returns the slots that wait for tasks which
+    /// Owner: removes the tombstones from this thread's own deques and keeps the order of the other tasks. Returns the slots that wait for tasks which
     /// were in no queue meanwhile.
     ///
     /// The other entries keep their positions, as if thieves had taken the tombstones.
@@ -274,7 +274,7 @@ impl Slot {
         waiters
     }
 
-    /// Owner: the position of the newest entry of the own deque. Entries above a position were pushed after it was read.
+    /// Owner: the position of the newest entry of this thread's own deque of scope tasks. Entries above a position were pushed after it was read.
     pub(crate) fn position(&self) -> usize {
         self.owner.position.get()
     }
@@ -370,7 +370,7 @@ impl Slot {
         self.owner.yielded.replace(false)
     }
 
-    /// Owner: takes the next task of the own deques or the hot one.
+    /// Owner: takes the next task of this thread's own deques or the hot one.
     pub(super) fn next_with_futures(&self) -> Option<Task> {
         let hot_runs = self.owner.hot_runs.replace(0);
         if self.turns().is_multiple_of(READY_INTERVAL)
@@ -474,7 +474,7 @@ impl Slot {
     }
 }
 
-/// A bit of [`Waits::helps_below`]: the thread is counted as a guest.
+/// A bit of [`WaitFlags::helps_below`]: the thread is counted as a guest.
 const GUEST: u64 = 1 << 63;
 
 /// A parked thread's offer to help. See [`Slot::helps`].

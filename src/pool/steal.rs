@@ -6,12 +6,13 @@
 //!
 //! | | [`Waits::Own`] | [`Waits::Any`], as in rayon |
 //! |---|---|---|
-//! | [`own_work`] | inbox, first in the injector, own deques | first in the injector, own deques, inbox |
+//! | [`own_work`] | inbox, first in the injector, the thread's own deques | first in the injector, the thread's own deques, inbox |
 //! | [`steal_detached`] | injector, deques of others | deques of others, injector |
 //! | [`next_in_injector`] | injector, in most searches | nothing |
-//! | [`find_any`], only called under `Any` or by a yield | own deques, all others | own deques, all others, own forks |
+//! | [`find_any`], only called under `Any` or by a yield | its own deques, all others | its own deques, all others, its own forks |
 //!
-//! First in the injector are the tasks of high priority. In one of 128 searches the normal queue comes before them, and in another one the low queue.
+//! First in the injector are the tasks of high priority. In four of every 128 searches something else comes before them: in one
+//! search the queue of normal tasks, in one the woken futures, in one the items of the streams, and in one the queue of low priority.
 //!
 //! Under `Any` the pool ends what it has begun before it begins anything else, so that the injector comes late. A broadcast task then shows
 //! that what its worker had queued before has begun, so that the inbox comes late too.
@@ -36,7 +37,7 @@ pub(crate) fn waits_any(registry: &Registry) -> bool {
     registry.config.waits == Waits::Any
 }
 
-/// The slots of others in which a search looks, beginning at a random place. Perhaps not all that hold work.
+/// The slots of others in which a search looks, beginning at a random place. They may not be all that hold work.
 fn victims<'a>(member: Member<'a>) -> impl Iterator<Item = &'a Slot> {
     let slots = member.registry.slots.active(member.random());
     slots.filter(move |victim| victim.id != member.id)
@@ -63,7 +64,7 @@ pub(super) fn steal_any(member: Member<'_>, may_force: bool) -> Option<Work> {
         .or_else(|| steal_detached_if(member, has_detached))
 }
 
-/// Whether there is perhaps more that [`steal_any`] could take.
+/// Whether there may be more that [`steal_any`] could take.
 pub(super) fn sees_any(member: Member<'_>) -> bool {
     !member.registry.injector.offers_none() || victims(member).any(Slot::has_work)
 }
@@ -73,7 +74,7 @@ fn steal_task(member: Member<'_>, deque: &Stealer) -> Option<Task> {
     deque.steal().inspect(|_| member.counters.stolen.add(1))
 }
 
-/// Takes the oldest future that is ready on another slot, and some more for the own one.
+/// Takes the oldest future that is ready on another slot, and some more for this thread's own slot.
 fn steal_ready(member: Member<'_>, worthwhile: bool) -> Option<Task> {
     if !worthwhile || !member.registry.roster.is_used() {
         return None;
@@ -115,7 +116,7 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
         .map(Work::Task)
 }
 
-/// Takes a broadcast task, a task that comes before all others, or a task of the own deques.
+/// Takes a broadcast task, a task that comes before all others, or a task of this thread's own deques.
 ///
 /// Always inlined: as a call it would return its two words through memory, which costs a scope's task a tenth.
 #[inline(always)]
@@ -137,7 +138,7 @@ pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
     broadcast.or_else(queued).or_else(inbox)
 }
 
-/// Takes a task of the own deques or the hot one. After a yield, what is in the injector comes first.
+/// Takes a task of this thread's own deques or the hot one. After a yield, what is in the injector comes first.
 #[inline(never)]
 fn own_with_futures(member: Member<'_>) -> Option<Task> {
     let yielded = member.take_yield();
@@ -199,8 +200,8 @@ pub(super) fn next_in_injector(member: Member<'_>) -> Option<Work> {
 
 /// Takes anything, in the middle of other work.
 ///
-/// Under [`Waits::Any`] the own forks come last. This thread takes them because perhaps no other thread does, and what it waits for depends on
-/// them. Deep in the stack it takes none, and a final re-check then does not count them either.
+/// Under [`Waits::Any`] this thread's own forks come last. It takes them because there may be no other thread that does, and what it waits for
+/// depends on them. Deep in the stack it takes none, and a final re-check then does not count them either.
 pub(super) fn find_any(member: Member<'_>, may_force: bool) -> Option<Work> {
     let own_fork = || {
         let wanted = waits_any(member.registry) && !context::is_deep();
@@ -211,15 +212,15 @@ pub(super) fn find_any(member: Member<'_>, may_force: bool) -> Option<Work> {
         .or_else(own_fork)
 }
 
-/// Takes the oldest task of the own deques, as a thief does. A pop would take the newest one, perhaps from below the position where an open scope
-/// began. The scope's next task would then get that position, and the scope would not find it there.
+/// Takes the oldest task of this thread's own deques, as a thief does. A pop would take the newest one, possibly from below the position where an
+/// open scope began. The scope's next task would then get that position, and the scope would not find it there.
 pub(super) fn oldest_task(member: Member<'_>) -> Option<Work> {
     let task = member.tasks.steal().or_else(|| member.detached.steal());
     task.or_else(|| member.ready.steal()).map(Work::Task)
 }
 
-/// Takes the oldest fork of the own ring, although this thread is in the middle of that fork's `join`. Perhaps another thread waits for what the
-/// fork brings about, and cannot run it.
+/// Takes the oldest fork of this thread's own ring, although the thread is in the middle of that fork's `join`. Another thread may wait for what
+/// the fork brings about, and be unable to run it.
 pub(super) fn take_own_fork(member: Member<'_>) -> Option<Work> {
     let mut stolen = member.ring.steal(|_| true);
     if matches!(stolen, Steal::Empty) && !member.ring.is_empty() {
@@ -280,7 +281,7 @@ fn force(
     ring: &Ring<ForkHeader>,
     allowed: &dyn Fn(usize) -> bool,
 ) -> Steal<ForkHeader> {
-    // ORDERING: Relaxed, a hint: two threads that force at once cost a heavy fence.
+    // ORDERING: Relaxed: a hint. If two threads force at once, the only cost is an extra heavy fence.
     let forcing = &member.registry.forcing;
     if forcing.swap(true, Ordering::Relaxed) {
         return Steal::Empty;

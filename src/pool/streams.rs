@@ -10,7 +10,7 @@
 //! |---|---|
 //! | was in `next` a moment ago, and the items take less time than it takes to share them | all items |
 //! | was in `next` a moment ago | the first item |
-//! | runs or awaits an item, perhaps a long one | the first item, if there is another one |
+//! | runs or awaits an item, possibly a long one | the first item, if there is another one |
 //! | is away, or waits longer than items usually take, or runs no items | nothing |
 //!
 //! A consumer goes away without notice. So while it is expected, one worker *watches*: when it parks it sleeps for [`WATCH_TIME`] only, and then looks again. Items
@@ -283,7 +283,7 @@ impl Streams {
     }
 
     fn sum(&self, of: impl Fn(&StreamQueue) -> usize) -> usize {
-        // In a forked child the locks are perhaps held forever.
+        // In a forked child the locks may be held forever.
         if self.len.load(Ordering::Relaxed) == 0 || sys::forks() != self.forks {
             return 0;
         }

@@ -81,7 +81,7 @@ impl Clone for ThreadPool {
 impl Drop for ThreadPool {
     fn drop(&mut self) {
         if self.registry.forked() {
-            // The threads stayed in the parent, where they perhaps held locks and were in the middle of changing queues. The child therefore
+            // The threads stayed in the parent, where they may have held locks and been in the middle of changing queues. The child therefore
             // leaks the registry and touches nothing in it.
             std::mem::forget(Arc::clone(&self.registry));
             return;

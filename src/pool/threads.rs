@@ -290,7 +290,7 @@ fn live(args: ThreadArgs) {
             // Runs what the hook has left on the slot, and leaves again.
             worker::work(member);
         }
-        // Perhaps another thread has been started for this index, and owns the slot.
+        // Another thread may have been started for this index, and own the slot.
         _ => hook(exit),
     }
     registry.ended(slot);

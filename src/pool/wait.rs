@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// Waits: helps, spins, parks. Runs no unrelated work unless the pool is built with [`Waits::Any`].
 ///
 /// `help` is whether the wait may run what it waits for. It may not while the thread unwinds: code that ran then would find `thread::panicking()`
-/// true, and a lock whose holder panicked would not be poisoned. Under [`Waits::Any`] it runs other work even then, because there is perhaps no
+/// true, and a lock whose holder panicked would not be poisoned. Under [`Waits::Any`] it runs other work even then, because there may be no
 /// other thread to run it.
 pub(crate) fn wait(member: Member<'_>, awaited: &impl Awaited, help: bool) {
     wait_until(member, awaited, help, None);
@@ -57,7 +57,7 @@ fn wait_until(
             has_helped = true;
             continue;
         }
-        // There is nothing left to help with for now, and this wait perhaps still takes long.
+        // There is nothing left to help with for now, and this wait may still take long.
         if std::mem::take(&mut has_helped) {
             member.look_idle_after_help();
         }
@@ -111,15 +111,15 @@ fn is_below(member: Member<'_>, work: &Work, below: Option<Origin>) -> bool {
     }
 }
 
-/// Runs a broadcast task of this thread's inbox, also while the thread unwinds: what the wait waits for perhaps depends on the broadcast.
+/// Runs a broadcast task of this thread's inbox, also while the thread unwinds: what the wait waits for may depend on the broadcast.
 fn run_own_inbox() -> bool {
     let taken = context::home().and_then(|home| Some((home, home.inbox.take()?)));
     let run = |(home, task): (Member<'_>, _)| home.on_fresh_ring(|member| member.run_task(task));
     taken.map(run).is_some()
 }
 
-/// Runs anything, in the middle of a wait under [`Waits::Any`]: the newest own task, then a broadcast task, then what others have. The own scope
-/// tasks are those above `base`, the position of the own deque when the wait began.
+/// Runs anything, in the middle of a wait under [`Waits::Any`]: the newest task of this thread, then a broadcast task, then what others have. The
+/// thread's scope tasks are those above `base`, the position of its own deque when the wait began.
 fn run_pending(member: Member<'_>, base: usize, look: Look) -> bool {
     let own = (member.position() > base)
         .then(|| member.pop_task())

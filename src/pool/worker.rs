@@ -30,7 +30,7 @@ pub(super) fn work(member: Member<'_>) {
         }
         member.run(work);
     }
-    // Perhaps another thread has been started for this index by now, and owns the slot.
+    // Another thread may have been started for this index by now, and own the slot.
 }
 
 fn end_busy(member: Member<'_>) {

@@ -115,7 +115,7 @@ pub(crate) enum Popped {
 pub(crate) enum Steal<T> {
     /// There is no item that this thief may take.
     Empty,
-    /// The thief lost a race. There is perhaps another item.
+    /// The thief lost a race. There may be another item.
     Retry,
     /// The item, which is now the thief's, and the index of the entry that stays bound to it.
     Item(NonNull<T>, usize),

@@ -49,7 +49,7 @@
 //!
 //! # Helpers
 //!
-//! A thread that parks bound can perhaps run some of the work that others make later: what descends from what it waits for. It
+//! A thread that parks bound may be able to run some of the work that others make later: what descends from what it waits for. It
 //! registers as a *helper*: the count of helpers goes up after the thread has been counted out of the word, and before its heavy fence and
 //! its own final re-check. If no free thread is parked or can be started, a publisher gets [`Wakeup::Helper`], finds a helper that may run
 //! the work, and claims it. The helper is then counted as awake *and searching*, like any claimed thread, so that one helper is woken at a
@@ -59,8 +59,8 @@
 //!
 //! Take a publisher, and a thread that makes one of the changes above. If the publisher reads the word after the change, it claims a thread. If it
 //! reads the word before the change, that thread's final re-check sees the published work: the fence of the publisher pairs with the fence between
-//! the change and the re-check. In a ring the light fence of the push pairs with that heavy one. Without the re-check, or without either fence,
-//! both can miss: the model `last_searcher_against_publisher` fails then.
+//! the change and the re-check. In a ring the light fence of the push pairs with that heavy one. Without the re-check, or without the
+//! publisher's fence, both can miss: the model `last_searcher_against_publisher` fails then.
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
 use crossbeam_utils::CachePadded;
@@ -173,7 +173,7 @@ impl Sleep {
     }
 
     /// Claims a thread that exists, after the start of another one has failed. While that one was being started it counted as searching, so that
-    /// other threads have perhaps relied on it.
+    /// other threads may have relied on it.
     #[cold]
     pub(crate) fn claim_parked_thread(&self, need: Need) -> Wakeup {
         let idle = lock(&self.idle);
@@ -371,7 +371,7 @@ impl Sleep {
     /// Puts the worker on `slot`, which [`Sleep::unpark_called`] has counted, back on the idle list after it has run its broadcast task.
     ///
     /// It was not counted as searching, so no thread has relied on it to look. It must look only if publishers can get a thread from now on and
-    /// could not before: while it was awake, there was perhaps no room, or no thread available. If they could before as well, another thread has
+    /// could not before: while it was awake, there may have been no room, or no thread available. If they could before as well, another thread has
     /// made that change, and has looked.
     pub(crate) fn park_called(
         &self,
@@ -561,7 +561,7 @@ impl Sleep {
         claimed.is_ok()
     }
 
-    /// Takes back the count of a claimed helper that has woken by itself. Other threads have perhaps relied on it, so that the caller looks again, as
+    /// Takes back the count of a claimed helper that has woken by itself. Other threads may have relied on it, so that the caller looks again, as
     /// after a search.
     pub(crate) fn unclaim_helper(&self, guest: bool) {
         self.add(0, unit(guest) + ONE_SEARCHING);

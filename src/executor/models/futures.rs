@@ -379,7 +379,7 @@ fn a_wake_against_the_owner_of_a_scope() {
     });
 }
 
-/// A scope's owner cancels a suspended future of the scope while a thread outside wakes it. That thread perhaps queues the future when the scope is gone. The owner
+/// A scope's owner cancels a suspended future of the scope while a thread outside wakes it. That thread may queue the future when the scope is gone. The owner
 /// takes the entry then, in another scope.
 #[test]
 fn a_wake_against_cancel_in_a_scope() {

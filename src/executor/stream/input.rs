@@ -178,7 +178,7 @@ where
         {}
     }
 
-    /// Pulls the next chunk. Returns `None` if the input has ended, the window or the queue has no room, or the stream's time is over.
+    /// Pulls the next chunk. Returns `None` if the input has ended, the window or the queue has no room, or the stream's time limit has expired.
     fn next(&mut self) -> Option<InFlight<R>> {
         let threads = self.runner.registry().sleep.target();
         let window = self.window.unwrap_or(4 * threads).max(1);
@@ -217,7 +217,7 @@ where
             && !may_exceed_capacity(registry)
     }
 
-    /// Returns whether nothing more is pulled because the time is over. The first chunk is always pulled.
+    /// Returns whether nothing more is pulled because the time limit has expired. The first chunk is always pulled.
     fn is_late(&self) -> bool {
         self.timed_out || self.pulled > 0 && self.is_over()
     }
@@ -226,7 +226,7 @@ where
         self.deadline.is_some_and(|deadline| now() >= deadline)
     }
 
-    /// Returns the error of a stream whose time is over before its input has ended, after all results were given out.
+    /// Returns the error of a stream whose time limit has expired before its input has ended, after all results were given out.
     pub(super) fn cut_short(&mut self) -> Option<JoinError> {
         if self.exhausted || self.timed_out || !self.is_over() {
             return None;
@@ -234,7 +234,7 @@ where
         Some(self.time_out(self.last?))
     }
 
-    /// Notes that the time is over, and makes the error of the task that the consumer has waited for.
+    /// Notes that the time limit has expired, and makes the error of the task that the consumer has waited for.
     pub(super) fn time_out(&mut self, task: TaskId) -> JoinError {
         self.timed_out = true;
         JoinError::new(Kind::Ended(Cause::Deadline), task, None)

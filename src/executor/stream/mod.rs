@@ -279,7 +279,7 @@ macro_rules! stream_methods {
 
             /// Limits the time of the whole stream, counted from this call.
             ///
-            /// If the time is over before the stream ends, the stream ends with one error that [is a time-out](JoinError::is_timeout), and
+            /// If the time limit expires before the stream ends, the stream ends with one error that [is a time-out](JoinError::is_timeout), and
             /// the items that have not begun are cancelled. While there is a limit, `next` runs no item itself, because that could take
             /// longer. To limit each task instead, use [`deadline`](crate::TaskBuilder::deadline).
             ///

@@ -128,7 +128,10 @@ pub trait IntoSource: Sized {
         }
     }
 
-    /// Gives a thread at most `count` items at a time. Use 1 if some items cost many times as much as others.
+    /// Gives a thread at most `count` items at a time.
+    ///
+    /// This is rarely needed, because parts adapt to the measured cost of the items. It helps if a few items cost
+    /// many times as much as the cheap ones before them. With 1, each item can go to another thread.
     ///
     /// ```
     /// use heist::IntoSource;

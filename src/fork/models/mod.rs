@@ -73,7 +73,7 @@ mod joins {
         };
 
         /// The owner blocks until its last fork has run, which it has never made public. Therefore a thief takes the fork by force. The
-        /// thief is perhaps about to park when that fork is pushed.
+        /// thief can be about to park when that fork is pushed.
         an_owner_that_stands_still: model, || {
             let pool = pool(2, 0);
             let gate = Gate::default();
@@ -381,7 +381,7 @@ mod scopes {
         });
     }
 
-    /// A worker holds a lock across a scope. Another worker takes an unrelated task, which wants the lock, and perhaps takes the scope's task too. The owner of the
+    /// A worker holds a lock across a scope. Another worker takes an unrelated task, which wants the lock, and may take the scope's task too. The owner of the
     /// scope must find its task in any case.
     #[test]
     fn a_stolen_unrelated_task_hides_no_task_from_its_scope() {

@@ -9,7 +9,7 @@
 //!
 //! - **Spawn**: count up; push; light fence; wake the owner if it is parked, because it may run the task.
 //! - **End of a task**: count down. The last task to end wakes the owner if it is parked. The count is the task's last access to the scope.
-//! - **Wait** (owner): pop tasks from the own deque down to where it stood when the scope began; take tasks from other deques and from the scope
+//! - **Wait** (owner): pop tasks from its own deque down to where it stood when the scope began; take tasks from other deques and from the scope
 //!   injector, and forks of tasks that run elsewhere; then move `own` into the word and set the parked bit, heavy fence, final re-check, park. The last
 //!   three steps are in `pool/wait.rs` and `pool/park.rs`.
 //!
@@ -203,7 +203,7 @@ fn scope_outside<'scope, R>(registry: &Registry, body: impl FnOnce(&Scope<'scope
         if deserted {
             worker::as_guest(registry, |member| scope.run_all(member));
         }
-        // A task that another thread spawns meanwhile perhaps finds no thread either.
+        // A task that another thread spawns meanwhile may find no thread either.
         worker::block(&latch, deserted.then(|| Instant::now() + DESERTED_NAP));
     }
     scope.end(result)
@@ -407,7 +407,7 @@ impl<'scope> Scope<'scope> {
                 registry.inject_scope_task(task);
             }
         }
-        // Dekker: {push; light; word} here, {word (in `announce`); heavy; final re-check} in the wait (`park_bound`, `park_open`). The light fence is in
+        // Store-load pair: {push; light; word} here, {word (in `announce`); heavy; final re-check} in the wait (`park_bound`, `park_open`). The light fence is in
         // `push_task`. In `inject_scope_task` it is the fence of `published`. The owner skips the read: it is not parked, and reading the word would only
         // fetch a cache line that other threads write.
         if !by_owner && self.word.load(Ordering::Relaxed) & PARKED != 0 {

@@ -55,7 +55,7 @@ impl Scope<'_> {
         }
         let (registry, owner) = (self.registry, self.owner);
         if self.count(member, -1) == Some(PARKED) {
-            // SAFETY: the scope is perhaps gone, but registry and slot are not: this thread takes part in the pool or keeps it alive.
+            // SAFETY: the scope may be gone, but registry and slot are not: this thread takes part in the pool or keeps it alive.
             let (registry, owner) = (unsafe { &*registry }, unsafe { &*owner });
             registry.wake(owner.id);
         }
@@ -101,7 +101,7 @@ impl Awaited for Scope<'_> {
         helped || self.is_done()
     }
 
-    /// Always looks, because perhaps all other threads are blocked on a lock that this one holds.
+    /// Always looks, because all other threads can be blocked on a lock that this one holds.
     fn find_task(&self, member: Member<'_>, _: Look) -> Option<Task> {
         worker::find_task(member, |task| self.is_ours(task), |_| true, usize::MAX)
     }

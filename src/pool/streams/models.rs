@@ -14,7 +14,7 @@ fn an_item_against_park() {
         let queue = registry.open_stream();
         queue.enter(0);
         queue.begin_wait();
-        // The worker has a thread, which is perhaps about to park.
+        // The worker has a thread, which may be about to park.
         pool.spawn(|| ());
         let over = Gate::default();
         let after = over.clone();
