@@ -1,5 +1,5 @@
-//! A work-stealing scheduler: fork-join at about the cost of a plain call, scopes, data-parallel maps over
-//! borrowed data, and an executor with handles, streams and cancellation, on one thread pool.
+//! A work-stealing scheduler: fork-join for a few nanoseconds, scopes, data-parallel maps over borrowed data,
+//! and an executor with handles, streams and cancellation, on one thread pool.
 //!
 //! ```
 //! let text = ["to be", "or not", "to be"];
