@@ -8,10 +8,9 @@ use super::extra::Waiter;
 use super::suspend::task_of_waker;
 use super::task::TaskRef;
 use super::tombstones;
-use crate::job::Task;
 use crate::pool::{Member, Registry, worker};
 use crate::sync::lock;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -28,24 +27,26 @@ pub(super) fn others_can_begin(registry: &Registry) -> bool {
     counts.available > 0 || counts.workers > own
 }
 
-/// Finds a queued task whose end leads to a call of the waker.
+/// Finds the queued tasks of the member's pool whose end leads to a call of the waker. `O(n)` for `n` queued tasks, times the length of a chain of futures that await
+/// one another.
 #[cold]
-pub(super) fn find(member: Member<'_>, waker: &Waker) -> Option<TaskRef> {
-    let found = Cell::new(None);
-    let visit = |entry: &Task| {
-        let task = found.take().or_else(|| {
-            let leads = |task: &TaskRef| task.state.is_queued() && leads_to(task, waker);
-            tombstones::with_task(entry, |task| leads(task).then(|| task.clone())).flatten()
+pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
+    let found = RefCell::new(Vec::new());
+    member.visit_queued(|entry| {
+        tombstones::with_task(entry, |task| {
+            if task.state.is_queued() && leads_to(task, waker) {
+                found.borrow_mut().push(task.clone());
+            }
         });
-        found.set(task);
-    };
-    member.visit_own(visit);
-    member.registry.visit_injected(visit);
-    found.take()
+    });
+    found.into_inner()
 }
 
 /// Returns whether the end of the task leads to a call of the waker.
 fn leads_to(task: &TaskRef, waker: &Waker) -> bool {
+    if task.extra().is_none() {
+        return false;
+    }
     let mut tasks = vec![task.clone()];
     for _ in 0..MOST {
         let Some(task) = tasks.pop() else {
@@ -56,7 +57,8 @@ fn leads_to(task: &TaskRef, waker: &Waker) -> bool {
         let wakes = |waiter: &Waiter| {
             let is_it = |other: &Waker| {
                 tasks.extend(task_of_waker(other));
-                other.will_wake(waker)
+                // Of the same task or the same call of `block_on`. Tables of functions may have several addresses.
+                other.data() == waker.data()
             };
             waiter.with_waker(is_it).unwrap_or(false)
         };

@@ -42,8 +42,8 @@ impl ThreadPool {
     ///
     /// Where no other thread can, as on the only worker of a pool without spare threads, a
     /// [`join`](JoinHandle::join) polls the future that it waits for, runs the tasks whose handles that future
-    /// awaits, and no other ones. What comes another way, for example by a channel from a queued closure, never
-    /// comes there. Waits for several handles poll no suspended future there.
+    /// awaits, and no other ones. What comes another way, by a channel from a queued closure or a combinator with
+    /// wakers of its own, never comes there. Waits for several handles poll no suspended future there.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;

@@ -3,6 +3,7 @@
 use super::task::TaskRef;
 use super::{awaited, suspend, timer, tombstones};
 use crate::job::Task;
+use crate::latch::Latch;
 use crate::pool::{self, Member, Registry, Role, context, worker};
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, MODEL, now, thread};
@@ -31,7 +32,7 @@ pub(super) fn join(task: &TaskRef) {
     }
 }
 
-/// Blocks until the event, which comes with a call of the waker of a future. Where no other thread can, the current one runs a task that the future awaits, and returns.
+/// Blocks until the event, which comes with a call of the waker of a future. Where no other thread can, the current one runs tasks that the future awaits, and returns.
 pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
     let mut patience = awaited::PATIENCE;
     while !event.is_set() {
@@ -40,11 +41,19 @@ pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
             timer::block(event, None);
             return;
         };
-        if !awaited::others_can_begin(member.registry)
-            && let Some(task) = awaited::find(member, waker)
-        {
-            run_here(&task);
-            return;
+        member.registry.check_fork();
+        // The counts do not tell whether the other threads are blocked, or cannot be started. The models leave the search out, whose steps would multiply theirs.
+        let looks = patience > awaited::PATIENCE || !awaited::others_can_begin(member.registry);
+        if looks && !MODEL {
+            let tasks = awaited::find(member, waker);
+            let has_found = !tasks.is_empty();
+            tasks
+                .iter()
+                .take_while(|_| !event.is_set())
+                .for_each(run_here);
+            if has_found {
+                return;
+            }
         }
         // A model has no time.
         let until = now().checked_add(patience).filter(|_| !MODEL);
@@ -105,12 +114,13 @@ pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
 
 /// Implements [`run_in`] on a thread that takes part in the pool.
 fn run_at(member: Member<'_>, task: &TaskRef) {
-    // If the task is the newest in this thread's own deque, it is taken out, so that it leaves no tombstone.
-    let queued = pop_own(member, task);
     // A thread that unwinds runs no task itself, because in the task `thread::panicking` would return true.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(member, task);
-    } else if let Some(queued) = queued {
+        return;
+    }
+    // If the task is the newest in this thread's own deque, it is taken out, so that it leaves no tombstone.
+    if let Some(queued) = pop_own(member, task) {
         member.run_in_place(queued);
     } else if task.run_queued(member) {
         task.leave_tombstone_at(member);
@@ -136,7 +146,7 @@ fn pop_own(member: Member<'_>, target: &TaskRef) -> Option<Task> {
     None
 }
 
-/// Starts a thread that runs the task, and waits for it. Called if little stack is left on the current thread, or if it unwinds.
+/// Starts a thread that runs the task, or polls a future, and waits for that. Called if little stack is left on the current thread, or if it unwinds.
 #[cold]
 fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
     let registry = member.registry;
@@ -146,17 +156,21 @@ fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
     if task.claim_of(registry).is_none() {
         return;
     }
+    task.leave_tombstone_at(member);
+    let done = Latch::new(1);
+    let ended = done.clone();
     let (claimed, stack) = (task.clone(), registry.config.stack_size_or_default());
     let stands_in = worker::stand_in_for(registry);
     let builder = thread::Builder::new().name("heist-deep".to_owned());
     let run = move || {
         context::begin_fresh_stack(stack / 2, stands_in);
         worker::as_guest(&shared, |member| claimed.run_claimed(member));
+        ended.count_down();
     };
     // Std panics if the size is larger than the system can be asked for.
     match unwind::catch(|| builder.stack_size(stack).spawn(run)) {
         Ok(Ok(thread)) => {
-            wait(task, None);
+            timer::block_idly(&done);
             // The thread is about to end, and does not panic.
             let _ = thread.join();
         }

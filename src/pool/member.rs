@@ -306,13 +306,18 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Shows `visit` the tasks in this thread's own deques, which others do not find there meanwhile.
+    /// Shows `visit` the tasks that are queued in the pool. Some are in no queue for a moment.
     #[cold]
-    pub(crate) fn visit_own(self, visit: impl Fn(&Task)) {
+    pub(crate) fn visit_queued(self, visit: impl Fn(&Task)) {
+        // The hot task of the thread's own slot, which this one need not be.
+        if let Some(home) = context::home() {
+            home.cool_down();
+        }
         self.sweep(|task| {
             visit(task);
             false
         });
+        self.registry.visit_queued_beside(self.slot, visit);
     }
 
     /// Answers a share request: makes some of this thread's own work public, and finds a thread for it if none searches.

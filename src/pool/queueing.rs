@@ -3,6 +3,7 @@
 use super::config::Priority;
 use super::context::Member;
 use super::injector;
+use super::queue::Stealer;
 use super::registry::Registry;
 use super::slot::{Role, Slot};
 use super::streams::StreamQueue;
@@ -64,9 +65,23 @@ impl Registry {
         }
     }
 
-    /// Shows `visit` the tasks that are queued for any thread. Some are in no queue for a moment.
-    #[cold]
-    pub(crate) fn visit_injected(&self, visit: impl Fn(&Task)) {
+    /// Shows `visit` the tasks that are queued, except those in the deques of the slot `own`. Some are in no queue for a moment, and those in deques move to the
+    /// injectors, as if a thief had taken them.
+    pub(super) fn visit_queued_beside(&self, own: &Slot, visit: impl Fn(&Task)) {
+        for slot in self.slots().filter(|slot| slot.id != own.id) {
+            let moved = |deque: &Stealer, inject: &dyn Fn(Task)| {
+                for _ in 0..deque.len() {
+                    let Some(task) = deque.steal() else { break };
+                    visit(&task);
+                    inject(task);
+                }
+            };
+            moved(&slot.detached, &|task| {
+                self.inject([task], Priority::Normal)
+            });
+            moved(&slot.ready, &|task| self.inject_woken(task));
+            moved(&slot.tasks, &|task| self.inject_scope_task(task));
+        }
         let keep = |task: &Task| {
             visit(task);
             false

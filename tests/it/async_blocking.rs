@@ -10,7 +10,7 @@ use heist::{JoinSet, Priority, Semaphore, ThreadPool, block_on, blocking};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -292,6 +292,117 @@ fn a_thread_that_waits_for_a_future_runs_what_it_awaits() {
                 }
             }
         }
+    });
+}
+
+/// Joins a future that awaits a closure which does the same, `depth` times.
+fn nested(pool: &ThreadPool, depth: usize) -> usize {
+    if depth == 0 {
+        return 0;
+    }
+    let own = pool.clone();
+    let closure = pool.submit(move || nested(&own, depth - 1) + 1);
+    let future = pool.submit_async(async move { closure.await.unwrap() });
+    future.join().unwrap()
+}
+
+/// Also where little stack is left, so that another thread polls the future.
+#[test]
+fn a_deep_recursion_through_futures_on_the_only_thread() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let outer = pool.submit(move || nested(&own, 1_000));
+        assert_eq!(outer.join().unwrap(), 1_000);
+    });
+}
+
+/// The thread comes to each future of the chain without a wait.
+#[test]
+fn a_chain_of_futures_on_the_only_thread() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let mut last = own.submit(|| 0);
+            for _ in 0..2_000 {
+                let next = async move { last.await.unwrap() + 1 };
+                last = own.submit_async(next);
+            }
+            last.join().unwrap()
+        });
+        assert_eq!(outer.join().unwrap(), 2_000);
+    });
+}
+
+/// The closure is in the deque of a thread that waits for the one which waits for the closure.
+#[test]
+fn what_is_awaited_is_queued_on_another_thread_that_waits() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(2).spare_threads(0));
+        for _ in 0..20 {
+            let own = pool.clone();
+            let outer = pool.submit(move || {
+                let handle = own.submit(|| 1);
+                let begun = AtomicBool::new(false);
+                let wait = || {
+                    begun.store(true, Ordering::SeqCst);
+                    block_on(handle).unwrap()
+                };
+                let (_, one) = own.join(|| spin_until(|| begun.load(Ordering::SeqCst)), wait);
+                one
+            });
+            assert_eq!(outer.join().unwrap(), 1);
+        }
+    });
+}
+
+/// The closure and the wait for it are on different queues of the same thread, since one of them belongs to a task that a yield has run.
+#[test]
+fn what_is_awaited_was_queued_in_a_yield() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let (send, receive) = mpsc::channel();
+            let submitter = own.clone();
+            own.spawn(move || send.send(submitter.submit(|| 1)).unwrap());
+            assert!(heist::yield_now());
+            block_on(receive.recv().unwrap()).unwrap()
+        });
+        assert_eq!(outer.join().unwrap(), 1);
+
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let handle = own.submit(|| 1);
+            let waits = own.submit(move || block_on(handle).unwrap());
+            assert!(heist::yield_now());
+            waits.join().unwrap()
+        });
+        assert_eq!(outer.join().unwrap(), 1);
+    });
+}
+
+/// A destructor that runs because of a panic joins a future that awaits a closure, on the only thread.
+#[test]
+fn a_destructor_joins_a_future_on_the_only_thread() {
+    struct Joins(ThreadPool);
+
+    impl Drop for Joins {
+        fn drop(&mut self) {
+            assert_eq!(nested(&self.0, 3), 3);
+        }
+    }
+
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let _joins = Joins(own);
+            panic!("unwinds");
+        });
+        let error = outer.join().map(|(): ()| "returned").unwrap_err();
+        assert!(error.to_string().ends_with("panicked: unwinds"), "{error}");
     });
 }
 
