@@ -9,13 +9,16 @@ use super::suspend::task_of_waker;
 use super::task::TaskRef;
 use super::tombstones;
 use crate::pool::{Member, Registry, worker};
-use crate::sync::lock;
+use crate::sync::{MODEL, lock};
 use std::cell::RefCell;
 use std::task::Waker;
 use std::time::Duration;
 
 /// How long a wait leaves what it waits for to other threads, if there are threads that can begin it. A wake-up or the start of a thread takes far less.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+
+/// The longest time for which a wait for a future relies on other threads without looking whether there are some.
+pub(super) const MOST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The most tasks through which a search for the awaited one goes.
 const MOST: usize = 1 << 16;
@@ -27,17 +30,24 @@ pub(super) fn others_can_begin(registry: &Registry) -> bool {
     counts.available > 0 || counts.workers > own
 }
 
-/// Finds the queued tasks of the member's pool whose end leads to a call of the waker. `O(n)` for `n` queued tasks, times the length of a chain of futures that await
-/// one another.
-#[cold]
+/// Finds the queued tasks of the member's pool whose end leads to a call of the waker, if no other thread of the pool can begin them. `O(n)` for `n` queued tasks, times
+/// the length of a chain of futures that await one another.
 pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
+    let registry = member.registry;
+    registry.check_fork();
+    // The models leave the search out, whose steps would multiply theirs.
+    if MODEL || worker::waits_any(registry) || others_can_begin(registry) {
+        return Vec::new();
+    }
     let found = RefCell::new(Vec::new());
     member.visit_queued(|entry| {
-        tombstones::with_task(entry, |task| {
+        let visit = |task: &TaskRef| {
             if task.state.is_queued() && leads_to(task, waker) {
                 found.borrow_mut().push(task.clone());
             }
-        });
+        };
+        tombstones::with_task(entry, visit);
+        tombstones::is_dead(entry)
     });
     found.into_inner()
 }

@@ -36,31 +36,26 @@ pub(super) fn join(task: &TaskRef) {
 pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
     let mut patience = awaited::PATIENCE;
     while !event.is_set() {
-        let member = context::member().filter(|member| !worker::waits_any(member.registry));
-        let Some(member) = member else {
+        let Some(member) = context::member() else {
             timer::block(event, None);
             return;
         };
-        member.registry.check_fork();
-        // The counts do not tell whether the other threads are blocked, or cannot be started. The models leave the search out, whose steps would multiply theirs.
-        let looks = patience > awaited::PATIENCE || !awaited::others_can_begin(member.registry);
-        if looks && !MODEL {
-            let tasks = awaited::find(member, waker);
-            let has_found = !tasks.is_empty();
-            tasks
-                .iter()
-                .take_while(|_| !event.is_set())
-                .for_each(run_here);
-            if has_found {
-                return;
-            }
+        // A thread that acts in another pool than its own is missing there.
+        let home = context::home().filter(|home| !home.is_of(member.registry));
+        let mut tasks = awaited::find(member, waker);
+        tasks.extend(home.into_iter().flat_map(|home| awaited::find(home, waker)));
+        if !tasks.is_empty() {
+            let unset = tasks.iter().take_while(|_| !event.is_set());
+            unset.for_each(run_here);
+            return;
         }
-        // A model has no time.
-        let until = now().checked_add(patience).filter(|_| !MODEL);
+        // A wait with a time limit runs nothing unrelated. A model has no time.
+        let is_limited = !MODEL && !worker::waits_any(member.registry);
+        let until = now().checked_add(patience).filter(|_| is_limited);
         if timer::block(event, until) {
             return;
         }
-        patience = patience.saturating_mul(2);
+        patience = (patience * 2).min(awaited::MOST_PATIENCE);
     }
 }
 

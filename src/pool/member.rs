@@ -306,18 +306,15 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Shows `visit` the tasks that are queued in the pool. Some are in no queue for a moment.
+    /// Shows `is_tombstone` the tasks that are queued in the pool, and removes tombstones. Some tasks are in no queue for a moment.
     #[cold]
-    pub(crate) fn visit_queued(self, visit: impl Fn(&Task)) {
+    pub(crate) fn visit_queued(self, is_tombstone: impl Fn(&Task) -> bool) {
         // The hot task of the thread's own slot, which this one need not be.
         if let Some(home) = context::home() {
             home.cool_down();
         }
-        self.sweep(|task| {
-            visit(task);
-            false
-        });
-        self.registry.visit_queued_beside(self.slot, visit);
+        self.sweep(&is_tombstone);
+        self.registry.visit_queued_beside(self.slot, is_tombstone);
     }
 
     /// Answers a share request: makes some of this thread's own work public, and finds a thread for it if none searches.

@@ -65,32 +65,30 @@ impl Registry {
         }
     }
 
-    /// Shows `visit` the tasks that are queued, except those in the deques of the slot `own`. Some are in no queue for a moment, and those in deques move to the
-    /// injectors, as if a thief had taken them.
-    pub(super) fn visit_queued_beside(&self, own: &Slot, visit: impl Fn(&Task)) {
+    /// Moves the tasks of all slots but `own` to the injectors, as if a thief had taken them, and shows `is_tombstone` the tasks that are queued for any thread. Removes
+    /// the tombstones, except among the items of streams. Some tasks are in no queue for a moment.
+    pub(super) fn visit_queued_beside(&self, own: &Slot, is_tombstone: impl Fn(&Task) -> bool) {
         for slot in self.slots().filter(|slot| slot.id != own.id) {
-            let moved = |deque: &Stealer, inject: &dyn Fn(Task)| {
-                for _ in 0..deque.len() {
-                    let Some(task) = deque.steal() else { break };
-                    visit(&task);
-                    inject(task);
-                }
+            let some = |deque: &Stealer| -> Vec<Task> {
+                let tasks = iter::from_fn(|| deque.steal());
+                tasks.take(deque.len()).collect()
             };
-            moved(&slot.detached, &|task| {
-                self.inject([task], Priority::Normal)
-            });
-            moved(&slot.ready, &|task| self.inject_woken(task));
-            moved(&slot.tasks, &|task| self.inject_scope_task(task));
+            let detached = some(&slot.detached);
+            if !detached.is_empty() {
+                self.inject(detached, Priority::Normal);
+            }
+            let ready = some(&slot.ready).into_iter().chain(slot.hot.take());
+            ready.for_each(|task| self.inject_woken(task));
+            let scoped = some(&slot.tasks).into_iter();
+            scoped.for_each(|task| self.inject_scope_task(task));
         }
-        let keep = |task: &Task| {
-            visit(task);
-            false
-        };
-        self.sweep_injector(keep);
-        injector::sweep(&self.scope_injector, keep, |task| {
+        self.sweep_injector(&is_tombstone);
+        injector::sweep(&self.scope_injector, &is_tombstone, |task| {
             self.inject_scope_task(task)
         });
-        self.injector.streams.visit(&visit);
+        self.injector.streams.visit(&|task: &Task| {
+            is_tombstone(task);
+        });
     }
 
     /// Queues an item of a stream. `here` is the member of this pool as which the consumer acts.

@@ -4,7 +4,7 @@
 //! `spawn_blocking`, without those that `async_waits` has.
 
 use crate::support::{
-    Door, Gate, LONG, assert_balanced, fib, on_pool, pool_with, spin_until, threads, watched,
+    Door, Gate, Held, LONG, assert_balanced, fib, on_pool, pool_with, spin_until, threads, watched,
 };
 use heist::{JoinSet, Priority, Semaphore, ThreadPool, block_on, blocking};
 use std::future::Future;
@@ -380,6 +380,47 @@ fn what_is_awaited_was_queued_in_a_yield() {
             waits.join().unwrap()
         });
         assert_eq!(outer.join().unwrap(), 1);
+    });
+}
+
+/// The only thread of a pool waits as a guest of another pool.
+#[test]
+fn what_is_awaited_is_queued_in_the_pool_of_a_guest() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let other = pool_with(|b| b.num_threads(1));
+        let own = pool.clone();
+        let outer = pool.submit(move || {
+            let handle = own.submit(|| 1);
+            let blocked = other.install(|| block_on(handle).unwrap());
+            let future = own.submit_async(AWAITS[0].1(&own));
+            blocked + other.install(|| future.join().unwrap())
+        });
+        assert_eq!(outer.join().unwrap(), 2);
+    });
+}
+
+/// While another thread can begin it, a wait leaves the closure alone, however long that thread takes.
+#[test]
+fn a_time_limit_ends_a_wait_whose_closure_others_can_begin() {
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(2).spare_threads(0));
+        let (busy, gate) = (Held(Gate::default()), Held(Gate::default()));
+        let (begun, seen) = (Gate::default(), busy.0.clone());
+        let begins = begun.clone();
+        pool.spawn(move || {
+            begins.open();
+            seen.pass();
+        });
+        begun.pass();
+        let (own, closed) = (pool.clone(), gate.0.clone());
+        let outer = pool.submit(move || {
+            let closure = own.submit(move || closed.pass());
+            block_on(heist::timeout(Duration::from_millis(200), closure)).is_err()
+        });
+        assert!(outer.join().unwrap(), "it ran the closure");
+        gate.open();
+        busy.open();
     });
 }
 
