@@ -608,32 +608,41 @@ fn a_full_queue_counts_a_future_until_it_begins() {
     });
 }
 
+/// A few searches of the worker start elsewhere, so that nothing starves.
 #[test]
 fn priorities_hold_for_each_time_that_a_future_is_queued() {
     on_pool_of(1, |pool| {
-        let order = Arc::new(Mutex::new(Vec::new()));
-        let mut handles = Vec::new();
-        let doors: Vec<Door> = (0..3).map(|_| Door::default()).collect();
-        let ledger = Ledger::new(3);
-        for (n, priority) in [Priority::Low, Priority::Normal, Priority::High]
-            .into_iter()
-            .enumerate()
-        {
-            let (order, passage) = (Arc::clone(&order), doors[n].pass(ledger.ticket(n)));
-            handles.push(pool.task().priority(priority).submit_async(async move {
-                passage.await;
-                order.lock().unwrap().push(n);
-            }));
-        }
-        spin_until(|| pool.stats().suspended == 3);
-        let held = hold_all(pool);
-        doors.iter().for_each(Door::open);
-        held.open();
-        handles
-            .into_iter()
-            .for_each(|handle| handle.join().unwrap());
-        assert_eq!(*order.lock().unwrap(), [2, 1, 0]);
+        let in_order = (0..16).filter(|_| woken_by_priority(pool) == [2, 1, 0]);
+        let in_order = in_order.count();
+        assert!(in_order >= 12, "{in_order} of 16");
     });
+}
+
+/// The order in which a worker polls three woken futures, of which the third one has the highest priority.
+fn woken_by_priority(pool: &ThreadPool) -> Vec<usize> {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let mut handles = Vec::new();
+    let doors: Vec<Door> = (0..3).map(|_| Door::default()).collect();
+    let ledger = Ledger::new(3);
+    for (n, priority) in [Priority::Low, Priority::Normal, Priority::High]
+        .into_iter()
+        .enumerate()
+    {
+        let (order, passage) = (Arc::clone(&order), doors[n].pass(ledger.ticket(n)));
+        handles.push(pool.task().priority(priority).submit_async(async move {
+            passage.await;
+            order.lock().unwrap().push(n);
+        }));
+    }
+    spin_until(|| pool.stats().suspended == 3);
+    let held = hold_all(pool);
+    doors.iter().for_each(Door::open);
+    held.open();
+    for handle in handles {
+        handle.join().unwrap();
+    }
+    let order = order.lock().unwrap();
+    order.clone()
 }
 
 #[test]
