@@ -1,4 +1,4 @@
-//! A work-stealing scheduler: fork-join for a few nanoseconds, scopes, data-parallel maps over borrowed data,
+//! A work-stealing scheduler: fork-join at a few nanoseconds, scopes, data-parallel maps over borrowed data,
 //! and an executor with handles, streams and cancellation, on one thread pool.
 //!
 //! ```
@@ -13,8 +13,9 @@
 //! assert_eq!(handle.join().unwrap(), 17);
 //! ```
 //!
-//! The free functions use the pool of the current thread, or else the [`global`] one, which starts its
-//! threads when work first needs them. Most of these functions are also methods of [`ThreadPool`], which has more.
+//! The free functions that start work, such as [`join`], [`map()`] and [`submit`], use the pool of the current
+//! thread, or else the [`global`] one, whose threads start when work first needs them. They are also methods of
+//! [`ThreadPool`], which has more.
 //!
 //! # What to use
 //!
@@ -30,7 +31,7 @@
 //! | map over a collection of my own | implement [`Source`] |
 //! | process a long or endless iterator with bounded memory | [`imap`], whose items are `Result<R, JoinError>`; to borrow, [`Scope::imap`]; in completion order, [`imap_unordered`](ThreadPool::imap_unordered). Its [window](Imap::window) is four items a worker by default |
 //! | start a task and get its result: wait, time out, `.await` | [`submit`] and its [`JoinHandle`]; in a scope, [`Scope::submit`] |
-//! | stop a task | before it begins, [`JoinHandle::cancel`]; while it runs, it asks [`current_token`]: see [Cancellation](#cancellation) |
+//! | stop a task | before it begins, [`JoinHandle::cancel`]; while it runs, [`CancelToken::cancel`] of the token it was submitted with, which it sees by [`current_token`]: see [Cancellation](#cancellation) |
 //! | wait for several tasks | [`try_join_all`], [`first_finished`], [`first_ok`], [`wait()`], [`wait_results`], [`as_completed`], [`JoinSet`] |
 //! | give a task a name, a priority, a deadline, a token | [`ThreadPool::task`] |
 //! | start a task that nobody waits for | [`spawn`] |
@@ -46,7 +47,7 @@
 //! | limit how many futures are under way | [`AsyncPool`], [`Semaphore`] |
 //! | consume a stream of results in async code | [`imap_async`](ThreadPool::imap_async), [`JoinSet::next`], [`AsCompleted::next_async`] |
 //! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
-//! | call something that blocks its thread | [`blocking`] |
+//! | call something that blocks its thread | [`blocking`]; at most [`spare_threads`](ThreadPoolBuilder::spare_threads) such calls at a time are replaced, by default as many as there are workers |
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
@@ -74,9 +75,11 @@
 //!
 //! A task that has not begun can be dropped: by [`JoinHandle::cancel`], by a [`JoinSet`], by a
 //! [`CancelToken`], by its deadline, or by [`shutdown_now`](ThreadPool::shutdown_now). Its handle then
-//! resolves to a [`JoinError`] that gives the reason. A future is dropped between two polls, also after it has
-//! begun. No thread is ever stopped in the middle of a closure or of a poll. A running task is asked to stop: it checks [`current_token`], or [`TryScope::is_cancelled`] in a
-//! [`try_scope()`]. Cancelling a task cuts no `join`, [`scope()`] or [`map()`] short that the task has begun:
+//! resolves to a [`JoinError`] that gives the reason. A future is dropped between two polls, even after it has
+//! begun. A [deadline](TaskBuilder::deadline) resolves the handle of a running task too, on time: the closure
+//! goes on, sees its [`current_token`] cancelled, and its result is dropped. No thread is ever stopped in the
+//! middle of a closure or of a poll. A running task is asked to stop: it checks [`current_token`], or
+//! [`TryScope::is_cancelled`] in a [`try_scope()`]. Cancelling a task cuts no `join`, [`scope()`] or [`map()`] short that the task has begun:
 //! their parts all run, unless one panics. A [`try_scope()`] drops its tasks that have not begun if it is
 //! cancelled, and [`try_map`](ThreadPool::try_map) begins no more items after an error.
 //!
@@ -95,19 +98,21 @@
 //!
 //! # Sockets
 //!
-//! heist has no reactor. Sockets and timers of another crate work in its futures: their wakers queue a task from
-//! any thread. Those of async-io need nothing else. Those of tokio look for their runtime in a thread-local
-//! variable, so it must run somewhere, and a future that makes them must be polled with it entered. The file
+//! heist has no reactor, but its futures can use the sockets and timers of another crate, whose wakers may be
+//! called on any thread. Those of async-io need nothing else. Those of tokio look for their runtime in a
+//! thread-local variable: the runtime must run somewhere, and a future that creates such a socket must be polled
+//! inside `Handle::enter`. The file
 //! `examples/REACTORS.md` of the repository has an adapter of a few lines for that, and `examples/serve` is a
 //! service on top of async-io and hyper.
 //!
 //! # Shutdown
 //!
-//! Dropping the last [`ThreadPool`] of a pool, on a thread outside the pool, runs the queued tasks and waits
-//! until the threads have ended. [`shutdown`](ThreadPool::shutdown) does the same while other handles exist,
-//! [`shutdown_now`](ThreadPool::shutdown_now) drops the tasks that have not begun, and
+//! Dropping the last clone of a [`ThreadPool`], on a thread outside the pool, runs the queued tasks and waits
+//! until the threads have ended. [`shutdown`](ThreadPool::shutdown) does the same while other clones exist. Both
+//! also wait for delayed closures and suspended futures, so a future that is never woken makes them wait
+//! forever. [`shutdown_now`](ThreadPool::shutdown_now) drops those and all tasks that have not begun, and
 //! [`shutdown_timeout`](ThreadPool::shutdown_timeout) reports which tasks still run.
-//! [`close`](ThreadPool::close) and [`close_now`](ThreadPool::close_now) do not wait, so that a task may call
+//! [`close`](ThreadPool::close) and [`close_now`](ThreadPool::close_now) do not wait, so a task may call
 //! them. After a shutdown, handles of new tasks resolve to an error, and joins, scopes and maps run on their
 //! callers. [`wait_idle`](ThreadPool::wait_idle) waits for the tasks and leaves the pool open.
 //!

@@ -11,7 +11,8 @@ pub(super) type PanicHandler = Box<dyn Fn(Payload) + Send + Sync>;
 /// The smallest stack of a pool thread, in bytes: what the thread needs for itself, and some room for the first closure.
 pub(super) const MIN_STACK: usize = 64 << 10;
 
-/// The settings of a pool. The builder collects them, with `None` and 0 for defaults, and resolves the defaults when it creates the pool.
+/// The settings of a pool. The builder collects them, with `None` and 0 for defaults. It resolves the numbers of threads when it creates the pool; each other
+/// default is applied where it is used.
 #[derive(Default)]
 pub(crate) struct Config {
     pub(super) num_threads: usize,
