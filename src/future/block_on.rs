@@ -21,7 +21,8 @@ use std::task::{Context, Poll, Wake, Waker};
 /// Waits until the future is ready. Where no other thread of the pool can begin a task whose handle the future
 /// awaits, as on the only worker of a pool without spare threads, the current thread runs it to its end, even if
 /// the future could be ready without it. A future that waits for a task in another way, by a channel or a
-/// combinator with wakers of its own, waits forever there.
+/// combinator with wakers of its own, waits forever there. Threads of the pool that are blocked outside this
+/// crate, and threads that cannot be started, count as others that can.
 ///
 /// ```
 /// let pool = heist::ThreadPool::new()?;
