@@ -711,6 +711,26 @@ fn time_takes_constant_memory() {
     });
 }
 
+/// No other thread takes the entries that the guest leaves when it polls the futures itself.
+#[test]
+fn futures_of_a_scope_beside_a_blocked_worker_take_constant_memory() {
+    let name = "futures_of_a_scope_beside_a_blocked_worker_take_constant_memory";
+    isolated(name, || {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let held = hold_all(&pool);
+        pool.scope(|s| {
+            constant("yields", much(5_000), |_| {
+                s.submit_async(heist::yield_async()).join().unwrap();
+            });
+            constant("sleeps", much(5_000), |_| {
+                let sleep = heist::sleep(Duration::from_micros(1));
+                s.submit_async(sleep).join().unwrap();
+            });
+        });
+        drop(held);
+    });
+}
+
 /// The roster of suspended futures uses its places again.
 #[test]
 fn suspended_futures_take_constant_memory() {
