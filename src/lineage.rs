@@ -119,9 +119,14 @@ impl Place {
         (self.0.get() >> NUMBER_BITS) as usize & MAX_LEVEL
     }
 
-    /// The place as a word that is not 0, and whose highest bit is free.
+    /// The place as a word that is at least 2^62, and whose highest bit is free.
     pub(crate) fn word(self) -> u64 {
         self.0.get()
+    }
+
+    /// The place that has this word. `None` for 0.
+    pub(crate) fn from_word(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).map(Place)
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a wait waits for, and what it may run in the meantime.
 
 use super::context::Member;
-use super::member::Work;
 use super::registry::Registry;
 use super::slot::Slot;
 use super::steal::{sees_fork_below, steal_fork_below};
+use super::work::Work;
 use crate::job::Task;
 use crate::lineage::Origin;
 use crate::sleep::{Event, Need};
@@ -103,7 +103,7 @@ pub(super) fn take_below(
     let fork = (!look.is_crowded(member.registry))
         .then(|| steal_fork_below(member, below, look.may_force(), || awaited.is_done()))
         .flatten();
-    fork.or_else(|| awaited.find_task(member, look).map(Work::Task))
+    fork.or_else(|| awaited.find_task(member, look).map(Work::task))
 }
 
 /// Whether there is a fork that [`take_below`] failed to take, and that another attempt can take.

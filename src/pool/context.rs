@@ -312,7 +312,18 @@ impl Drop for Entered {
 impl Registry {
     /// Adds to a count of the current thread's slot in this pool, or to the shared count of threads outside.
     pub(crate) fn count(&self, which: impl Fn(&Counters) -> &Count, n: u64) {
-        match member_of(self) {
+        self.count_as(member_of(self), which, n);
+    }
+
+    /// Adds to a count like [`count`](Self::count). `here` is the member of this pool as which the current thread acts.
+    #[inline]
+    pub(crate) fn count_as(
+        &self,
+        here: Option<Member<'_>>,
+        which: impl Fn(&Counters) -> &Count,
+        n: u64,
+    ) {
+        match here {
             Some(member) => which(&member.counters).add(n),
             None => which(&self.outside).add_shared(n),
         }

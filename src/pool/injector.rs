@@ -45,9 +45,12 @@ pub(super) fn sweep(queue: &Injector, is_tombstone: impl Fn(&Task) -> bool, keep
     }
 }
 
-/// Once in every `TURNS` searches a worker starts with each of the other queues and with the streams, so that neither its own full deque nor a
-/// flood of high-priority tasks starves them.
-const TURNS: u32 = 128;
+/// Once in this many searches a worker starts with one of the other queues or with the streams, which take turns, so that neither its own full
+/// deque nor a flood of high-priority tasks starves them.
+const FAIR_INTERVAL: u32 = 32;
+
+/// The number of those that take turns.
+const TURNS: u32 = 4;
 
 /// The index of the queue of woken futures.
 const WOKEN: usize = 3;
@@ -89,17 +92,26 @@ impl PriorityQueues {
         self.queues[WOKEN].steal()
     }
 
-    /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or in four searches of [`TURNS`] one of
-    /// another queue.
+    /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or one of another queue
+    /// if that has its turn.
+    #[inline]
     pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
-        let fair = match turn % TURNS {
+        let may_have_some =
+            turn.is_multiple_of(FAIR_INTERVAL) || !self.queue(Priority::High).is_empty();
+        may_have_some.then(|| self.find_first(turn)).flatten()
+    }
+
+    #[cold]
+    fn find_first(&self, turn: u32) -> Option<Task> {
+        let is_fair = turn.is_multiple_of(FAIR_INTERVAL);
+        let fair = || match turn / FAIR_INTERVAL % TURNS {
             0 => self.queue(Priority::Normal).steal(),
-            32 => self.steal_woken(),
-            96 => self.streams.take(turn / TURNS),
-            64 => self.steal_last(),
-            _ => None,
+            1 => self.steal_woken(),
+            2 => self.steal_last(),
+            _ => self.streams.take(turn / (FAIR_INTERVAL * TURNS)),
         };
-        fair.or_else(|| self.queue(Priority::High).steal())
+        let first = is_fair.then(fair).flatten();
+        first.or_else(|| self.queue(Priority::High).steal())
     }
 
     /// Takes what comes before the detached tasks of other workers, in search number `turn`.

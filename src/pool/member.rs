@@ -4,6 +4,7 @@ use super::context::{self, Member};
 use super::registry::Registry;
 use super::slot::Role;
 use super::streams::{StreamQueue, rough_now};
+use super::work::{Taken, Work};
 use crate::job::{Fate, ForkHeader, Task};
 use crate::lineage::{Place, Token};
 use crate::ring::{CAPACITY, Popped};
@@ -11,15 +12,6 @@ use crate::sleep::{Left, Need};
 use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind;
 use std::ptr::NonNull;
-
-/// Work that the thread has taken and must run.
-pub(super) enum Work {
-    /// A fork, and its place.
-    Fork(NonNull<ForkHeader>, Place),
-    Task(Task),
-    /// A broadcast task from the worker's inbox.
-    Broadcast(Task),
-}
 
 // ---- who the current thread is ----
 
@@ -114,10 +106,24 @@ struct Guest<'a> {
 const BRIEF_STAY: u64 = 200 * TICKS_PER_MICROSECOND;
 
 impl Guest<'_> {
+    /// Finds a thread for the room that the guest has made, and wakes those that wait for an idle moment.
+    ///
+    /// Not inlined: most guests make no room, and save no registers then.
+    #[cold]
+    fn tell_others(&self, left: Left) {
+        let registry = self.member.registry;
+        if left.capacity && !self.leave_look_to_others(left) {
+            registry.guest_left(left.is_last);
+        }
+        if left.awaited {
+            registry.tell_idle_waiters();
+        }
+    }
+
     /// Leaves the look for work to the worker that watches, if the guest is about to come back and enough others are awake. Returns whether it did.
     ///
     /// The guest owes the look from then on. The worker that watches looks within a millisecond, as long as one look is owed or the consumer is near.
-    fn leave_look_to_others(&self, left: &Left) -> bool {
+    fn leave_look_to_others(&self, left: Left) -> bool {
         let registry = self.member.registry;
         let Some((stream, entered)) = self.stream else {
             return false;
@@ -142,12 +148,8 @@ impl Drop for Guest<'_> {
             return;
         }
         registry.release_guest(slot);
-        let left = registry.sleep.leave_guest();
-        if left.capacity && !self.leave_look_to_others(&left) {
-            registry.guest_left(left.is_last);
-        }
-        if left.awaited {
-            registry.tell_idle_waiters();
+        if let Some(left) = registry.sleep.leave_guest() {
+            self.tell_others(left);
         }
     }
 }
@@ -188,9 +190,9 @@ impl<'a> Member<'a> {
 
     #[inline]
     pub(super) fn run(self, work: Work) {
-        match work {
-            Work::Fork(job, place) => self.run_fork(job, place),
-            Work::Task(task) | Work::Broadcast(task) => self.run_task(task),
+        match work.take() {
+            Taken::Fork(job, place) => self.run_fork(job, place),
+            Taken::Task(task) => self.run_task(task),
         }
     }
 
@@ -201,7 +203,7 @@ impl<'a> Member<'a> {
         let victim = self.registry.slot(place.slot());
         let (origin, token) = (victim.lineage.origin(place), victim.lineage.token(place));
         let begun = self.begin(origin, token);
-        // SAFETY: (1) this thread stole `job` from a ring: `Work::Fork` is made by thieves only. (2) It has not run: `Work` is not `Clone`, and
+        // SAFETY: (1) this thread stole `job` from a ring: `Work::fork` is called by thieves only. (2) It has not run: `Work` is not `Clone`, and
         // it is consumed here. (3) The job is not touched afterwards.
         let waiter = unsafe { ForkHeader::execute(job, self.id) };
         drop(begun);

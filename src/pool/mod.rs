@@ -48,6 +48,9 @@ mod registry;
 // As which member the current thread acts.
 pub(crate) mod context;
 
+// What a thread has taken.
+mod work;
+
 // Entering and leaving, queueing, running.
 mod member;
 

@@ -3,11 +3,12 @@
 use super::awaited::{Awaited, Look, sees_below, take_below};
 use super::backoff::note_sleep;
 use super::context::{self, Member};
-use super::member::{Work, as_guest};
+use super::member::as_guest;
 use super::notify::Unordered;
 use super::slot::Role;
 use super::steal::find_any;
 use super::streams::WATCH_TIME;
+use super::work::Work;
 use crate::lineage::Origin;
 use crate::sleep::{Need, Park};
 use crate::sync::MODEL;
@@ -178,7 +179,7 @@ pub(super) fn park_open(
     let park = registry.sleep.park_waiter(member.id);
     if awaited.must_find_tasks() {
         ordered = registry.request_all_and_fence();
-        work = awaited.find_task(member, Look::Parking).map(Work::Task);
+        work = awaited.find_task(member, Look::Parking).map(Work::task);
     }
     if park == Park::AfterLook {
         // Forks that this thread would not take are no reason to stay awake.

@@ -20,10 +20,10 @@
 use super::backoff::patience;
 use super::config::Waits;
 use super::context::{self, Member};
-use super::member::Work;
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::slot::Slot;
+use super::work::Work;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::Origin;
 use crate::ring::{Ring, Steal};
@@ -57,7 +57,7 @@ pub(super) fn steal_any(member: Member<'_>, may_force: bool) -> Option<Work> {
     let found = victims(member).find_map(|victim| {
         has_detached |= victim.detached.len() > 0 || (used && victim.ready.len() > 0);
         steal_fork(member, victim, &|_| true, &|_| true, may_force)
-            .or_else(|| steal_task(member, &victim.tasks).map(Work::Task))
+            .or_else(|| steal_task(member, &victim.tasks).map(Work::task))
     });
     found
         .or_else(|| steal_scope_task(member))
@@ -90,7 +90,7 @@ fn steal_ready(member: Member<'_>, worthwhile: bool) -> Option<Task> {
 
 /// Takes a scope task that is in no deque.
 pub(super) fn steal_scope_task(member: Member<'_>) -> Option<Work> {
-    member.registry.scope_injector.steal().map(Work::Task)
+    member.registry.scope_injector.steal().map(Work::task)
 }
 
 /// Takes a detached task, which only workers run, from the injector or from another worker's deque.
@@ -113,15 +113,13 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
         Waits::Any => others().or_else(injector),
     };
     task.or_else(|| registry.injector.steal_last())
-        .map(Work::Task)
+        .map(Work::task)
 }
 
 /// Takes a broadcast task, a task that comes before all others, or a task of this thread's own deques.
-///
-/// Always inlined: as a call it would return its two words through memory, which costs a scope's task a tenth.
-#[inline(always)]
+#[inline]
 pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
-    let inbox = || member.inbox.take().map(Work::Broadcast);
+    let inbox = || member.inbox.take().map(Work::broadcast);
     let queued = || {
         let first = member.registry.injector.steal_first(member.turn());
         let own = || {
@@ -130,9 +128,8 @@ pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
             }
             member.pop_task().or_else(|| member.pop_detached())
         };
-        first.or_else(own).map(Work::Task)
+        first.or_else(own).map(Work::task)
     };
-    // `queued` is called in one place, so that it is inlined too.
     let is_own = member.registry.config.waits == Waits::Own;
     let broadcast = is_own.then(inbox).flatten();
     broadcast.or_else(queued).or_else(inbox)
@@ -180,7 +177,7 @@ pub(super) fn steal_hot(member: Member<'_>, watched: &mut Option<Watched>) -> Op
         Some(_) => {
             let task = victim.hot.take()?;
             member.counters.stolen.add(1);
-            Some(Work::Task(task))
+            Some(Work::task(task))
         }
     }
 }
@@ -195,7 +192,7 @@ pub(super) fn next_in_injector(member: Member<'_>) -> Option<Work> {
     if waits_any(registry) || member.turns().is_multiple_of(STEAL_INTERVAL) {
         return None;
     }
-    registry.injector.steal_next(member.turns()).map(Work::Task)
+    registry.injector.steal_next(member.turns()).map(Work::task)
 }
 
 /// Takes anything, in the middle of other work.
@@ -216,7 +213,7 @@ pub(super) fn find_any(member: Member<'_>, may_force: bool) -> Option<Work> {
 /// open scope began. The scope's next task would then get that position, and the scope would not find it there.
 pub(super) fn oldest_task(member: Member<'_>) -> Option<Work> {
     let task = member.tasks.steal().or_else(|| member.detached.steal());
-    task.or_else(|| member.ready.steal()).map(Work::Task)
+    task.or_else(|| member.ready.steal()).map(Work::task)
 }
 
 /// Takes the oldest fork of this thread's own ring, although the thread is in the middle of that fork's `join`. Another thread may wait for what
@@ -232,7 +229,7 @@ pub(super) fn take_own_fork(member: Member<'_>) -> Option<Work> {
         return None;
     };
     member.counters.stolen.add(1);
-    Some(Work::Fork(job, member.place_at(index)))
+    Some(Work::fork(job, member.place_at(index)))
 }
 
 // ---- one victim ----
@@ -264,7 +261,7 @@ pub(super) fn steal_fork(
         Steal::Item(job, index) => {
             member.counters.stolen.add(1);
             // Until this thread is done with the fork, its place stays bound, and the run that made it goes on.
-            Some(Work::Fork(job, victim.place_at(index)))
+            Some(Work::fork(job, victim.place_at(index)))
         }
         Steal::Retry => {
             member.counters.conflicts.add(1);

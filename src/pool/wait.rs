@@ -4,10 +4,11 @@ use super::awaited::{Awaited, Look, take_below};
 use super::backoff::{Spin, WIDE_ROUND};
 use super::config::Waits;
 use super::context::{self, Member};
-use super::member::{Work, as_guest, own_member, stand_in_for};
+use super::member::{as_guest, own_member, stand_in_for};
 use super::park::{park_bound, park_open};
 use super::slot::{Role, Slot};
 use super::steal::{find_any, find_task, oldest_task, steal_fork, take_own_fork, waits_any};
+use super::work::Work;
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
@@ -105,8 +106,8 @@ fn cool_home_down() {
 
 /// Whether the work is a task that descends from `below`.
 fn is_below(member: Member<'_>, work: &Work, below: Option<Origin>) -> bool {
-    match (work, below) {
-        (Work::Task(task), Some(below)) => member.registry.descends(task.origin(), below),
+    match (work.task_origin(), below) {
+        (Some(origin), Some(below)) => member.registry.descends(origin, below),
         _ => false,
     }
 }
@@ -125,7 +126,7 @@ fn run_pending(member: Member<'_>, base: usize, look: Look) -> bool {
         .then(|| member.pop_task())
         .flatten()
         .or_else(|| member.pop_detached());
-    member.run_unrelated_found(own.map(Work::Task))
+    member.run_unrelated_found(own.map(Work::task))
         || run_own_inbox()
         || member.run_unrelated_found(find_any(member, look.may_force()))
 }
@@ -159,7 +160,7 @@ impl Member<'_> {
 
     /// Runs a task that is unrelated to what the thread is in the middle of.
     pub(crate) fn run_unrelated_task(self, task: Task) {
-        self.run_unrelated(Work::Task(task));
+        self.run_unrelated(Work::task(task));
     }
 }
 
@@ -417,7 +418,7 @@ fn yield_to(run: impl FnOnce(Member<'_>) -> bool) -> bool {
 /// in a yield as in a wait.
 fn run_own(member: Member<'_>) -> bool {
     let fork = || member.run_unrelated_found(take_own_fork(member));
-    let newest = || member.run_unrelated_found(member.pop_detached().map(Work::Task));
+    let newest = || member.run_unrelated_found(member.pop_detached().map(Work::task));
     let oldest = || member.run_unrelated_found(oldest_task(member));
     match member.registry.config.waits {
         Waits::Own => run_own_inbox() || fork() || oldest(),

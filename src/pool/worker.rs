@@ -2,11 +2,11 @@
 
 use super::backoff::Search;
 use super::context::{self, Member};
-use super::member::Work;
 use super::park::{Mode, sleep_free};
 use super::steal::{
     next_in_injector, own_work, sees_any, steal_any, steal_detached, steal_hot, steal_scope_task,
 };
+use super::work::Work;
 use crate::sleep::Need;
 
 // What the layers above use to act in a pool.
@@ -73,7 +73,7 @@ fn next(member: Member<'_>, mode: &mut Mode) -> Option<Work> {
             }
         });
         if let Some(work) = work {
-            let stays_called = *mode == Mode::Called && matches!(work, Work::Broadcast(_));
+            let stays_called = *mode == Mode::Called && work.is_broadcast();
             let next = if stays_called { *mode } else { Mode::Busy };
             if std::mem::replace(mode, next).is_searching() {
                 spread(member);

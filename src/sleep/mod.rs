@@ -66,6 +66,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lo
 use crossbeam_utils::CachePadded;
 
 mod answers;
+mod bound;
 mod counts;
 mod event;
 mod list;
@@ -77,7 +78,7 @@ mod models;
 
 pub(crate) use answers::{Left, Park, Presence, Wakeup};
 pub(crate) use counts::{Counts, MAX_THREADS, Need};
-use counts::{IDLE_AWAITED, ONE_AVAILABLE, ONE_GUEST, ONE_SEARCHING, ONE_WORKER};
+use counts::{IDLE_AWAITED, ONE_AVAILABLE, ONE_SEARCHING, ONE_WORKER};
 pub(crate) use event::Event;
 use list::{Idle, take};
 pub(crate) use parker::Parker;
@@ -484,89 +485,6 @@ impl Sleep {
         self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
     }
 
-    // ---- guests and bound waiters ----
-
-    /// Counts in a guest.
-    pub(crate) fn enter_guest(&self) {
-        self.add(ONE_GUEST, 0);
-    }
-
-    /// Counts out a guest.
-    pub(crate) fn leave_guest(&self) -> Left {
-        let before = self.add(0, ONE_GUEST);
-        let after = Counts::unpack(before.wrapping_sub(ONE_GUEST), 0);
-        Left {
-            workers: after.workers,
-            is_last: after.workers + after.guests == 0,
-            capacity: self.freed(before, ONE_GUEST),
-            awaited: before & IDLE_AWAITED != 0,
-        }
-    }
-
-    /// Counts out a thread that parks in the middle of a wait. Returns whether that makes room for a thread that can be had, as [`Left::capacity`]
-    /// does.
-    #[must_use]
-    pub(crate) fn park_bound(&self, guest: bool) -> bool {
-        let unit = unit(guest);
-        self.freed(self.add(0, unit), unit)
-    }
-
-    /// Counts in a thread that resumes from a bound park.
-    pub(crate) fn resume_bound(&self, guest: bool) {
-        self.add(unit(guest), 0);
-    }
-
-    /// Whether a change of the word has made room, so that publishers can now get a thread. If there was room before as well, the thread that made
-    /// that room has sent share requests to all rings, and there is no need to send them again.
-    fn freed(&self, before: u64, unit: u64) -> bool {
-        let after = self.unpack_after(before.wrapping_sub(unit));
-        let before = self.unpack(before);
-        let new = |need| after.wants(need, self.target()) && !before.has_room(need, self.target());
-        new(Need::Help) || new(Need::Worker)
-    }
-
-    // ---- helpers ----
-
-    /// Whether there are helpers, there is room, and no thread searches. A run that begins then leaves a share request at its own ring, so that its
-    /// first push looks for a helper.
-    #[inline]
-    pub(crate) fn wants_helpers(&self) -> bool {
-        self.awake.helpers.load(Ordering::Relaxed) > 0 && self.still_wanted(Need::Help)
-    }
-
-    /// Registers a thread that parks bound and can be woken for what it may run. Called after [`Sleep::park_bound`], and before the thread's final
-    /// re-check.
-    pub(crate) fn register_helper(&self) {
-        // ORDERING: Relaxed: the parker's heavy fence follows, against the fence of a publisher.
-        self.awake.helpers.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Deregisters a helper that has woken by itself or was claimed.
-    pub(crate) fn unregister_helper(&self) {
-        self.awake.helpers.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Counts a helper, which parked as a guest or not, as awake and searching before it is woken. Returns `false` if it is no longer wanted.
-    #[must_use]
-    pub(crate) fn claim_helper(&self, guest: bool) -> bool {
-        // ORDERING: AcqRel: publishers and the threads that change the word agree through it.
-        let claimed = self
-            .awake
-            .word
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |word| {
-                self.unpack(word)
-                    .wants(Need::Help, self.target())
-                    .then(|| word.wrapping_add(unit(guest) + ONE_SEARCHING))
-            });
-        claimed.is_ok()
-    }
-
-    /// Takes back the count of a claimed helper that has woken by itself. Other threads may have relied on it, so that the caller looks again, as
-    /// after a search.
-    pub(crate) fn unclaim_helper(&self, guest: bool) {
-        self.add(0, unit(guest) + ONE_SEARCHING);
-    }
-
     // ---- threads that wait for idleness ----
 
     /// Sets whether a thread waits until the pool is idle.
@@ -592,9 +510,4 @@ impl Sleep {
             .word
             .fetch_add(plus.wrapping_sub(minus), Ordering::AcqRel)
     }
-}
-
-/// The unit by which the word counts a guest, or else one of the pool's threads.
-fn unit(guest: bool) -> u64 {
-    if guest { ONE_GUEST } else { ONE_WORKER }
 }

@@ -373,12 +373,8 @@ impl<'scope> Scope<'scope> {
             let scope = unsafe { scope.get() };
             match fate {
                 Fate::Run => scope.ended(unwind::catch(|| f(scope))),
-                Fate::Drop | Fate::Evict => {
-                    unwind::drop_quietly(f);
-                    scope.registry().count(|counters| &counters.cancelled, 1);
-                }
+                Fate::Drop | Fate::Evict => scope.dropped(f),
             }
-            scope.count_down(scope.here());
         }
     }
 
@@ -437,20 +433,34 @@ impl<'scope> Scope<'scope> {
         context::member_of(self.registry())
     }
 
+    /// Counts a task that has run. This is the task's last access to the scope.
     #[inline]
     fn ended(&self, outcome: Result<(), Payload>) {
-        match outcome {
-            Ok(()) => self.registry().count(|counters| &counters.completed, 1),
-            Err(payload) => {
-                self.registry().count(|counters| &counters.failed, 1);
-                self.keep_panic(payload);
-            }
+        if let Err(payload) = outcome {
+            return self.failed(payload);
         }
+        let member = self.here();
+        let registry = self.registry();
+        registry.count_as(member, |counters| &counters.completed, 1);
+        self.count_down(member);
     }
 
+    /// Counts a task that has panicked. This is the task's last access to the scope.
     #[cold]
-    fn keep_panic(&self, payload: Payload) {
+    fn failed(&self, payload: Payload) {
+        let registry = self.registry();
+        registry.count(|counters| &counters.failed, 1);
         unwind::drop_quietly(keep_first(&self.panic, payload));
+        self.count_down(self.here());
+    }
+
+    /// Drops the closure of a task that does not run. This is the task's last access to the scope.
+    #[cold]
+    fn dropped(&self, f: impl Sized) {
+        unwind::drop_quietly(f);
+        let registry = self.registry();
+        registry.count(|counters| &counters.cancelled, 1);
+        self.count_down(self.here());
     }
 }
 

@@ -194,7 +194,8 @@ impl Bench {
     }
 
     fn leave_guest(self: &Arc<Self>) {
-        if self.sleep.leave_guest().capacity && self.look() {
+        let left = self.sleep.leave_guest();
+        if left.is_some_and(|left| left.capacity) && self.look() {
             self.dispatch(self.sleep.claim_thread(Need::Help));
         }
     }
@@ -425,7 +426,7 @@ fn a_guest_leaves_while_a_helper_parks() {
         }
         sleep.enter_guest();
         let guests = Arc::clone(&sleep);
-        let guest = thread::spawn(move || guests.leave_guest().capacity);
+        let guest = thread::spawn(move || guests.leave_guest().is_some_and(|left| left.capacity));
         // The parking thread would look here for the work that the guest sees.
         let _ = sleep.park_bound(false);
         sleep.register_helper();
