@@ -165,7 +165,9 @@ impl TaskRef {
     fn wake(&self, consumed: bool) -> bool {
         let member = context::member().filter(|member| member.registry.id == self.pool());
         let hot = member.filter(|member| {
-            self.future().kind.priority == Priority::Normal && member.is_at_home()
+            self.future().kind.priority == Priority::Normal
+                && member.is_at_home()
+                && !member.is_in_forks()
         });
         let is_scoped = self.is_scoped();
         if !self.state.wake(!is_scoped && hot.is_none(), consumed) {
@@ -228,11 +230,14 @@ pub(super) fn suspended(registry: &Registry) -> Vec<RunningTask> {
 fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) {
     if is_scoped {
         registry.inject_scope_task(entry);
-    } else if priority == Priority::Normal {
+        return;
+    }
+    if priority == Priority::Normal {
         registry.inject_woken(entry);
     } else {
         registry.inject([entry], priority);
     }
+    registry.attend_futures();
 }
 
 // ---- the waker ----

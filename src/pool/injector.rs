@@ -141,6 +141,11 @@ impl PriorityQueues {
             .or_else(|| self.steal_last())
     }
 
+    /// Whether there are woken futures, or tasks of high priority.
+    pub(super) fn has_urgent(&self) -> bool {
+        !self.queues[WOKEN].is_empty() || !self.queue(Priority::High).is_empty()
+    }
+
     /// The number of tasks and tombstones.
     pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(Injector::len).sum::<usize>() + self.streams.len()

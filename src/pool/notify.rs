@@ -5,7 +5,7 @@ use super::registry::Registry;
 use super::slot::{Helping, Role, Slot};
 use crate::lineage::{self, Origin};
 use crate::sleep::{Need, Wakeup};
-use crate::sync::{Ordering, fence};
+use crate::sync::{MODEL, Ordering, fence};
 use crate::{barrier, ring};
 
 impl Registry {
@@ -48,6 +48,24 @@ impl Registry {
             // The kernel has refused the heavy fence, so the look may have missed work.
             self.dispatch(self.sleep.claim_thread(Need::Help));
         }
+    }
+
+    /// Finds a thread for a woken future if all workers that are awake are in the middle of forks, and would look for it only after them. One thread more than
+    /// the pool wants is awake then. It parks when it finds no woken future.
+    ///
+    /// Called after the future was queued, and by a thread that has parked.
+    pub(crate) fn attend_futures(&self) {
+        if MODEL || !self.roster.is_used() {
+            return;
+        }
+        let all_are_in_forks = || {
+            let awake = self.sleep.counts().workers;
+            let workers = self.slots().filter(|slot| slot.kind != Role::Guest);
+            let in_forks = workers.filter(|slot| slot.is_in_forks());
+            in_forks.take(awake).count() == awake
+        };
+        let is_needed = || self.injector.has_urgent() && all_are_in_forks();
+        self.dispatch(self.sleep.claim_extra(is_needed));
     }
 
     /// Wakes or starts a claimed thread. Where a helper is wanted, any helper that may run visible work will do.

@@ -70,6 +70,7 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
             if mode == Mode::Called {
                 await_call(member);
             }
+            registry.attend_futures();
             park_idle(member, watch.is_some())?;
         }
         Park::AfterLook => match registry.final_recheck(None) {

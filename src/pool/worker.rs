@@ -69,7 +69,8 @@ fn next(member: Member<'_>, mode: &mut Mode) -> Option<Work> {
                 // Too many threads are awake: this one takes only what no other would run.
                 steal_detached(member).or_else(|| steal_scope_task(member))
             } else {
-                None
+                // The others may all be in the middle of forks.
+                registry.injector.steal_woken().map(Work::task)
             }
         });
         if let Some(work) = work {

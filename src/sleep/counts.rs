@@ -65,6 +65,11 @@ impl Counts {
         is_calm && self.available > 0 && self.has_room(Need::Help, target)
     }
 
+    /// Whether a thread may be woken beyond the number that the pool wants: there is no room, and no thread searches or is already awake beyond it.
+    pub(crate) fn may_exceed(self, target: usize) -> bool {
+        self.searching == 0 && self.available > 0 && self.workers + self.guests == target
+    }
+
     /// Whether there is room for one more awake thread, for this kind of work.
     pub(crate) fn has_room(self, need: Need, target: usize) -> bool {
         self.workers + self.guests < target || (need == Need::Worker && self.workers == 0)

@@ -209,6 +209,19 @@ impl Sleep {
         self.claim_any(idle, |now| has_workers && now.may_spread(self.target()))
     }
 
+    /// Claims one thread [beyond the number that the pool wants](Counts::may_exceed) if `is_needed`, for work that no thread awake will take soon.
+    ///
+    /// Called by the publisher of such work, and by a thread that has parked, which can be the one beyond the number.
+    pub(crate) fn claim_extra(&self, is_needed: impl FnOnce() -> bool) -> Wakeup {
+        // ORDERING: Store-load pair: {push; fence; word} in a publisher, {word; fence; queue} in a thread that has parked.
+        fence(Ordering::SeqCst);
+        if self.counts().may_exceed(self.target()) && is_needed() {
+            self.claim_any(lock(&self.idle), |now| now.may_exceed(self.target()))
+        } else {
+            Wakeup::None
+        }
+    }
+
     /// Claims a spare after [`Wakeup::Helper`] was returned and no helper may run the work.
     #[cold]
     pub(crate) fn claim_spare(&self) -> Wakeup {

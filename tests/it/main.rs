@@ -5,6 +5,7 @@ mod async_abort;
 mod async_blocking;
 mod async_clock;
 mod async_ends;
+mod async_forks;
 mod async_limits;
 mod async_load;
 mod async_permits;

@@ -30,6 +30,8 @@ struct Bench {
     /// For each slot, whether its worker has a call to answer, which no other thread can answer.
     calls: [AtomicBool; SLOTS],
     answered: Tally,
+    /// Whether items are worth a thread beyond the number that the pool wants.
+    exceeds: bool,
     /// The threads of spares.
     spares: std::sync::Mutex<Vec<thread::JoinHandle<()>>>,
 }
@@ -40,7 +42,17 @@ const SPARE: usize = 2;
 
 impl Bench {
     fn new(target: usize, spares: usize, items: usize, run: fn(&Bench, usize)) -> Arc<Self> {
-        Arc::new(Bench {
+        Arc::new(Bench::with(false, target, spares, items, run))
+    }
+
+    fn with(
+        exceeds: bool,
+        target: usize,
+        spares: usize,
+        items: usize,
+        run: fn(&Bench, usize),
+    ) -> Self {
+        Bench {
             sleep: Sleep::new(target, spares, false),
             parkers: (0..SLOTS).map(|_| Parker::default()).collect(),
             queue: AtomicUsize::new(0),
@@ -50,8 +62,9 @@ impl Bench {
             gate: Parker::default(),
             calls: std::array::from_fn(|_| AtomicBool::new(false)),
             answered: Tally::new(0),
+            exceeds,
             spares: std::sync::Mutex::default(),
-        })
+        }
     }
 
     /// Starts the thread of a worker, which is awake and searching.
@@ -82,6 +95,15 @@ impl Bench {
     fn publish(self: &Arc<Self>, need: Need) {
         self.queue.fetch_add(1, Ordering::Release);
         self.dispatch(self.sleep.published(need));
+        self.exceed();
+    }
+
+    /// Wakes a thread beyond the number that the pool wants for an item, as `Registry::attend_futures` does.
+    fn exceed(self: &Arc<Self>) {
+        if self.exceeds {
+            let is_needed = || self.queue.load(Ordering::Relaxed) > 0;
+            self.dispatch(self.sleep.claim_extra(is_needed));
+        }
     }
 
     fn dispatch(self: &Arc<Self>, wakeup: Wakeup) {
@@ -159,7 +181,10 @@ impl Bench {
                     return;
                 }
                 Park::Stay => unreachable!("nothing is queued"),
-                Park::Now => self.parkers[slot].park(),
+                Park::Now => {
+                    self.exceed();
+                    self.parkers[slot].park();
+                }
                 Park::AfterLook => {
                     if !(self.look() && self.sleep.still_wanted(Need::Worker)) {
                         self.parkers[slot].park();
@@ -373,6 +398,29 @@ fn a_finder_passes_the_search_on() {
         bench.publish(Need::Worker);
         bench.publish(Need::Worker);
         bench.check(workers);
+    });
+}
+
+/// Two items are published while the only worker is in the middle of something that lasts until they are taken. The thread beyond the number that the pool wants
+/// parks after the first item, and the publisher of the second one finds it awake or wakes it.
+#[test]
+fn a_thread_beyond_the_number_parks_against_a_publisher() {
+    small_model(|| {
+        let bench = Arc::new(Bench::with(true, 1, 1, 2, |bench, before| {
+            if before == 1 {
+                bench.gate.unpark();
+            }
+        }));
+        assert!(bench.sleep.claim_worker(0));
+        bench.found();
+        let worker = bench.spawn(|bench| {
+            bench.gate.park();
+            bench.sleep.begin_search();
+            bench.work(0);
+        });
+        bench.publish(Need::Worker);
+        bench.publish(Need::Worker);
+        bench.check([worker]);
     });
 }
 
