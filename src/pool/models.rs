@@ -83,10 +83,13 @@ pub(crate) fn exhaust_budget(pool: &ThreadPool) {
 }
 
 /// Starts a thread from outside, which may become a guest. Several such threads need different numbers.
-pub(crate) fn outsider(number: usize, f: impl FnOnce() + Send + 'static) -> thread::JoinHandle<()> {
+pub(crate) fn outsider<R: 'static>(
+    number: usize,
+    f: impl FnOnce() -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
     thread::spawn(move || {
         let _interrupted = barrier::enter_owner(16 + number);
-        f();
+        f()
     })
 }
 

@@ -377,13 +377,16 @@ fn submit_against_shutdown() {
         // The worker has a thread.
         pool.broadcast(|_| ());
         loom::explore();
-        let (other, mark) = (pool.clone(), mark.clone());
-        let submitter = outsider(0, move || match other.submit(|| 7).join() {
-            Ok(_) => mark.mark("run"),
-            Err(_) => mark.mark("cancelled"),
-        });
+        let other = pool.clone();
+        let submitter = outsider(0, move || other.submit(|| 7));
         pool.shutdown();
-        submitter.join().unwrap();
+        let handle = submitter.join().unwrap();
+        // Both have returned, so the task has ended.
+        assert!(handle.is_finished());
+        mark.mark(match handle.join() {
+            Ok(_) => "run",
+            Err(_) => "cancelled",
+        });
     });
     seen.check(&["run", "cancelled"]);
 }
