@@ -75,5 +75,4 @@ pub use shutdown::*;
 pub use sleep::*;
 pub use stream::*;
 pub use submit::*;
-pub use suspend::*;
 pub use token::*;

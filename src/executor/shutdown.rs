@@ -1,11 +1,12 @@
 //! The end of a pool, and its size.
 
 use super::error::TaskId;
-use super::suspend::{self, RunningTask};
+use super::suspend;
 use super::timer::deadline_after;
 use crate::pool::{self, Registry, ThreadPool};
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// # Shutdown and size
@@ -179,10 +180,12 @@ impl ThreadPool {
             let id = TaskId(NonZeroU64::new(id)?);
             Some(RunningTask { id, name })
         });
+        let suspended = suspend::suspended(registry).into_iter();
+        let suspended = suspended.map(|(id, name)| RunningTask { id, name });
         Err(ShutdownTimeout {
             timeout,
             running: running.collect(),
-            suspended: suspend::suspended(registry),
+            suspended: suspended.collect(),
             queued: registry.queued(),
         })
     }
@@ -265,6 +268,16 @@ fn refuse_inside(registry: &Registry, what: &str) {
         !registry.is_here(),
         "heist: {what} inside a task of the same pool would wait for itself: call it from a thread outside the pool"
     );
+}
+
+/// A task that had not ended when [`ThreadPool::shutdown_timeout`](crate::ThreadPool::shutdown_timeout) gave up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunningTask {
+    /// The task's id.
+    pub id: TaskId,
+    /// The task's name, if it was given one.
+    pub name: Option<Arc<str>>,
 }
 
 /// The error of [`shutdown_timeout`](ThreadPool::shutdown_timeout): the time was over before the pool had

@@ -202,25 +202,14 @@ impl TaskRef {
     }
 }
 
-/// A task that had not ended when [`ThreadPool::shutdown_timeout`](crate::ThreadPool::shutdown_timeout) gave up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RunningTask {
-    /// The task's id.
-    pub id: TaskId,
-    /// The task's name, if it was given one.
-    pub name: Option<Arc<str>>,
-}
-
-/// Returns the suspended futures of a pool.
-pub(super) fn suspended(registry: &Registry) -> Vec<RunningTask> {
+/// The ids and names of the suspended futures of a pool.
+pub(super) fn suspended(registry: &Registry) -> Vec<(TaskId, Option<Arc<str>>)> {
     let mut found = Vec::new();
     registry.roster.each(|entry| {
         // SAFETY: (1) the entry is that of a future, so its header begins a live cell. (2) No reference is given away, since this one is not dropped.
         let task = ManuallyDrop::new(unsafe { TaskRef::from_header(entry.header().cast()) });
         if task.state.is_suspended() {
-            let (id, name) = (task.id, task.shared_name());
-            found.push(RunningTask { id, name });
+            found.push((task.id, task.shared_name()));
         }
     });
     found
