@@ -32,8 +32,8 @@ pub(super) struct FutureHeader {
 
 /// What the thread that owns the phase of a future reads and writes.
 pub(super) struct FuturePart {
-    /// The future's place in the roster, or [`NO_PLACE`].
-    place: Cell<u32>,
+    /// The future's index in the roster, or [`NOT_LISTED`], or [`IN_SCOPE`].
+    roster_index: Cell<u32>,
     kind: FutureKind,
 }
 
@@ -46,18 +46,18 @@ pub(super) struct FutureKind {
     pub(super) is_daemon: bool,
 }
 
-/// The place of a future that is not in the roster.
-const NO_PLACE: u32 = u32::MAX;
+/// The index of a future that is not in the roster.
+const NOT_LISTED: u32 = u32::MAX;
 
-/// The place of a future of a scope, which ends with its scope and not with the pool. The scope keeps it alive.
+/// The index of a future of a scope, which ends with its scope and not with the pool. The scope keeps it alive.
 const IN_SCOPE: u32 = u32::MAX - 1;
 
 const _: () = assert!(crate::sync::MODEL || size_of::<FutureHeader>() <= 56);
 
 impl FuturePart {
     pub(super) fn new(kind: FutureKind) -> Self {
-        let place = Cell::new(NO_PLACE);
-        FuturePart { place, kind }
+        let roster_index = Cell::new(NOT_LISTED);
+        FuturePart { roster_index, kind }
     }
 }
 
@@ -120,14 +120,14 @@ impl TaskRef {
 
     /// Adds the future to its pool's roster if it is not there. Returns false if the pool drops its futures.
     fn enter_roster(&self, member: Member<'_>) -> bool {
-        let FuturePart { place, kind } = self.future();
-        if place.get() != NO_PLACE {
+        let FuturePart { roster_index, kind } = self.future();
+        if roster_index.get() != NOT_LISTED {
             return true;
         }
         let own = into_task(self.clone());
         if self.is_scoped() {
             std::mem::forget(own);
-            place.set(IN_SCOPE);
+            roster_index.set(IN_SCOPE);
             return true;
         }
         match member
@@ -136,7 +136,7 @@ impl TaskRef {
             .insert(member.id, own, kind.is_daemon)
         {
             Ok(index) => {
-                place.set(index);
+                roster_index.set(index);
                 true
             }
             Err(own) => {
@@ -148,14 +148,14 @@ impl TaskRef {
 
     /// Removes a future that is ending from the roster.
     pub(super) fn leave_roster(&self) {
-        let place = self.future().place.replace(NO_PLACE);
-        match place {
-            NO_PLACE => {}
+        let index = self.future().roster_index.replace(NOT_LISTED);
+        match index {
+            NOT_LISTED => {}
             // SAFETY: (1) the header begins a live cell. (2) The reference is the one that `enter_roster` has counted and forgotten.
             IN_SCOPE => drop(unsafe { TaskRef::from_header(self.header()) }),
-            place => {
+            index => {
                 let removed =
-                    pool::with_pool(self.pool(), |registry| registry.roster.remove(place));
+                    pool::with_pool(self.pool(), |registry| registry.roster.remove(index));
                 drop(removed.flatten().map(into_ref));
             }
         }
