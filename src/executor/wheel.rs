@@ -440,7 +440,7 @@ impl<T> Wheel<T> {
                 let (level, word, bit) = occupancy(place);
                 self.occupied[level][word] &= !bit;
             }
-            drop(self.blocks.remove(emptied));
+            let _emptied = self.blocks.remove(emptied);
         }
         Some((deadline, index))
     }
