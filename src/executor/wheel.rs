@@ -263,6 +263,7 @@ impl<T> Wheel<T> {
 
     /// Moves items of the slot at the origin to lower levels.
     fn drain(&mut self, place: Place) {
+        self.touch(place);
         for _ in 0..BATCH {
             let Some((deadline, index)) = self.pop(place) else {
                 self.draining = None;
@@ -272,9 +273,26 @@ impl<T> Wheel<T> {
         }
     }
 
+    /// Reads the nodes that the first blocks of a slot list. Only few instructions are between two reads, so the processor waits for many nodes at once.
+    fn touch(&self, place: Place) {
+        let slot = self.slots[usize::from(place)];
+        let (mut number, mut len, mut left, mut sum) = (slot.block, slot.in_first(), BATCH, 0);
+        while left > 0
+            && let Some(block) = self.blocks.get(number)
+        {
+            let nodes = block.nodes[..len].iter();
+            sum ^= nodes.fold(0, |sum, &index| {
+                sum ^ self.nodes.get(index).map_or(0, |node| node.at)
+            });
+            (number, len, left) = (block.next, BLOCK, left.saturating_sub(len));
+        }
+        std::hint::black_box(sum);
+    }
+
     /// Takes the due items of a slot, which is small or at level 0 and has begun, and moves the others to lower levels.
     fn take(&mut self, place: Place, now: u64, due: &mut Vec<T>) {
         let last = self.start(place) | below(level(place));
+        self.touch(place);
         let mut all = std::mem::take(&mut self.scratch);
         all.extend((0..BATCH).map_while(|_| {
             let (deadline, index) = self.pop(place)?;
