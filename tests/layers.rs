@@ -82,6 +82,8 @@ const CRATE: Order = Order {
         "executor/location",
         "executor/error",
         "executor/task",
+        "executor/slab",
+        "executor/wheel",
         "executor/timer",
         "executor/sleep",
         "executor/token",

@@ -3,7 +3,7 @@
 use super::arrivals::Arrivals;
 use super::error::{Cause, TaskId};
 use super::task::{Callback, TaskRef};
-use super::timer;
+use super::timer::{self, Key};
 use super::token::CancelToken;
 use crate::fork::ScopePtr;
 use crate::job::Group;
@@ -11,6 +11,7 @@ use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::unwind;
 use std::ptr::{self, NonNull};
+use std::sync::OnceLock;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -20,6 +21,9 @@ pub(super) struct Extra {
     pub(super) name: Option<std::sync::Arc<str>>,
     pub(super) token: Option<CancelToken>,
     pub(super) deadline: Option<Instant>,
+    /// The entry in the timer, which is set before the task is queued. From std in models too: the queues order the accesses, except for the timer's own, which
+    /// needs no entry any more.
+    pub(super) timed: OnceLock<Key>,
     /// Of a future of a scope: a copy of the scope's group. The queues read it as long as they hold the future's cell, which can be after the end of the scope.
     pub(super) group: Option<Group>,
     pub(super) list: Mutex<List>,
@@ -84,8 +88,8 @@ impl Extra {
 
     /// Removes a task that is ending from its token and from the timer.
     pub(super) fn deregister(&self, task: TaskId) {
-        if let Some(deadline) = self.deadline {
-            timer::remove(deadline, task);
+        if let Some(&key) = self.timed.get() {
+            timer::remove(key);
         }
         if let Some(token) = &self.token {
             token.deregister(task);
@@ -141,7 +145,7 @@ impl TaskRef {
     pub(super) fn register_cancellers(&self) {
         let Some(extra) = self.extra() else { return };
         if let Some(deadline) = extra.deadline {
-            timer::add(deadline, self.clone());
+            let _first = extra.timed.set(timer::add(deadline, self.clone()));
         }
         if let Some(token) = &extra.token
             && !token.register(self.clone())

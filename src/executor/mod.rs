@@ -43,6 +43,7 @@ mod pending;
 mod promise;
 mod scoped;
 mod several;
+mod slab;
 mod sleep;
 mod state;
 mod suspend;
@@ -50,6 +51,7 @@ mod task;
 pub(crate) mod timer;
 mod token;
 mod tombstones;
+mod wheel;
 
 // The documentation of `ThreadPool` shows the methods in the order of these modules. The empty lines keep rustfmt from sorting them.
 mod submit;

@@ -1,7 +1,6 @@
 //! Futures that wait for time.
 
-use super::error::TaskId;
-use super::timer;
+use super::timer::{self, Key};
 use crate::sync::now;
 use std::fmt;
 use std::future::Future;
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Complexity
 ///
-/// *O*(log *n*) to begin, to cancel and to end, with *n* sleeps and deadlines under way.
+/// Takes constant time to begin and to cancel, however many sleeps and deadlines are under way.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -46,7 +45,7 @@ pub struct Sleep {
     /// `None` never comes.
     deadline: Option<Instant>,
     /// The entry in the timer's queue, and the waker that it holds.
-    entry: Option<(TaskId, Waker)>,
+    entry: Option<(Key, Waker)>,
 }
 
 impl Sleep {
@@ -66,8 +65,8 @@ impl Sleep {
     }
 
     fn cancel(&mut self) {
-        if let (Some(deadline), Some((number, _))) = (self.deadline, self.entry.take()) {
-            timer::remove(deadline, number);
+        if let Some((key, _)) = self.entry.take() {
+            timer::remove(key);
         }
     }
 }
@@ -85,12 +84,9 @@ impl Future for Sleep {
         if let Some(deadline) = self.deadline
             && !matches!(&self.entry, Some((_, old)) if old.will_wake(waker))
         {
-            let number = self
-                .entry
-                .as_ref()
-                .map_or_else(TaskId::next, |entry| entry.0);
-            self.entry = Some((number, waker.clone()));
-            timer::add_waker(deadline, number, waker.clone());
+            let old = self.entry.as_ref().map(|entry| entry.0);
+            let key = timer::add_waker(deadline, old, waker.clone());
+            self.entry = Some((key, waker.clone()));
         }
         Poll::Pending
     }

@@ -1,13 +1,16 @@
 //! The timer: one thread that keeps the deadlines of all pools, and wakes the futures that sleep. It is started when the first deadline is set.
 //!
+//! The deadlines are in a timing wheel ([`wheel`](super::wheel)) under a lock. No thread holds the lock for longer than a step of the wheel takes.
+//!
 //! If that thread cannot be started, other threads keep the deadlines. A thread that waits for a task ([`block`]) wakes at the next deadline and expires tasks,
 //! and so does a thread that asks whether a task has finished ([`check_deadlines`]). The runner of a task checks its deadline before and after the run. Each new
 //! deadline, each wait and each question tries to start the thread again.
 //!
 //! Loom's models have no timer: they call [`TaskRef::expire`] at any moment.
 
-use super::error::TaskId;
 use super::task::TaskRef;
+pub(crate) use super::wheel::Key;
+use super::wheel::{BATCH, Next, Wheel};
 use crate::pool::worker;
 use crate::sleep::Event;
 #[cfg(heist_shuttle)]
@@ -16,7 +19,6 @@ use crate::sync::{now, thread};
 #[cfg(not(heist_shuttle))]
 use crate::sys::PerProcess;
 use crate::unwind;
-use std::collections::BTreeMap;
 // From std in models too: a hint that saves taking the lock.
 use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(not(heist_shuttle))]
@@ -50,12 +52,47 @@ impl Entry {
     }
 }
 
-#[derive(Default)]
 struct Queue {
-    /// By time. Entries with the same time are told apart by a number that no other entry has.
-    entries: BTreeMap<(Instant, TaskId), Entry>,
+    /// Its times are nanoseconds from `start`.
+    wheel: Wheel<Entry>,
+    start: Instant,
+    /// When the wheel's next step is due. The thread waits until then.
+    next: u64,
     /// Whether the thread is running. It runs as long as there are deadlines, and for [`KEEP_ALIVE`] afterwards.
     running: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Queue {
+            wheel: Wheel::default(),
+            start: now(),
+            next: u64::MAX,
+            running: false,
+        }
+    }
+}
+
+impl Queue {
+    /// The time of the wheel. A moment before the start counts as the start, and one more than 584 years after it never comes.
+    fn time(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.start).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+
+    fn insert(&mut self, deadline: Instant, entry: Entry) -> Key {
+        let (key, next) = self.wheel.insert(self.time(deadline), entry);
+        let earlier = next < self.next;
+        if earlier {
+            self.next = next;
+        }
+        if !self.running {
+            start(self);
+        } else if earlier {
+            timer().changed.notify_one();
+        }
+        key
+    }
 }
 
 /// Returns the timer of this process. A forked child begins with an empty one.
@@ -89,26 +126,23 @@ fn queue() -> MutexGuard<'static, Queue> {
     queue.unwrap_or_else(|poison| poison.into_inner())
 }
 
-/// Adds a task, which expires at `deadline` unless it is [removed](remove) before.
-pub(super) fn add(deadline: Instant, task: TaskRef) {
-    insert((deadline, task.id), Entry::Task(task));
+/// Adds a task, which expires at `deadline` unless the entry is [removed](remove) before.
+pub(super) fn add(deadline: Instant, task: TaskRef) -> Key {
+    queue().insert(deadline, Entry::Task(task))
 }
 
-/// Adds a waker, which is called at `deadline` unless the entry is [removed](remove) before, or replaces the one of this number.
-pub(crate) fn add_waker(deadline: Instant, number: TaskId, waker: Waker) {
-    insert((deadline, number), Entry::Waker(waker));
-}
-
-fn insert(key: (Instant, TaskId), entry: Entry) {
-    let mut queue = queue();
-    let replaced = queue.entries.insert(key, entry);
-    if !queue.running {
-        start(&mut queue);
-    } else if queue.entries.keys().next() == Some(&key) {
-        timer().changed.notify_one();
-    }
+/// Adds a waker, which is called at `deadline` unless the entry is [removed](remove) before. If the entry `old` is still there, the waker takes the place of its
+/// waker.
+pub(crate) fn add_waker(deadline: Instant, old: Option<Key>, waker: Waker) -> Key {
+    let (mut queue, entry) = (queue(), Entry::Waker(waker));
+    let Some((key, place)) = old.and_then(|key| Some((key, queue.wheel.get_mut(key)?))) else {
+        return queue.insert(deadline, entry);
+    };
+    let replaced = std::mem::replace(place, entry);
+    // A waker's destructor is the user's code, so it runs after the lock is released.
     drop(queue);
     drop(replaced);
+    key
 }
 
 /// Whether the last attempt to start the thread failed. Written under the queue's lock.
@@ -122,23 +156,27 @@ fn start(queue: &mut Queue) {
     UNWATCHED.store(!queue.running, Ordering::Relaxed);
 }
 
-/// Returns the first deadline, if the thread is not running and cannot be started.
+/// Returns a moment that is not after the first deadline, if the thread is not running and cannot be started.
 fn unwatched_deadline() -> Option<Instant> {
     if !UNWATCHED.load(Ordering::Relaxed) {
         return None;
     }
     let mut queue = queue();
-    let (first, _) = *queue.entries.first_key_value()?.0;
+    if queue.wheel.is_empty() {
+        return None;
+    }
     if !queue.running {
         start(&mut queue);
     }
-    (!queue.running).then_some(first)
+    let next = Duration::from_nanos(queue.next);
+    (!queue.running).then(|| queue.start.checked_add(next))?
 }
 
 /// Expires the tasks whose deadlines have passed, if the timer's thread is not running. Called before a question about a task that does not wait.
 pub(crate) fn check_deadlines() {
     if unwatched_deadline().is_some() {
-        while fire_due(queue()).is_ok() {}
+        let mut due = Vec::new();
+        while fire_due(queue(), &mut due).is_ok() {}
     }
 }
 
@@ -166,49 +204,59 @@ pub(super) fn block_idly(event: &impl Event) {
 /// About 136 years.
 const LONG: Duration = Duration::from_secs(1 << 32);
 
-/// Removes the entry of a task that has ended, or of a future that no longer sleeps.
-pub(crate) fn remove(deadline: Instant, number: TaskId) {
+/// Removes the entry of a task that has ended, or of a future that no longer sleeps. Does nothing if the deadline has come.
+pub(crate) fn remove(key: Key) {
     // Dropped after the lock is released.
-    let entry = queue().entries.remove(&(deadline, number));
+    let entry = queue().wheel.remove(key);
     drop(entry);
 }
 
-/// The most entries that are taken out of the queue at once.
-const BATCH: usize = 64;
+/// The most steps of the wheel between two releases of the lock.
+const STEPS: usize = 4;
 
-/// Releases the lock and serves the first entries whose time has come. If there are none, returns the lock, and the time until the first one if there is one.
+/// Lets the wheel make some steps, and serves the entries whose time has come with the lock released. If there is nothing to do now, returns the lock, and the
+/// time until there is if there are entries. `due` is empty before and after the call, and keeps its memory.
 fn fire_due(
     mut queue: MutexGuard<'static, Queue>,
+    due: &mut Vec<Entry>,
 ) -> Result<(), (MutexGuard<'static, Queue>, Option<Duration>)> {
-    let (now, mut due) = (now(), Vec::new());
-    let left = loop {
-        let Some(first) = queue.entries.first_entry() else {
-            break None;
-        };
-        let left = first.key().0.saturating_duration_since(now);
-        if !left.is_zero() || due.len() == BATCH {
-            break Some(left);
+    let now = queue.time(now());
+    let mut next = queue.wheel.step(now, due);
+    for _ in 1..STEPS {
+        if next != Next::Now || due.len() >= BATCH {
+            break;
         }
-        due.push(first.remove());
-    };
-    if due.is_empty() {
-        return Err((queue, left));
+        next = queue.wheel.step(now, due);
     }
-    drop(queue);
-    due.into_iter().for_each(Entry::fire);
-    Ok(())
+    let left = match next {
+        _ if !due.is_empty() => {
+            drop(queue);
+            due.drain(..).for_each(Entry::fire);
+            return Ok(());
+        }
+        Next::Now => return Ok(()),
+        Next::At(time) => {
+            queue.next = time;
+            Some(Duration::from_nanos(time - now))
+        }
+        Next::Never => {
+            queue.next = u64::MAX;
+            None
+        }
+    };
+    Err((queue, left))
 }
 
 /// The timer's thread.
 fn run() {
-    let mut queue = queue();
+    let (mut queue, mut due) = (queue(), Vec::new());
     loop {
-        match fire_due(queue) {
+        match fire_due(queue, &mut due) {
             Ok(()) => queue = self::queue(),
             Err((unchanged, left)) => {
                 let over;
                 (queue, over) = wait_for_change(unchanged, left.unwrap_or(KEEP_ALIVE));
-                if left.is_none() && over && queue.entries.is_empty() {
+                if left.is_none() && over && queue.wheel.is_empty() {
                     queue.running = false;
                     return;
                 }
