@@ -188,13 +188,17 @@ mod future;
 // Snapshots of what a pool does.
 mod stats;
 
+// Pools of processes, and one interface for them and threads.
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod process;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
-    JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, PanicLocation, Promise, RunningTask,
+    JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, Lost, PanicLocation, Promise, RunningTask,
     ScopedJoinHandle, ShutdownTimeout, Sleep, TaskBuilder, TaskError, TaskId, TrySubmitError,
     WaitFor, Waited, as_completed, current_token, first_finished, first_ok, imap, note_panic,
     promise, record_panic_locations, sleep, sleep_until, spawn, spawn_async, submit, submit_async,
@@ -213,7 +217,23 @@ pub use future::{
 pub use future::{
     CompletedStream, StreamMap, StreamMapUnordered, stream_map, stream_map_unordered,
 };
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use heist_macros::{main, task};
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use process::{
+    Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
+    ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, open, register,
+    tasks,
+};
 pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
+
+/// What the code that `#[heist::task]` writes needs.
+#[cfg(all(feature = "process", target_os = "linux"))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::process::TASKS;
+    pub use linkme;
+}
