@@ -2,7 +2,8 @@
 
 use super::codec;
 use super::member::{Phase, Verdict};
-use super::state::{Effects, Gate, State, What};
+use super::os::SIGKILL;
+use super::state::{Effects, Gate, KILLED, OWN_FAILURE, State, What};
 use super::wire::{self, Reader, Rubbish};
 use crate::Lost;
 use crate::executor::remote::Failure;
@@ -116,17 +117,24 @@ impl State {
         self.take_saved(index, effects);
         let mut member = self.members.swap_remove(index);
         if !member.was_ready && self.gate != Gate::Closed {
-            let text = match member.verdict {
-                Some(Verdict::Unprepared) => self.trouble.take(),
-                Some(_) => Some("a worker did not say hello in time".into()),
-                None => None,
+            let (text, points) = match member.verdict {
+                Some(Verdict::Unprepared) => (self.trouble.take(), OWN_FAILURE),
+                Some(_) => (
+                    Some("a worker did not say hello in time".into()),
+                    OWN_FAILURE,
+                ),
+                None if signal == Some(SIGKILL) => (None, KILLED),
+                None => (None, OWN_FAILURE),
             };
-            self.start_failed(text.unwrap_or_else(|| died_text(signal, code).into()));
+            let text = text.unwrap_or_else(|| died_text(signal, code).into());
+            self.start_failed(text, points);
         }
         let running = member.running();
         let mut jobs = std::mem::take(&mut member.flights);
         let mut rest = Vec::new();
-        if let (Some(_), Some(mut flight)) = (running, jobs.pop_front()) {
+        if running.is_some()
+            && let Some(mut flight) = jobs.pop_front()
+        {
             let job = &mut flight.job;
             let starts = job.starts + 1;
             let is_cancelled = job.ends.is_cancelled();

@@ -5,7 +5,7 @@
 use super::member::{Member, Verdict};
 use super::os::{self, Watched};
 use super::shared::Shared;
-use super::state::{Depth, Effects, Gate, State};
+use super::state::{Depth, Effects, Gate, OWN_FAILURE, State};
 use super::wire::{Inbox, Rubbish};
 use crate::unwind;
 use std::io::{self, Read};
@@ -137,7 +137,7 @@ impl Thread {
                     state.started(member);
                 }
                 Err(error) => {
-                    state.start_failed(format!("the system refused: {error}"));
+                    state.start_failed(format!("the system refused: {error}"), OWN_FAILURE);
                     return;
                 }
             }

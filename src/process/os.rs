@@ -7,6 +7,8 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, AtomicU64};
 use std::time::Duration;
 
+pub(super) use libc::SIGKILL;
+
 /// What [`poll`] waits for at one descriptor, and what it has found.
 #[repr(transparent)]
 pub(super) struct Watched(libc::pollfd);

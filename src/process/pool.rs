@@ -247,7 +247,7 @@ pub(super) fn launch(
     })?;
     let _ = started.recv();
     let pool = ProcessPool::from_parts(Arc::clone(&shared), thread);
-    let ready = |state: &State| state.has_worked || state.trouble.is_some() || state.is_over;
+    let ready = |state: &State| state.has_worked || state.has_failed() || state.is_over;
     let (mut state, _) = shared.wait_until(shared.lock(), None, ready);
     if state.has_worked {
         drop(state);

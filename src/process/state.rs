@@ -26,8 +26,14 @@ pub(super) const LATE: Duration = Duration::from_millis(1);
 /// A worker that holds so many bytes of arguments gets no more.
 const BYTES_MAX: usize = 1 << 20;
 
-/// After so many failed starts in a row, with no worker left, the pool refuses what is queued.
-const FAILURES_MAX: u32 = 5;
+/// With so many points of failed starts in a row, and no worker left, the pool refuses what is queued.
+const FAILURES_MAX: u32 = 100;
+
+/// The points of a worker that fails by itself: after five of them the pool gives up.
+pub(super) const OWN_FAILURE: u32 = 20;
+
+/// The points of a worker that somebody has killed while it started, which says little about the next one.
+pub(super) const KILLED: u32 = 1;
 
 /// What is done once the lock is released.
 #[derive(Default)]
@@ -104,7 +110,7 @@ pub(super) struct State {
     pub(super) totals: Totals,
     /// The number of items that have not ended.
     pub(super) open: u64,
-    /// Starts that have failed since the last worker became ready.
+    /// Points of the starts that have failed since the last worker became ready.
     pub(super) failures: u32,
     /// No worker is started before.
     pub(super) start_after: Option<Instant>,
@@ -329,10 +335,10 @@ impl State {
     }
 
     /// Notes that a worker could not be started or did not become ready.
-    pub(super) fn start_failed(&mut self, text: impl Into<Arc<str>>) {
+    pub(super) fn start_failed(&mut self, text: impl Into<Arc<str>>, points: u32) {
         self.totals.start_failures += 1;
-        self.failures += 1;
-        let delay = Duration::from_millis(10) * 2_u32.pow(self.failures.min(7));
+        self.failures = self.failures.saturating_add(points);
+        let delay = Duration::from_millis(self.failures.into());
         self.start_after = Some(Instant::now() + delay);
         self.trouble = Some(text.into());
     }
@@ -340,6 +346,11 @@ impl State {
     pub(super) fn started(&mut self, member: Member) {
         self.totals.started += 1;
         self.members.push(member);
+    }
+
+    /// Whether a worker has failed by itself since the last one became ready.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures >= OWN_FAILURE
     }
 
     /// Refuses what is queued, if no worker can be started.

@@ -1,48 +1,42 @@
-//! Pools of processes. The workers are this program, so `main` is not the test harness's: it begins with `heist::init()`.
+//! Pools of processes: `cargo test --features process --test process`.
+//!
+//! The workers of a pool are this program, started again, so its `main` cannot be the test harness's: it begins with `heist::init()`. libtest-mimic reads the
+//! harness's arguments. Some tests run this program once more, as a parent that is killed or has few descriptors: see [`parents`].
 #![cfg(target_os = "linux")]
 
-use heist::{Executor, ProcessPool};
+mod deaths;
+mod inputs;
+mod kills;
+mod limits;
+mod parents;
+mod suite;
+mod support;
+mod tasks;
 
-#[heist::task]
-fn square(n: u64) -> u64 {
-    n * n
-}
+use libtest_mimic::{Arguments, Trial};
 
 fn main() {
+    heist::register(inputs::Registered);
     heist::init();
-    let t = std::time::Instant::now();
-    let pool = ProcessPool::builder().num_workers(2).build().unwrap();
-    println!("built {:?}", t.elapsed());
-    println!(
-        "{:?} {:?}",
-        pool.submit(square::TASK, 7).join(),
-        t.elapsed()
-    );
-    let t = std::time::Instant::now();
-    for n in 0..1000 {
-        assert_eq!(pool.submit(square::TASK, n).join().unwrap(), n * n);
+    if let Some(code) = parents::run_as_parent() {
+        std::process::exit(code);
     }
-    println!("round trip {:?}", t.elapsed() / 1000);
-    let t = std::time::Instant::now();
-    let mut window = std::collections::VecDeque::new();
-    for n in 0..100_000 {
-        window.push_back(pool.submit(square::TASK, n));
-        if window.len() == 1000 {
-            window.pop_front().unwrap().join().unwrap();
-        }
-    }
-    for handle in window {
-        handle.join().unwrap();
-    }
-    println!("tiny tasks {:.0}/s", 1e5 / t.elapsed().as_secs_f64());
-    let t = std::time::Instant::now();
-    let sum: u64 = pool
-        .imap(square::TASK, 0..1_000_000)
-        .map(|n| n.unwrap() & 1)
-        .sum();
-    println!("imap {:.0}/s {sum}", 1e6 / t.elapsed().as_secs_f64());
-    println!("{}", heist::Backend::stats(&pool));
-    let t = std::time::Instant::now();
-    drop(pool);
-    println!("shutdown {:?}", t.elapsed());
+    let mut arguments = Arguments::from_args();
+    // Each test starts processes of its own, and some measure time.
+    arguments.test_threads.get_or_insert(1);
+    let tests = [
+        suite::tests(),
+        deaths::tests(),
+        kills::tests(),
+        limits::tests(),
+        inputs::tests(),
+        parents::tests(),
+    ];
+    let trials = tests.into_iter().flatten().map(|(name, body)| {
+        Trial::test(name, move || {
+            support::watched(body);
+            Ok(())
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit();
 }
