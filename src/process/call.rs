@@ -88,14 +88,13 @@ impl<'a> Call<'a> {
             ));
             return None;
         }
-        body.shrink_to_fit();
         let ends = self.work.promise(self.options);
         let options = self.options;
         Some(Job(Box::new(Parts {
             entry: self.entry,
-            name: options.name.clone(),
+            rare: Rare::new(options.name.clone(), self.timeout().or(defaults.timeout)),
             priority: options.priority,
-            body: Arc::new(body),
+            body: Body::new(body),
             offset: 0,
             next: 0,
             end: items,
@@ -103,7 +102,6 @@ impl<'a> Call<'a> {
             tries: options
                 .tries
                 .unwrap_or(self.entry.tries.max(defaults.tries)),
-            timeout: self.timeout().or(defaults.timeout),
             ends,
         })))
     }
@@ -143,10 +141,10 @@ pub(super) struct Job(Box<Parts>);
 /// What is in a job. It is in a box, because a queue of many jobs should not hold room for twice as many.
 pub(super) struct Parts {
     pub(super) entry: &'static TaskEntry,
-    name: Option<Arc<str>>,
+    rare: Option<Box<Rare>>,
     pub(super) priority: Priority,
     /// The items, each with its length.
-    pub(super) body: Arc<Vec<u8>>,
+    pub(super) body: Body,
     /// Where the first item that has no outcome begins.
     pub(super) offset: usize,
     /// The index of that item.
@@ -156,8 +154,52 @@ pub(super) struct Parts {
     /// How many times the first item was started.
     pub(super) starts: u32,
     pub(super) tries: u32,
-    pub(super) timeout: Option<Duration>,
     pub(super) ends: Arc<dyn Ends>,
+}
+
+/// What few jobs have.
+#[derive(Clone)]
+struct Rare {
+    name: Option<Arc<str>>,
+    timeout: Option<Duration>,
+}
+
+impl Rare {
+    fn new(name: Option<Arc<str>>, timeout: Option<Duration>) -> Option<Box<Self>> {
+        let is_there = name.is_some() || timeout.is_some();
+        is_there.then(|| Box::new(Rare { name, timeout }))
+    }
+}
+
+/// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
+#[derive(Clone)]
+pub(super) enum Body {
+    Small(Arc<[u8]>),
+    Large(Arc<Vec<u8>>),
+}
+
+/// The most bytes of a small body. Copying so many costs about as much as one system call.
+const SMALL: usize = 16 << 10;
+
+impl Body {
+    fn new(bytes: Vec<u8>) -> Self {
+        if bytes.len() <= SMALL {
+            Body::Small(bytes.into())
+        } else {
+            Body::Large(Arc::new(bytes))
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Small(bytes) => bytes,
+            Body::Large(bytes) => bytes,
+        }
+    }
 }
 
 impl Deref for Job {
@@ -190,12 +232,16 @@ impl Job {
 
     /// The name that the call was given.
     pub(super) fn own_name(&self) -> Option<Arc<str>> {
-        self.name.clone()
+        self.rare.as_ref()?.name.clone()
+    }
+
+    /// How long each item may run.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.timeout
     }
 
     pub(super) fn name(&self) -> Arc<str> {
-        let name = self.name.clone();
-        name.unwrap_or_else(|| self.entry.name().into())
+        self.own_name().unwrap_or_else(|| self.entry.name().into())
     }
 
     /// Goes on to the next item. Returns the index of the one before.
@@ -214,8 +260,8 @@ impl Job {
             return None;
         }
         let mut rest = Job(Box::new(Parts {
-            name: self.name.clone(),
-            body: Arc::clone(&self.body),
+            rare: self.rare.clone(),
+            body: self.body.clone(),
             ends: Arc::clone(&self.ends),
             ..*self.0
         }));

@@ -73,12 +73,13 @@ impl Thread {
         }
         let mut watched = self.watched();
         os::poll(&mut watched, timeout);
-        self.shared.was_woken();
         let mut watched = watched.iter();
         if watched.next().is_some_and(Watched::is_readable) {
             // The socket does not block, and bytes that stay wake the thread again.
             let _ = self.wake.read(&mut [0; 64]);
         }
+        // After the bytes were read: a wake-up that writes another one from now on finds it in the socket.
+        self.shared.was_woken();
         let mut ready = Vec::new();
         for peer in &self.peers {
             let data = watched.next().is_some_and(Watched::is_ready);

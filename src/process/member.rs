@@ -1,6 +1,6 @@
 //! A worker as its pool sees it: the process, what was sent to it, and what it has taken.
 
-use super::call::Job;
+use super::call::{Body, Job};
 use super::os::{self, Page};
 use super::wire::{self, Rubbish};
 use super::worker::{Numbers, VARIABLE, greeting};
@@ -70,9 +70,6 @@ enum Out {
     /// A part of a job's arguments, from this place on.
     Body(Arc<Vec<u8>>, usize),
 }
-
-/// Arguments of more bytes are written from where they are. Others are copied, so that several messages are one system call.
-const COPY_MAX: usize = 16 << 10;
 
 pub(super) struct Member {
     pub(super) id: u64,
@@ -175,20 +172,19 @@ impl Member {
     pub(super) fn send(&mut self, job: Job) {
         let first = self.sent;
         self.sent += u64::from(job.items());
-        let body = &job.body[job.offset..];
-        let large = body.len() > COPY_MAX;
-        let rest = if large { body.len() } else { 0 };
+        // Large arguments are written from where they are. Small ones are copied, so that several messages are one system call.
+        let (small, rest) = match &job.body {
+            Body::Small(_) => (&job.body[job.offset..], 0),
+            Body::Large(body) => (&[][..], body.len() - job.offset),
+        };
         wire::put_with(self.tail(), wire::RUN, rest, |out| {
             out.extend_from_slice(&first.to_le_bytes());
             out.extend_from_slice(&job.items().to_le_bytes());
             wire::put_name(out, job.entry.name());
-            if !large {
-                out.extend_from_slice(body);
-            }
+            out.extend_from_slice(small);
         });
-        if large {
-            self.out
-                .push_back(Out::Body(Arc::clone(&job.body), job.offset));
+        if let Body::Large(body) = &job.body {
+            self.out.push_back(Out::Body(Arc::clone(body), job.offset));
         }
         if self.flights.is_empty() {
             self.since = Instant::now();

@@ -79,7 +79,7 @@ impl Shared {
         }
     }
 
-    /// Called by the thread before it looks.
+    /// Called by the thread after it has read the bytes that have woken it, and before it looks at what was changed.
     pub(super) fn was_woken(&self) {
         self.woken.swap(false, Ordering::AcqRel);
     }
@@ -160,7 +160,7 @@ impl Shared {
             state = self.wait_for_room(state);
         }
         let is_high = job.priority == crate::Priority::High;
-        let is_timed = job.timeout.is_some();
+        let is_timed = job.timeout().is_some();
         state.enqueue(job);
         let rubbish = is_high && state.rebalance().is_err();
         self.dispatch(&mut state, Depth::Idle, &mut effects);

@@ -398,7 +398,10 @@ impl State {
         let mut next: Option<Instant> = None;
         let mut at = |time: Instant| next = Some(next.map_or(time, |next| next.min(time)));
         for member in &mut self.members {
-            let limit = member.flights.front().and_then(|flight| flight.job.timeout);
+            let limit = member
+                .flights
+                .front()
+                .and_then(|flight| flight.job.timeout());
             let runs = member.running().is_some();
             let late = limit
                 .and_then(|limit| member.since.checked_add(limit))
