@@ -7,6 +7,7 @@ use super::state::{Depth, Effects, Finished, Gate, State, What};
 use super::wire::Inbox;
 use crate::sync::{Mutex, lock};
 use crate::{TaskId, sys, unwind};
+use std::cell::Cell;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +34,11 @@ pub(super) struct Shared {
     pub(super) launch: Launch,
     pub(super) defaults: Defaults,
     pub(super) start_timeout: Duration,
+}
+
+thread_local! {
+    /// Whether this thread sends jobs and so holds the lock of a pool. A handle that was cancelled just before calls back then.
+    static HAS_LOCK: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Shared {
@@ -130,15 +136,25 @@ impl Shared {
         effects: &mut Effects,
     ) {
         let shared = self;
+        let outer = HAS_LOCK.replace(true);
         state.dispatch(depth, effects, &|id| {
             let shared = Arc::downgrade(shared);
             Box::new(move || {
                 if let Some(shared) = shared.upgrade() {
-                    lock(&shared.cancelled).push(id);
-                    shared.wake();
+                    shared.cancel(id);
                 }
             })
         });
+        HAS_LOCK.set(outer);
+    }
+
+    /// Called when the handle of a call is cancelled that was sent to a worker. The call does not begin after this has returned.
+    fn cancel(&self, id: TaskId) {
+        // The thread itself repeats what is left to do here.
+        if HAS_LOCK.get() || self.lock().cancel(id).is_err() {
+            lock(&self.cancelled).push(id);
+        }
+        self.wake();
     }
 
     /// Queues a job and sends it if a worker is free.

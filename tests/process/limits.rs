@@ -2,7 +2,7 @@
 
 use crate::support::{LONG, Log, SIZES, Test, is_alive, pids, pool_of, pool_with, until};
 use crate::tasks::{self, logged, pid, sleep_ms, square, until_cancelled};
-use heist::{Backend, CancelToken, Executor, Priority, WhenFull};
+use heist::{Backend, CancelToken, Executor, Priority, ProcessPool, WhenFull};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
@@ -37,6 +37,16 @@ pub fn tests() -> Vec<Test> {
             a_shutdown_during_the_start,
         ),
     ]
+}
+
+/// Waits until each worker of the pool has run a task.
+fn all_ready(pool: &ProcessPool) {
+    let processes = || pool.stats().processes;
+    until(LONG, || {
+        let handles = (0..4 * pool.num_workers()).map(|_| pool.submit(sleep_ms::TASK, 1));
+        heist::try_join_all(handles).unwrap();
+        processes().len() == pool.num_workers() && processes().iter().all(|one| one.done > 0)
+    });
 }
 
 fn a_timeout_kills() {
@@ -124,8 +134,9 @@ fn a_cancelled_task_is_asked_then_killed() {
 fn a_cancelled_task_that_waits_never_runs() {
     for workers in SIZES {
         let (pool, log) = (pool_of(workers), Log::new());
+        all_ready(&pool);
         let slow: Vec<_> = (0..workers)
-            .map(|_| pool.submit(sleep_ms::TASK, 100))
+            .map(|_| pool.submit(sleep_ms::TASK, 500))
             .collect();
         let waiting: Vec<_> = (0..50)
             .map(|n| pool.submit(logged::TASK, (log.path(), n)))
