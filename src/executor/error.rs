@@ -75,8 +75,16 @@ pub(super) enum Kind {
     /// The error with which a promise was failed.
     Failed(Arc<dyn Error + Send + Sync>),
     /// The process that ran the task ended.
+    #[cfg_attr(
+        not(all(feature = "process", target_os = "linux")),
+        expect(dead_code, reason = "only back ends other than threads make it")
+    )]
     Lost(Lost),
     /// The back end cannot do what the task asks for. The text says what, and what to do.
+    #[cfg_attr(
+        not(all(feature = "process", target_os = "linux")),
+        expect(dead_code, reason = "only back ends other than threads make it")
+    )]
     Refused(Arc<str>),
     /// Neither a payload nor an error.
     Ended(Cause),
