@@ -125,6 +125,8 @@
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
+//! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On
+//!   Linux. The module `processes` is the guide.
 //!
 //! The crate supports 64-bit systems and needs Rust 1.88 or later.
 
@@ -222,6 +224,8 @@ pub use heist_macros::{main, task};
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use process::guide as processes;
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,

@@ -146,6 +146,7 @@ const CRATE: Order = Order {
         "process/pool",
         "process/builder",
         "process/open",
+        "process/guide",
         "process",
     ],
     exceptions: &[],

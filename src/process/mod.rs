@@ -17,6 +17,7 @@ mod call;
 mod codec;
 mod executor;
 mod fate;
+pub mod guide;
 mod imap;
 mod io;
 mod member;
