@@ -41,6 +41,11 @@ impl<'a> Call<'a> {
         self.entry
     }
 
+    /// Returns the number of calls in this chunk, 1 for a single call.
+    pub fn items(&self) -> u32 {
+        self.work.items()
+    }
+
     /// Submits the call to a pool of threads. Nothing is serialised.
     pub fn run_on(self, pool: &ThreadPool) {
         if self.options.id.is_some() {
@@ -112,6 +117,7 @@ const NO_IDS: &str = "the option `id` is for clusters, which keep results: threa
 
 /// What a call is before its types are taken away.
 pub(super) trait Work {
+    fn items(&self) -> u32;
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>);
     fn fail(&mut self, failure: Failure, name: Arc<str>);
     /// Appends the items and returns their number.
@@ -292,6 +298,10 @@ pub(super) struct Chunk<R> {
 }
 
 impl<T: Task> Work for One<T> {
+    fn items(&self) -> u32 {
+        1
+    }
+
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>) {
         let Some(args) = self.args.take() else { return };
         let f = move || T::run(args);
@@ -324,6 +334,10 @@ impl<T: Task> Work for One<T> {
 }
 
 impl<T: Task> Work for Many<T> {
+    fn items(&self) -> u32 {
+        u32::try_from(self.args.len()).unwrap_or(u32::MAX)
+    }
+
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, _: Option<Duration>) {
         let args = std::mem::take(&mut self.args);
         let f = move || {

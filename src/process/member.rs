@@ -302,13 +302,35 @@ impl Member {
         self.flights.iter().map(bytes).sum()
     }
 
+    /// The number of items under way.
+    pub(super) fn items(&self) -> usize {
+        let items = self.flights.iter().map(|flight| flight.job.items());
+        items.map(|items| items as usize).sum()
+    }
+
     /// The number of items that were sent and have not begun.
     pub(super) fn unbegun(&self) -> usize {
-        let items = self
-            .flights
-            .iter()
-            .map(|flight| flight.job.items() as usize);
-        items.sum::<usize>() - usize::from(self.running().is_some())
+        self.items() - usize::from(self.running().is_some())
+    }
+
+    /// When the running item misses its time limit. While the worker has not begun the first item, this is a guess, and too early.
+    pub(super) fn late_at(&self) -> Option<Instant> {
+        let limit = self.flights.front()?.job.timeout()?;
+        self.since.checked_add(limit)
+    }
+
+    /// Why the running item is to be killed now, if it is.
+    pub(super) fn due(&self, now: Instant) -> Option<Verdict> {
+        let lives = matches!(self.phase, Phase::Ready | Phase::Leaving);
+        if !lives || self.running().is_none() {
+            return None;
+        }
+        let has_come = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if has_come(self.late_at()) {
+            Some(Verdict::Timeout)
+        } else {
+            has_come(self.kill_at).then_some(Verdict::Cancelled)
+        }
     }
 
     /// Notes that the socket has ended: the process should end too.

@@ -163,8 +163,9 @@ impl Backend for ProcessPool {
         if shared.is_forked() {
             return call.refuse(FORKED);
         }
+        let items = call.items();
         let Some(job) = call.encode(&shared.defaults) else {
-            shared.lock().count_refused();
+            shared.lock().count_refused(items);
             return;
         };
         if let Err((job, refusal)) = shared.submit(job) {

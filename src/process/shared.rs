@@ -1,7 +1,7 @@
 //! What a pool of processes shares: its state behind a lock, and the ways to wait for changes and to cause them.
 
 use super::call::{Ends, Job, Outcome};
-use super::member::Launch;
+use super::member::{Launch, Member};
 use super::options::Defaults;
 use super::state::{Depth, Effects, Finished, Gate, State, What};
 use super::wire::Inbox;
@@ -157,20 +157,31 @@ impl Shared {
         self.wake();
     }
 
-    /// Queues a job and sends it if a worker is free.
+    /// Queues a job and sends it if a worker is free. Returns a job that was not queued.
     pub(super) fn submit(self: &Arc<Self>, job: Job) -> Result<(), (Job, Refusal)> {
         let mut effects = Effects::default();
+        let result = self.submit_locked(job, &mut effects);
+        self.settle(effects, None);
+        result
+    }
+
+    fn submit_locked(
+        self: &Arc<Self>,
+        job: Job,
+        effects: &mut Effects,
+    ) -> Result<(), (Job, Refusal)> {
         let mut state = self.lock();
         loop {
             if state.gate != Gate::Open {
+                state.count_refused(job.items());
                 return Err((job, Refusal::Closed));
             }
             // The thread never waits for itself.
-            if !state.is_full(&mut effects) || self.is_own_thread() {
+            if !state.is_full(effects) || self.is_own_thread() {
                 break;
             }
             if state.settings.rejects {
-                state.count_refused();
+                state.count_refused(job.items());
                 return Err((job, Refusal::Full));
             }
             state = self.wait_for_room(state);
@@ -179,16 +190,12 @@ impl Shared {
         let is_timed = job.timeout().is_some();
         state.enqueue(job);
         let rubbish = is_high && state.rebalance().is_err();
-        self.dispatch(&mut state, Depth::Idle, &mut effects);
-        let waits = state
-            .members
-            .iter()
-            .any(super::member::Member::wants_to_write);
+        self.dispatch(&mut state, Depth::Idle, effects);
+        let waits = state.members.iter().any(Member::wants_to_write);
         drop(state);
         if waits || is_timed || rubbish {
             self.wake();
         }
-        self.settle(effects, None);
         Ok(())
     }
 

@@ -179,10 +179,10 @@ impl State {
         }
     }
 
-    /// Counts a call that was refused before it became a job.
-    pub(super) fn count_refused(&mut self) {
-        self.totals.submitted += 1;
-        self.totals.cancelled += 1;
+    /// Counts items that were not queued.
+    pub(super) fn count_refused(&mut self, items: u32) {
+        self.totals.submitted += u64::from(items);
+        self.totals.cancelled += u64::from(items);
     }
 
     /// Queues a new job.
@@ -393,41 +393,45 @@ impl State {
         Ok(self.drop_queued(effects))
     }
 
+    /// Kills a worker because of the item that runs first, if it is the only one that the worker has begun. Otherwise the outcome of the first is on its way, and
+    /// the kill would hit another.
+    fn kill_running(&mut self, index: usize, verdict: Verdict) -> Result<(), u64> {
+        // From now on the worker begins nothing else.
+        self.recall(index)?;
+        let member = &mut self.members[index];
+        if member.items() == 1 {
+            member.kill(Some(verdict));
+        }
+        Ok(())
+    }
+
     /// Does what is due, and returns when the next thing is.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Instant> {
+        for index in 0..self.members.len() {
+            if let Some(verdict) = self.members[index].due(now)
+                && self.kill_running(index, verdict).is_err()
+            {
+                self.members[index].kill(Some(Verdict::Rubbish));
+            }
+        }
         let mut next: Option<Instant> = None;
         let mut at = |time: Instant| next = Some(next.map_or(time, |next| next.min(time)));
         for member in &mut self.members {
-            let limit = member
-                .flights
-                .front()
-                .and_then(|flight| flight.job.timeout());
-            let runs = member.running().is_some();
-            let late = limit
-                .and_then(|limit| member.since.checked_add(limit))
-                .filter(|_| runs);
-            let waiting = limit.is_some() && !runs && !member.flights.is_empty();
             match member.phase {
                 Phase::Starting(time) if time <= now => member.kill(Some(Verdict::Silent)),
                 Phase::Ending(time) | Phase::Dying(time) if time <= now => member.kill(None),
+                Phase::Leaving if member.flights.is_empty() => {
+                    member.send_message(wire::EXIT, |_| ());
+                    member.phase = Phase::Ending(now + PATIENCE);
+                }
+                _ => {}
+            }
+            match member.phase {
                 Phase::Starting(time) | Phase::Ending(time) | Phase::Dying(time) => at(time),
                 Phase::Ready | Phase::Leaving => {
-                    if late.is_some_and(|time| time <= now) {
-                        member.kill(Some(Verdict::Timeout));
-                    } else if member.kill_at.is_some_and(|time| time <= now) {
-                        member.kill(Some(Verdict::Cancelled));
-                    } else if member.phase == Phase::Leaving && member.flights.is_empty() {
-                        member.send_message(wire::EXIT, |_| ());
-                        member.phase = Phase::Ending(now + PATIENCE);
-                    }
-                    late.into_iter().chain(member.kill_at).for_each(&mut at);
-                    if waiting {
-                        at(now + LATE);
-                    }
+                    let times = member.kill_at.into_iter().chain(member.late_at());
+                    times.for_each(|time| at(time.max(now + LATE)));
                 }
-            }
-            if let Phase::Ending(time) | Phase::Dying(time) = member.phase {
-                at(time);
             }
         }
         if self.may_rebalance() {

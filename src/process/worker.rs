@@ -84,7 +84,14 @@ pub fn init() {
     if let Ok(start) = greet(&number) {
         ROLE.store(WORKER, Ordering::Release);
         let served = serve(start, number.parent);
-        if let Err(error) = &served {
+        // A pool that is gone needs no message.
+        let is_gone = |error: &io::Error| {
+            use io::ErrorKind::{BrokenPipe, ConnectionReset};
+            matches!(error.kind(), BrokenPipe | ConnectionReset)
+        };
+        if let Err(error) = &served
+            && !is_gone(error)
+        {
             eprintln!("heist: a worker process stops: {error}");
         }
         // As a program ends that returns from `main`: buffered output is written.

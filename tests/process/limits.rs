@@ -9,6 +9,10 @@ pub fn tests() -> Vec<Test> {
     vec![
         ("limits::a_timeout_kills", a_timeout_kills),
         (
+            "limits::a_timeout_hits_no_other_task",
+            a_timeout_hits_no_other_task,
+        ),
+        (
             "limits::a_timeout_spares_what_waits_behind",
             a_timeout_spares_what_waits_behind,
         ),
@@ -67,6 +71,28 @@ fn a_timeout_kills() {
         assert!(least < Duration::from_millis(100), "{least:?} late");
         assert_eq!(pool.stats().timed_out, 3);
         assert_eq!(pool.submit(square::TASK, 3).join().unwrap(), 9);
+    }
+}
+
+/// Tasks that take about as long as they may, between tasks without a limit, which nothing may end.
+fn a_timeout_hits_no_other_task() {
+    for workers in SIZES {
+        let (pool, log) = (pool_of(workers), Log::new());
+        let limited = pool.task().timeout(Duration::from_millis(2));
+        let mut handles = Vec::new();
+        for n in 0..400 {
+            handles.push((None, limited.submit(sleep_ms::TASK, 1 + n % 3)));
+            handles.push((Some(n), pool.submit(logged::TASK, (log.path(), n))));
+        }
+        for (number, handle) in handles {
+            match (number, handle.join()) {
+                (Some(n), result) => assert_eq!(result.unwrap(), n * n),
+                (None, Ok(ms)) => assert!(ms <= 3),
+                (None, Err(error)) => assert!(error.is_timeout(), "{error}"),
+            }
+        }
+        assert!(log.counts(400).iter().all(|count| *count == 1));
+        assert_eq!(pool.stats().lost, 0);
     }
 }
 
