@@ -33,6 +33,9 @@ mod threads;
 mod wire;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
 pub use backend::{Backend, Close, ExecutorStats, ProcessStats};
 pub use builder::ProcessPoolBuilder;
 pub use call::Call;

@@ -30,6 +30,10 @@ pub fn tests() -> Vec<Test> {
             a_child_of_a_dead_worker_is_no_worker,
         ),
         (
+            "deaths::in_the_middle_of_a_result",
+            in_the_middle_of_a_result,
+        ),
+        (
             "deaths::the_error_says_what_happened",
             the_error_says_what_happened,
         ),
@@ -230,4 +234,36 @@ fn the_error_says_what_happened() {
     assert!(
         !error.is_panic() && !error.is_cancelled() && !error.is_timeout() && !error.is_refused()
     );
+}
+
+fn in_the_middle_of_a_result() {
+    const BYTES: usize = 32 << 20;
+    for workers in SIZES {
+        let pool = pool_of(workers);
+        let (mut lost, mut whole) = (0, 0);
+        for round in 0..16 {
+            let handle = pool.submit(tasks::many_bytes::TASK, BYTES);
+            let behind: Vec<_> = (0..4).map(|n| pool.submit(square::TASK, n)).collect();
+            // Some kills come before the result, some while it is on its way, some after it.
+            std::thread::sleep(Duration::from_millis(4 * round));
+            pids(&pool).into_iter().for_each(kill);
+            match handle.join() {
+                Ok(bytes) => {
+                    assert!(bytes.len() == BYTES && bytes.iter().all(|byte| *byte == 7));
+                    whole += 1;
+                }
+                Err(error) => {
+                    assert!(error.is_lost(), "{error}");
+                    lost += 1;
+                }
+            }
+            for (n, handle) in (0..).zip(behind) {
+                match handle.join() {
+                    Ok(value) => assert_eq!(value, n * n),
+                    Err(error) => assert!(error.is_lost(), "{error}"),
+                }
+            }
+        }
+        println!("{workers} workers: {lost} lost, {whole} whole");
+    }
 }
