@@ -307,7 +307,7 @@ impl<T: Task> Work for One<T> {
         let f = move || T::run(args);
         self.handle = Some(match timeout {
             None => super::threads::builder::<T>(pool, options).submit(f),
-            Some(timeout) => super::threads::submit_timed::<T, _>(pool, options, timeout, f),
+            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
         });
     }
 
@@ -338,7 +338,9 @@ impl<T: Task> Work for Many<T> {
         u32::try_from(self.args.len()).unwrap_or(u32::MAX)
     }
 
-    fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, _: Option<Duration>) {
+    fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>) {
+        // A thread cannot tell where in the chunk it is, so the limit is that of all items.
+        let timeout = timeout.map(|timeout| timeout.saturating_mul(self.items()));
         let args = std::mem::take(&mut self.args);
         let f = move || {
             let begin = Instant::now();
@@ -354,7 +356,10 @@ impl<T: Task> Work for Many<T> {
             let time = begin.elapsed();
             Chunk { results, time }
         };
-        self.handle = Some(super::threads::builder::<T>(pool, options).submit(f));
+        self.handle = Some(match timeout {
+            None => super::threads::builder::<T>(pool, options).submit(f),
+            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
+        });
     }
 
     fn fail(&mut self, failure: Failure, name: Arc<str>) {

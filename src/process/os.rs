@@ -92,12 +92,25 @@ pub(super) fn send_fds(
     }
 }
 
-/// Receives a message of at most `bytes.len()` bytes with two descriptors. Does not wait. `peek` leaves the message in the socket; the descriptors are
-/// then new ones too.
+/// Looks at the first bytes that are in a socket, and leaves them there. Does not wait. Returns how many there are, 0 if `fd` is no socket.
+pub(super) fn peek(fd: BorrowedFd<'_>, bytes: &mut [u8]) -> usize {
+    let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
+    // SAFETY: the kernel may write as many bytes as the slice has.
+    let count = unsafe {
+        libc::recv(
+            fd.as_raw_fd(),
+            bytes.as_mut_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
+    };
+    usize::try_from(count).unwrap_or(0)
+}
+
+/// Receives a message of at most `bytes.len()` bytes with two descriptors. Does not wait.
 pub(super) fn recv_fds(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
-    peek: bool,
 ) -> io::Result<(usize, [OwnedFd; 2])> {
     let mut control: Control = [0; 8];
     let mut piece = libc::iovec {
@@ -105,8 +118,7 @@ pub(super) fn recv_fds(
         iov_len: bytes.len(),
     };
     let mut message = message(&mut piece, &mut control);
-    let peek = if peek { libc::MSG_PEEK } else { 0 };
-    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC | peek;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: all pointers in the message are to live memory of the lengths that it states, which the kernel may write.
     let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, flags) };
     let Ok(count) = usize::try_from(count) else {

@@ -248,11 +248,16 @@ impl State {
             else {
                 break;
             };
-            let Some(job) = self.next_job(effects) else {
+            let Some(mut job) = self.next_job(effects) else {
                 break;
             };
-            job.ends.on_cancel(on_cancel(job.ends.id()));
             let member = &mut self.members[index];
+            // A chunk can have more items than the worker may still run.
+            let left = u32::try_from(max_tasks - member.sent()).unwrap_or(u32::MAX);
+            if let Some(rest) = job.split(left) {
+                self.lanes[rest.priority as usize].push_front(rest);
+            }
+            job.ends.on_cancel(on_cancel(job.ends.id()));
             member.send(job);
             if member.sent() >= max_tasks {
                 member.phase = Phase::Leaving;
@@ -474,14 +479,15 @@ impl State {
         let surplus = self.members.iter().filter(|member| stays(member)).count();
         let surplus = surplus.saturating_sub(self.target);
         for _ in 0..surplus {
-            let least = self
-                .members
-                .iter_mut()
-                .filter(|member| member.phase == Phase::Ready);
-            let Some(member) = least.min_by_key(|member| member.flights.len()) else {
+            let ready = |index: &usize| self.members[*index].phase == Phase::Ready;
+            let least = (0..self.members.len()).filter(ready);
+            let Some(index) = least.min_by_key(|index| self.members[*index].flights.len()) else {
                 return;
             };
-            member.phase = Phase::Leaving;
+            self.members[index].phase = Phase::Leaving;
+            if self.recall(index).is_err() {
+                self.members[index].kill(Some(Verdict::Rubbish));
+            }
         }
     }
 

@@ -41,14 +41,15 @@ impl<R: Send + 'static> Wake for Timed<R> {
 }
 
 /// Submits a task whose handle resolves when the task has run for `timeout`, even if it then still runs: a thread cannot be stopped.
-pub(super) fn submit_timed<T: Task, F>(
+pub(super) fn submit_timed<T: Task, R, F>(
     pool: &ThreadPool,
     options: &CallOptions,
     timeout: Duration,
     f: F,
-) -> JoinHandle<T::Output>
+) -> JoinHandle<R>
 where
-    F: FnOnce() -> T::Output + Send + 'static,
+    R: Send + 'static,
+    F: FnOnce() -> R + Send + 'static,
 {
     let name = options.name.clone().unwrap_or_else(|| T::NAME.into());
     let token = match &options.token {

@@ -81,9 +81,10 @@ pub fn init() {
     else {
         return;
     };
-    if let Ok(start) = greet(&number) {
+    // From here on this process is a worker, and never runs the program, even if it cannot work.
+    if is_greeted(&number) {
         ROLE.store(WORKER, Ordering::Release);
-        let served = serve(start, number.parent);
+        let served = take_start().and_then(|start| serve(start, number.parent));
         // A pool that is gone needs no message.
         let is_gone = |error: &io::Error| {
             use io::ErrorKind::{BrokenPipe, ConnectionReset};
@@ -126,16 +127,17 @@ struct Start {
     page: Page,
 }
 
-/// Takes the greeting, if descriptor 0 is a control socket with the right one. Otherwise leaves what is in it.
-fn greet(number: &Numbers) -> io::Result<Start> {
-    let stdin = io::stdin();
+/// Whether descriptor 0 is a control socket with the right greeting. What is in another one stays there.
+fn is_greeted(number: &Numbers) -> bool {
     let mut bytes = [0; GREETING_BYTES];
-    let (count, _) = os::recv_fds(stdin.as_fd(), &mut bytes, true)?;
-    let expected = greeting(number.worker);
-    if bytes[..count] != expected {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let (_, [data, page]) = os::recv_fds(stdin.as_fd(), &mut bytes, false)?;
+    let count = os::peek(io::stdin().as_fd(), &mut bytes);
+    bytes[..count] == greeting(number.worker)
+}
+
+/// Takes the greeting, and what has come with it.
+fn take_start() -> io::Result<Start> {
+    let stdin = io::stdin();
+    let (_, [data, page]) = os::recv_fds(stdin.as_fd(), &mut [0; GREETING_BYTES])?;
     let control: OwnedFd = stdin.as_fd().try_clone_to_owned()?;
     // The user's code finds an empty standard input, as that of a background job.
     os::replace_stdin(File::open("/dev/null")?.as_fd());

@@ -237,7 +237,7 @@ fn a_full_queue() {
             .collect();
         let refused = handles.into_iter().filter_map(|handle| handle.join().err());
         let refused: Vec<_> = refused.collect();
-        assert!(refused.len() >= 13, "{}", refused.len());
+        assert!(refused.len() >= 5, "{}", refused.len());
         assert!(refused.iter().all(heist::JoinError::is_refused));
         assert!(
             refused[0].to_string().contains("queue was full"),
@@ -261,6 +261,17 @@ fn max_tasks() {
             "{seen:?}"
         );
         assert_eq!(pool.stats().lost, 0);
+        // In chunks too.
+        let mut seen: Vec<_> = pool
+            .imap(pid::TASK, (0..30).map(drop))
+            .chunk(10)
+            .collect::<Result<_, _>>()
+            .unwrap();
+        seen.sort_unstable();
+        assert!(
+            seen.chunk_by(|a, b| a == b).all(|same| same.len() <= 3),
+            "{seen:?}"
+        );
     }
 }
 

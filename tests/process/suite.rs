@@ -233,6 +233,13 @@ fn time_limits(executor: &dyn Backend) {
     let quick = executor.task().timeout(LONG).submit(square::TASK, 3);
     assert_eq!(quick.join().unwrap(), 9);
     assert!(slow.join().unwrap_err().is_timeout());
+    let items = executor
+        .imap(sleep_ms::TASK, [1, 400, 1])
+        .item_timeout(limit * 2);
+    let late: Vec<_> = items
+        .map(|item| item.is_err_and(|error| error.is_timeout()))
+        .collect();
+    assert_eq!(late, [false, true, false]);
     // The time that a task waits does not count.
     let blocked: Vec<_> = (0..executor.num_workers())
         .map(|_| executor.submit(sleep_ms::TASK, 100))
