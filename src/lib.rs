@@ -48,6 +48,7 @@
 //! | consume a stream of results in async code | [`imap_async`](ThreadPool::imap_async), [`JoinSet::next`], [`AsCompleted::next_async`] |
 //! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
 //! | call something that blocks its thread | [`blocking`]; at most [`spare_threads`](ThreadPoolBuilder::spare_threads) such calls at a time are replaced, by default as many as there are workers |
+//! | survive tasks that crash, leak or hang | `ProcessPool`, with the feature `process` |
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |

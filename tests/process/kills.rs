@@ -1,12 +1,11 @@
 //! Random kills of workers: every handle resolves, nothing begins more often than it may.
 
-use crate::support::{Log, Test, kill, pool_of};
-use crate::tasks::logged;
+use crate::support::{Log, Test, kill, note, pool_of};
 use heist::{Backend, Executor, JoinHandle};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     vec![
@@ -14,6 +13,17 @@ pub fn tests() -> Vec<Test> {
         ("kills::of_workers_at_random_with_five_tries", || rounds(5)),
         ("kills::of_workers_at_random_with_chunks", chunks),
     ]
+}
+
+/// Notes that it begins, works long enough to be hit by kills, and squares.
+#[heist::task]
+fn works(log: String, number: u64) -> u64 {
+    let begin = Instant::now();
+    note(&log, number);
+    while begin.elapsed() < Duration::from_micros(100) {
+        std::hint::spin_loop();
+    }
+    number * number
 }
 
 /// The number of seeds. `HEIST_TEST_SEEDS` sets it.
@@ -64,7 +74,7 @@ fn rounds(tries: u32) {
         let mut lost = 0;
         let kills = killing(&pool, seed, || {
             let task = pool.task().tries(tries);
-            let submit = |n| task.submit(logged::TASK, (log.path(), n));
+            let submit = |n| task.submit(works::TASK, (log.path(), n));
             let handles: Vec<JoinHandle<u64>> = (0..TASKS as u64).map(submit).collect();
             for (n, handle) in (0..).zip(handles) {
                 match handle.join() {
@@ -106,7 +116,7 @@ fn chunks() {
         let mut lost = 0;
         let kills = killing(&pool, seed, || {
             let inputs = (0..TASKS as u64).map(|n| (log.path(), n));
-            for (n, result) in (0..).zip(pool.imap(logged::TASK, inputs)) {
+            for (n, result) in (0..).zip(pool.imap(works::TASK, inputs)) {
                 match result {
                     Ok(value) => assert_eq!(value, n * n),
                     Err(error) => {
