@@ -48,6 +48,7 @@
 //! | consume a stream of results in async code | [`imap_async`](ThreadPool::imap_async), [`JoinSet::next`], [`AsCompleted::next_async`] |
 //! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
 //! | call something that blocks its thread | [`blocking`]; at most [`spare_threads`](ThreadPoolBuilder::spare_threads) such calls at a time are replaced, by default as many as there are workers |
+//! | survive tasks that crash, leak or hang | `ProcessPool`, with the feature `process` |
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
@@ -125,6 +126,8 @@
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
+//! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On
+//!   Linux. The module `processes` is the guide.
 //!
 //! The crate supports 64-bit systems and needs Rust 1.88 or later.
 
@@ -188,13 +191,17 @@ mod future;
 // Snapshots of what a pool does.
 mod stats;
 
+// Pools of processes, and one interface for them and threads.
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod process;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
-    JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, PanicLocation, Promise, RunningTask,
+    JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, Lost, PanicLocation, Promise, RunningTask,
     ScopedJoinHandle, ShutdownTimeout, Sleep, TaskBuilder, TaskError, TaskId, TrySubmitError,
     WaitFor, Waited, as_completed, current_token, first_finished, first_ok, imap, note_panic,
     promise, record_panic_locations, sleep, sleep_until, spawn, spawn_async, submit, submit_async,
@@ -213,7 +220,25 @@ pub use future::{
 pub use future::{
     CompletedStream, StreamMap, StreamMapUnordered, stream_map, stream_map_unordered,
 };
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use heist_macros::{main, task};
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use process::guide as processes;
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use process::{
+    Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
+    ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, open, register,
+    tasks,
+};
 pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
+
+/// What the code that `#[heist::task]` writes needs.
+#[cfg(all(feature = "process", target_os = "linux"))]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::process::TASKS;
+    pub use linkme;
+}

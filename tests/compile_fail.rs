@@ -45,7 +45,7 @@ fn write_package(package: &Path, programs: &BTreeMap<String, Program>) -> PathBu
     fs::create_dir_all(&folder).expect("a folder for the package");
     let mut manifest = format!(
         "[package]\nname = \"compile_fail\"\nedition = \"2024\"\n[workspace]\n\
-         [dependencies]\nheist = {{ path = {package:?} }}\n"
+         [dependencies]\nheist = {{ path = {package:?}, features = [\"process\"] }}\n"
     );
     for (name, program) in programs {
         let path = &program.path;

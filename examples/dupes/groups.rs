@@ -5,9 +5,8 @@
 
 use std::io;
 
-use heist::ThreadPool;
-
-use super::hash::{Hash, PREFIX_BYTES, Reader};
+use super::hash::{Hash, PREFIX_BYTES};
+use super::hashing::Pools;
 use super::options::Options;
 use super::paths::{File, Inventory, Skipped};
 use super::progress::Progress;
@@ -33,7 +32,7 @@ impl Group {
 
 /// Groups the files of `inventory`. The group that wastes most comes first.
 pub fn find(
-    pool: &ThreadPool,
+    pools: &Pools,
     inventory: Inventory,
     options: &Options,
     progress: &Progress,
@@ -58,8 +57,8 @@ pub fn find(
             .map(|file| (file.size, file))
             .collect(),
     );
-    let by_prefix = with_rivals(prefixes(pool, by_size, &mut findings.skipped, progress));
-    let by_content = with_rivals(contents(pool, by_prefix, &mut findings.skipped, progress));
+    let by_prefix = with_rivals(prefixes(pools, by_size, &mut findings.skipped, progress));
+    let by_content = with_rivals(contents(pools, by_prefix, &mut findings.skipped, progress));
 
     findings.groups = by_content
         .chunk_by(|a, b| a.0 == b.0)
@@ -103,23 +102,19 @@ fn with_rivals<K: Ord>(mut files: Vec<(K, File)>) -> Vec<(K, File)> {
 
 /// Adds the hash of each file's prefix to its key.
 fn prefixes(
-    pool: &ThreadPool,
+    pools: &Pools,
     files: Vec<(u64, File)>,
     skipped: &mut Vec<Skipped>,
     progress: &Progress,
 ) -> Vec<((u64, Hash), File)> {
     progress.comparing("beginnings", files.len() as u64);
-    let hashes = pool.map_init(&files, Reader::small, |reader, (size, file)| {
-        let hash = reader.prefix(&file.path, *size);
-        progress.advance(1);
-        hash
-    });
+    let hashes = pools.prefixes(&files, progress);
     keyed(files, hashes, skipped)
 }
 
 /// Replaces the hash of the prefix by that of the whole content.
 fn contents(
-    pool: &ThreadPool,
+    pools: &Pools,
     files: Vec<((u64, Hash), File)>,
     skipped: &mut Vec<Skipped>,
     progress: &Progress,
@@ -130,9 +125,7 @@ fn contents(
         .map(|((size, hash), file)| (size, hash, file))
         .partition(|(size, ..)| *size > PREFIX_BYTES);
     progress.hashing(files.iter().map(|(size, ..)| size).sum());
-    let hashes = pool.map_init(&files, Reader::large, |reader, (size, _, file)| {
-        reader.whole(&file.path, *size, |bytes| progress.advance(bytes))
-    });
+    let hashes = pools.contents(&files, progress);
     let mut keyed = keyed(
         files
             .drain(..)

@@ -5,7 +5,7 @@
 //! 1. `walk` reads the directory trees by a recursive `scope`. Each directory is a `spawn`, and `map` looks at the
 //!    entries of one directory, so one huge flat directory is no bottleneck;
 //! 2. `groups` drops files of unique size, then of unique prefix, then of unique content, hashing by
-//!    `map_init` with one read buffer for each thread;
+//!    `map_init` with one read buffer for each thread, or with `--processes` in processes (`hashing`);
 //! 3. `report` prints the groups, the largest waste first.
 //!
 //! The answer depends on the files alone, not on the number of threads or their timing:
@@ -13,6 +13,7 @@
 
 mod groups;
 pub mod hash;
+mod hashing;
 mod identity;
 mod options;
 mod paths;
@@ -25,14 +26,17 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use heist::ThreadPool;
 
 pub use groups::Group;
+pub use hashing::Pools;
 pub use options::Options;
 pub use progress::Progress;
 pub use report::Findings;
 
 fn main() -> ExitCode {
+    // In a process of `--processes` this never returns.
+    #[cfg(target_os = "linux")]
+    heist::init();
     let options = Options::parse();
     // The stream is locked for each write only, since the progress bar writes to it too.
     let mut notes = io::stderr();
@@ -60,12 +64,9 @@ pub fn run(
     notes: &mut dyn Write,
 ) -> Result<(), Failure> {
     options.check()?;
-    let pool = ThreadPool::builder()
-        .num_threads(options.threads)
-        .build()
-        .map_err(|error| Failure::Pool(error.to_string()))?;
+    let pools = Pools::new(options.threads, options.processes)?;
     let progress = Progress::new(!options.quiet && io::stderr().is_terminal());
-    let findings = find(&pool, options, &progress);
+    let findings = find(&pools, options, &progress);
     progress.finish();
 
     let printed = if options.json {
@@ -83,16 +84,16 @@ pub fn run(
     // The answer is written, so a closed stderr is no reason to fail.
     let _ = report::skipped(&findings, notes);
     if !options.quiet && !options.json {
-        let _ = writeln!(notes, "\n{}", pool.stats());
+        let _ = writeln!(notes, "\n{}", pools.threads.stats());
     }
     Ok(())
 }
 
-/// Looks for duplicates below `options.paths` on `pool`.
-pub fn find(pool: &ThreadPool, options: &Options, progress: &Progress) -> Findings {
-    let tree = walk::walk(pool, &options.paths, options.follow, progress);
+/// Looks for duplicates below `options.paths` on `pools`.
+pub fn find(pools: &Pools, options: &Options, progress: &Progress) -> Findings {
+    let tree = walk::walk(&pools.threads, &options.paths, options.follow, progress);
     let inventory = paths::name(tree);
-    groups::find(pool, inventory, options, progress)
+    groups::find(pools, inventory, options, progress)
 }
 
 /// Why the program ended without an answer.

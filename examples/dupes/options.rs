@@ -37,6 +37,10 @@ pub struct Options {
     /// Worker threads; 0: HEIST_NUM_THREADS if set, else one for each processor
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+
+    /// Hash in so many processes, in which a file that crashes its reader is skipped; 0: on the threads
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub processes: usize,
 }
 
 const DETAILS: &str = "\

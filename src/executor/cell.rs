@@ -219,10 +219,18 @@ type NoClosure<T> = fn() -> T;
 
 /// Makes the cell of a promise, which is in no queue and belongs to no pool. Returns the promise's reference, for [`TaskRef::fulfil`], and the handle.
 pub(super) fn make_promise<T: Send + 'static>() -> (TaskRef, JoinHandle<T>) {
+    make_promise_with(0, None)
+}
+
+/// Makes the cell of a promise that has a second block from the beginning. `flags` is then `EXTRA`.
+pub(super) fn make_promise_with<T: Send + 'static>(
+    flags: InitialFlags,
+    extra: Option<Box<Extra>>,
+) -> (TaskRef, JoinHandle<T>) {
     let closure: NoClosure<T> = || unreachable!("heist: a promise has nothing to run");
     // SAFETY: closure and result borrow nothing.
     let (task, handle) =
-        unsafe { make_joinable(NO_POOL, UNGATED | UNCOUNTED, None, None, closure) };
+        unsafe { make_joinable(NO_POOL, flags | UNGATED | UNCOUNTED, extra, None, closure) };
     (task.into_ref(), handle)
 }
 

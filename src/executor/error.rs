@@ -74,6 +74,18 @@ pub(super) enum Kind {
     Panic(Mutex<Payload>),
     /// The error with which a promise was failed.
     Failed(Arc<dyn Error + Send + Sync>),
+    /// The process that ran the task ended.
+    #[cfg_attr(
+        not(all(feature = "process", target_os = "linux")),
+        expect(dead_code, reason = "only back ends other than threads make it")
+    )]
+    Lost(Lost),
+    /// The back end cannot do what the task asks for. The text says what, and what to do.
+    #[cfg_attr(
+        not(all(feature = "process", target_os = "linux")),
+        expect(dead_code, reason = "only back ends other than threads make it")
+    )]
+    Refused(Arc<str>),
     /// Neither a payload nor an error.
     Ended(Cause),
 }
@@ -120,6 +132,8 @@ impl JoinError {
         let kind = match &self.0.kind {
             Kind::Panic(_) => Kind::Panic(Mutex::new(Box::new(self.to_string()))),
             Kind::Failed(error) => Kind::Failed(Arc::clone(error)),
+            Kind::Lost(lost) => Kind::Lost(lost.clone()),
+            Kind::Refused(text) => Kind::Refused(Arc::clone(text)),
             Kind::Ended(cause) => Kind::Ended(*cause),
         };
         Self::new(kind, self.0.id, self.0.name.clone()).at(self.0.location.clone())
@@ -167,6 +181,37 @@ impl JoinError {
     /// Returns whether the handle belongs to a [`promise`](crate::promise()) that was dropped unresolved.
     pub fn is_broken_promise(&self) -> bool {
         matches!(self.0.kind, Kind::Ended(Cause::BrokenPromise))
+    }
+
+    /// Returns whether the process that ran the task ended before the task did. See [`Lost`].
+    pub fn is_lost(&self) -> bool {
+        self.lost().is_some()
+    }
+
+    /// Returns how the process ended that ran the task, if that is why there is no result.
+    ///
+    /// Tasks of a [`ThreadPool`](crate::ThreadPool) are never lost.
+    pub fn lost(&self) -> Option<&Lost> {
+        match &self.0.kind {
+            Kind::Lost(lost) => Some(lost),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the task was not accepted: its pool had been shut down, its queue was full, or the back
+    /// end cannot do what the task asks for. The task has not begun.
+    ///
+    /// ```
+    /// let pool = heist::ThreadPool::new()?;
+    /// pool.shutdown();
+    /// assert!(pool.submit(|| 1).join().unwrap_err().is_refused());
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn is_refused(&self) -> bool {
+        matches!(
+            self.0.kind,
+            Kind::Refused(_) | Kind::Ended(Cause::Refused | Cause::Full)
+        )
     }
 
     /// Returns the payload of the panic, for [`std::panic::resume_unwind`].
@@ -256,6 +301,8 @@ impl fmt::Display for JoinError {
                 }
             }
             Kind::Failed(error) => write!(f, "failed: {error}"),
+            Kind::Lost(lost) => write!(f, "was lost: {lost}"),
+            Kind::Refused(text) => write!(f, "was refused: {text}"),
             Kind::Ended(cause) => f.write_str(match cause {
                 Cause::Cancelled => "was cancelled",
                 Cause::ShutDown => "was cancelled: its pool was shut down",
@@ -305,9 +352,62 @@ impl From<JoinError> for io::Error {
             Kind::Failed(source) => source
                 .downcast_ref::<io::Error>()
                 .map_or(io::ErrorKind::Other, io::Error::kind),
-            Kind::Panic(_) | Kind::Ended(_) => io::ErrorKind::Other,
+            Kind::Panic(_) | Kind::Lost(_) | Kind::Refused(_) | Kind::Ended(_) => {
+                io::ErrorKind::Other
+            }
         };
         io::Error::new(kind, error)
+    }
+}
+
+/// How the process ended that ran a task. See [`JoinError::lost`].
+///
+/// A task that was sent to the process and had not begun is not lost: it runs in another process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Lost {
+    /// The id of the process.
+    pub worker: u32,
+    /// The signal that ended the process, such as 9 for SIGKILL or 11 for a segmentation fault.
+    pub signal: Option<i32>,
+    /// The exit code of the process, if it exited by itself.
+    pub code: Option<i32>,
+    /// How many times the task was started.
+    pub starts: u32,
+    /// Whether the task may have had effects. It is `false` if no process can have begun the task.
+    pub may_have_run: bool,
+}
+
+impl Lost {
+    #[cfg_attr(
+        not(all(feature = "process", target_os = "linux")),
+        expect(dead_code, reason = "only processes are lost")
+    )]
+    pub(crate) fn new(worker: u32, signal: Option<i32>, code: Option<i32>, starts: u32) -> Self {
+        Lost {
+            worker,
+            signal,
+            code,
+            starts,
+            may_have_run: starts > 0,
+        }
+    }
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {} ", self.worker)?;
+        match (self.signal, self.code) {
+            (Some(signal), _) => write!(f, "died of signal {signal}")?,
+            (None, Some(code)) => write!(f, "exited with code {code}")?,
+            (None, None) => f.write_str("ended")?,
+        }
+        let effects = if self.may_have_run {
+            "; it may have had effects"
+        } else {
+            ""
+        };
+        write!(f, " while it ran the task (start {}){effects}", self.starts)
     }
 }
 

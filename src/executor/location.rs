@@ -22,6 +22,11 @@ pub struct PanicLocation {
 }
 
 impl PanicLocation {
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(super) fn new(file: Box<str>, line: u32, column: u32) -> Self {
+        PanicLocation { file, line, column }
+    }
+
     /// Returns the name of the source file, as the compiler knows it.
     pub fn file(&self) -> &str {
         &self.file

@@ -41,6 +41,8 @@ mod location;
 mod options;
 mod pending;
 mod promise;
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub(crate) mod remote;
 mod scoped;
 mod several;
 mod slab;

@@ -46,6 +46,15 @@ pub struct Promise<T: Send + 'static> {
 }
 
 impl<T: Send + 'static> Promise<T> {
+    /// Makes the promise of a cell that `make_promise_with::<T>` has made.
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(super) fn of(task: TaskRef) -> Self {
+        Promise {
+            task: Some(task),
+            marker: PhantomData,
+        }
+    }
+
     /// Completes the handle with a value. Waiters are woken, and callbacks of [`on_finish`](JoinHandle::on_finish)
     /// run before this method returns.
     ///

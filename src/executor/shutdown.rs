@@ -291,6 +291,16 @@ pub struct ShutdownTimeout {
 }
 
 impl ShutdownTimeout {
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(super) fn new(timeout: Duration, running: Vec<RunningTask>, queued: usize) -> Self {
+        ShutdownTimeout {
+            timeout,
+            running,
+            suspended: Vec::new(),
+            queued,
+        }
+    }
+
     /// Returns the tasks that were still running. A task in the middle of a wait can be missing if another
     /// one runs on top of it.
     pub fn running(&self) -> &[RunningTask] {

@@ -375,6 +375,16 @@ enum Kind {
     },
     GlobalExists,
     ThreadInPool,
+    /// Of another back end, which has written the text.
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    Backend(String),
+}
+
+#[cfg(all(feature = "process", target_os = "linux"))]
+impl BuildError {
+    pub(crate) fn of_backend(text: impl Into<String>) -> Self {
+        Kind::Backend(text.into()).into()
+    }
 }
 
 impl From<Kind> for BuildError {
@@ -407,6 +417,8 @@ impl fmt::Display for BuildError {
                 f,
                 "this thread takes part in a pool already: call use_current_thread on a thread outside of pools"
             ),
+            #[cfg(all(feature = "process", target_os = "linux"))]
+            Kind::Backend(text) => f.write_str(text),
             Kind::GlobalExists => write!(
                 f,
                 "the global pool exists already: call build_global once, before the first use of a free function"

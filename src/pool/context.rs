@@ -294,6 +294,13 @@ pub(crate) fn with_token<R>(token: Token, f: impl FnOnce() -> R) -> R {
     f()
 }
 
+/// Runs `f` as a piece of work that has this token, on a thread that takes part in no pool.
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub(crate) fn with_token_outside<R>(token: Token, f: impl FnOnce() -> R) -> R {
+    let _outer = set_token(token);
+    f()
+}
+
 /// A run that has begun, or gone on with another token. See [`Member::begin`] and [`change_token`].
 pub(crate) struct Begun<'a> {
     _run: Run<'a>,

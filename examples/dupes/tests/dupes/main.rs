@@ -16,8 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use dupes::hash::{PREFIX_BYTES, Reader};
-use dupes::{Failure, Findings, Options, Progress};
-use heist::ThreadPool;
+use dupes::{Failure, Findings, Options, Pools, Progress};
 use tree::{Tree, random_tree, serial};
 
 const THREADS: [usize; 3] = [1, 2, 8];
@@ -33,11 +32,8 @@ fn find(paths: &[&Path], flags: &[&str]) -> Findings {
     let options = options(paths, flags);
     let progress = Progress::new(false);
     let [answer, two, eight] = THREADS.map(|threads| {
-        let pool = ThreadPool::builder()
-            .num_threads(threads)
-            .build()
-            .expect("a pool of a few threads can be built");
-        dupes::find(&pool, &options, &progress)
+        let pools = Pools::new(threads, 0).expect("a pool of a few threads can be built");
+        dupes::find(&pools, &options, &progress)
     });
     assert_eq!(answer, two, "1 and 2 threads differ");
     assert_eq!(answer, eight, "1 and 8 threads differ");

@@ -1,0 +1,534 @@
+//! A call of a task on its way to a back end, first with types, then without.
+
+use super::codec;
+use super::options::{CallOptions, Defaults};
+use super::task::{Task, TaskEntry};
+use super::wire;
+use crate::executor::remote::{Failure, promise_with};
+use crate::pool::{Priority, ThreadPool};
+use crate::sync::{Mutex, lock};
+use crate::unwind;
+use crate::{JoinError, JoinHandle, Promise, TaskId};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// One call of a task, or several in a chunk, for a [`Backend`](crate::Backend).
+///
+/// A back end gives it to a pool of threads, or refuses it. If it does neither, the call's handle resolves to an
+/// error.
+pub struct Call<'a> {
+    work: &'a mut dyn Work,
+    entry: &'static TaskEntry,
+    options: &'a CallOptions,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        work: &'a mut dyn Work,
+        entry: &'static TaskEntry,
+        options: &'a CallOptions,
+    ) -> Self {
+        Call {
+            work,
+            entry,
+            options,
+        }
+    }
+
+    /// Returns the task.
+    pub fn entry(&self) -> &'static TaskEntry {
+        self.entry
+    }
+
+    /// Returns the number of calls in this chunk, 1 for a single call.
+    pub fn items(&self) -> u32 {
+        self.work.items()
+    }
+
+    /// Submits the call to a pool of threads. Nothing is serialised.
+    pub fn run_on(self, pool: &ThreadPool) {
+        if self.options.id.is_some() {
+            return self.refuse(NO_IDS);
+        }
+        self.work.run_on(pool, self.options, self.timeout());
+    }
+
+    /// Refuses the call: its handle resolves to an error that [says so](JoinError::is_refused), with this text.
+    pub fn refuse(self, text: impl AsRef<str>) {
+        self.fail(Failure::Refused(text.as_ref().into()));
+    }
+
+    pub(super) fn fail(self, failure: Failure) {
+        let name = self.options.name.clone();
+        let name = name.unwrap_or_else(|| self.entry.name().into());
+        self.work.fail(failure, name);
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.options.timeout.or(self.entry.timeout)
+    }
+
+    /// Takes the types away. Arguments that cannot be encoded, or are longer than `limit`, and options that the processes of this computer cannot honour, are
+    /// refused.
+    pub(super) fn encode(self, defaults: &Defaults) -> Option<Job> {
+        let limit = defaults.max_message;
+        if self.options.id.is_some() {
+            self.refuse(NO_IDS);
+            return None;
+        }
+        let mut body = Vec::new();
+        let items = match self.work.encode(&mut body) {
+            Ok(items) => items,
+            Err(text) => {
+                self.refuse(format!("its arguments cannot be serialised: {text}"));
+                return None;
+            }
+        };
+        if body.len() > limit {
+            self.refuse(format!(
+                "its arguments take up {} bytes, more than the {limit} that a message may have: pass a path, or \
+                 raise `max_message`",
+                body.len()
+            ));
+            return None;
+        }
+        let ends = self.work.promise(self.options);
+        let options = self.options;
+        Some(Job(Box::new(Parts {
+            entry: self.entry,
+            rare: Rare::new(options.name.clone(), self.timeout().or(defaults.timeout)),
+            priority: options.priority,
+            body: Body::new(body),
+            offset: 0,
+            next: 0,
+            end: items,
+            starts: 0,
+            tries: options
+                .tries
+                .unwrap_or(self.entry.tries.max(defaults.tries)),
+            ends,
+        })))
+    }
+}
+
+const NO_IDS: &str = "the option `id` is for clusters, which keep results: threads and processes of one program \
+                      lose them with the program";
+
+/// What a call is before its types are taken away.
+pub(super) trait Work {
+    fn items(&self) -> u32;
+    fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>);
+    fn fail(&mut self, failure: Failure, name: Arc<str>);
+    /// Appends the items and returns their number.
+    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String>;
+    fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends>;
+}
+
+/// Where the outcomes of a call go. None of these methods may be called under a lock of a pool, except `is_cancelled` and `id`: they run the user's code.
+pub(super) trait Ends: Send + Sync {
+    fn end(&self, index: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>);
+    /// Adds to the time that the items have run.
+    fn ran(&self, _time: Duration) {}
+    fn is_cancelled(&self) -> bool;
+    fn id(&self) -> TaskId;
+    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>);
+}
+
+pub(super) enum Outcome<'a> {
+    /// A tag of [`wire`], and what belongs to it.
+    Sent(u8, &'a [u8]),
+    Failure(Failure),
+}
+
+/// A call without types, or what is left of it.
+pub(super) struct Job(Box<Parts>);
+
+/// What is in a job. It is in a box, because a queue of many jobs should not hold room for twice as many.
+pub(super) struct Parts {
+    pub(super) entry: &'static TaskEntry,
+    rare: Option<Box<Rare>>,
+    pub(super) priority: Priority,
+    /// The items, each with its length.
+    pub(super) body: Body,
+    /// Where the first item that has no outcome begins.
+    pub(super) offset: usize,
+    /// The index of that item.
+    pub(super) next: u32,
+    /// The index behind the last item.
+    pub(super) end: u32,
+    /// How many times the first item was started.
+    pub(super) starts: u32,
+    pub(super) tries: u32,
+    pub(super) ends: Arc<dyn Ends>,
+}
+
+/// What few jobs have.
+#[derive(Clone)]
+struct Rare {
+    name: Option<Arc<str>>,
+    timeout: Option<Duration>,
+}
+
+impl Rare {
+    fn new(name: Option<Arc<str>>, timeout: Option<Duration>) -> Option<Box<Self>> {
+        let is_there = name.is_some() || timeout.is_some();
+        is_there.then(|| Box::new(Rare { name, timeout }))
+    }
+}
+
+/// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
+#[derive(Clone)]
+pub(super) enum Body {
+    Small(Arc<[u8]>),
+    Large(Arc<Vec<u8>>),
+}
+
+/// The most bytes of a small body. Copying so many costs about as much as one system call.
+const SMALL: usize = 16 << 10;
+
+impl Body {
+    fn new(bytes: Vec<u8>) -> Self {
+        if bytes.len() <= SMALL {
+            Body::Small(bytes.into())
+        } else {
+            Body::Large(Arc::new(bytes))
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Small(bytes) => bytes,
+            Body::Large(bytes) => bytes,
+        }
+    }
+}
+
+impl Deref for Job {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl DerefMut for Job {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
+impl Job {
+    pub(super) fn items(&self) -> u32 {
+        self.end - self.next
+    }
+
+    /// Ends all items with a failure, for a job that was not queued.
+    pub(super) fn refuse(mut self, failure: impl Fn() -> Failure) {
+        while self.items() > 0 {
+            let index = self.advance();
+            self.ends
+                .end(index, Outcome::Failure(failure()), &|| self.name());
+        }
+    }
+
+    /// The name that the call was given.
+    pub(super) fn own_name(&self) -> Option<Arc<str>> {
+        self.rare.as_ref()?.name.clone()
+    }
+
+    /// How long each item may run.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.rare.as_ref()?.timeout
+    }
+
+    pub(super) fn name(&self) -> Arc<str> {
+        self.own_name().unwrap_or_else(|| self.entry.name().into())
+    }
+
+    /// Goes on to the next item. Returns the index of the one before.
+    pub(super) fn advance(&mut self) -> u32 {
+        let mut read = wire::Reader(&self.body[self.offset..]);
+        let item = read.item().map_or(0, <[u8]>::len);
+        self.offset += wire::PREFIX + item;
+        self.next += 1;
+        self.starts = 0;
+        self.next - 1
+    }
+
+    /// Splits off everything behind the first `count` items.
+    pub(super) fn split(&mut self, count: u32) -> Option<Job> {
+        if count >= self.items() {
+            return None;
+        }
+        let mut rest = Job(Box::new(Parts {
+            rare: self.rare.clone(),
+            body: self.body.clone(),
+            ends: Arc::clone(&self.ends),
+            ..*self.0
+        }));
+        for _ in 0..count {
+            rest.advance();
+        }
+        self.end = self.next + count;
+        Some(rest)
+    }
+}
+
+/// One call.
+pub(super) struct One<T: Task> {
+    pub(super) args: Option<T::Args>,
+    pub(super) handle: Option<JoinHandle<T::Output>>,
+}
+
+/// Several calls in a chunk.
+pub(super) struct Many<T: Task> {
+    pub(super) args: Vec<T::Args>,
+    pub(super) handle: Option<JoinHandle<Chunk<T::Output>>>,
+}
+
+/// The outcomes of a chunk, and how long the items ran.
+pub(super) struct Chunk<R> {
+    pub(super) results: Vec<Result<R, JoinError>>,
+    pub(super) time: Duration,
+}
+
+impl<T: Task> Work for One<T> {
+    fn items(&self) -> u32 {
+        1
+    }
+
+    fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>) {
+        let Some(args) = self.args.take() else { return };
+        let f = move || T::run(args);
+        self.handle = Some(match timeout {
+            None => super::threads::builder::<T>(pool, options).submit(f),
+            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
+        });
+    }
+
+    fn fail(&mut self, failure: Failure, name: Arc<str>) {
+        let (promise, handle) = crate::promise();
+        let id = promise.id();
+        promise.fail(JoinError::remote(failure, id, Some(name)));
+        self.handle = Some(handle);
+    }
+
+    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
+        put(self.args.as_ref(), body)
+    }
+
+    fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
+        self.args = None;
+        let (promise, handle) = promise_with(options.name.clone(), options.token.clone());
+        self.handle = Some(handle);
+        Arc::new(OneEnd {
+            id: promise.id(),
+            promise: Mutex::new(Some(promise)),
+        })
+    }
+}
+
+impl<T: Task> Work for Many<T> {
+    fn items(&self) -> u32 {
+        u32::try_from(self.args.len()).unwrap_or(u32::MAX)
+    }
+
+    fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>) {
+        // A thread cannot tell where in the chunk it is, so the limit is that of all items.
+        let timeout = timeout.map(|timeout| timeout.saturating_mul(self.items()));
+        let args = std::mem::take(&mut self.args);
+        let f = move || {
+            let begin = Instant::now();
+            let run = |args| {
+                unwind::catch(|| T::run(args)).map_err(|payload| {
+                    let (message, location) = crate::executor::remote::describe_panic(&payload);
+                    unwind::drop_quietly(payload);
+                    let failure = Failure::Panic(message, location);
+                    JoinError::remote(failure, TaskId::next(), Some(T::NAME.into()))
+                })
+            };
+            let results = args.into_iter().map(run).collect();
+            let time = begin.elapsed();
+            Chunk { results, time }
+        };
+        self.handle = Some(match timeout {
+            None => super::threads::builder::<T>(pool, options).submit(f),
+            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
+        });
+    }
+
+    fn fail(&mut self, failure: Failure, name: Arc<str>) {
+        let (promise, handle) = crate::promise();
+        let id = promise.id();
+        promise.fail(JoinError::remote(failure, id, Some(name)));
+        self.handle = Some(handle);
+    }
+
+    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
+        put(&self.args, body)
+    }
+
+    fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
+        let left = self.args.len();
+        self.args = Vec::new();
+        let (promise, handle) = promise_with(options.name.clone(), options.token.clone());
+        self.handle = Some(handle);
+        let state = ManyState {
+            promise: Some(promise),
+            results: std::iter::repeat_with(|| None).take(left).collect(),
+            left,
+            time: Duration::ZERO,
+        };
+        Arc::new(ManyEnd::<T::Output> {
+            id: state
+                .promise
+                .as_ref()
+                .map_or_else(TaskId::next, Promise::id),
+            state: Mutex::new(state),
+        })
+    }
+}
+
+fn put<'a, A: serde::Serialize + 'a>(
+    args: impl IntoIterator<Item = &'a A>,
+    body: &mut Vec<u8>,
+) -> Result<u32, String> {
+    let mut items = 0;
+    for args in args {
+        match unwind::catch(|| wire::put_item(body, |body| codec::encode(args, body))) {
+            Ok(written) => written.map_err(|error| error.to_string())?,
+            Err(payload) => return Err(codec::panic_text(payload)),
+        }
+        items += 1;
+    }
+    Ok(items)
+}
+
+/// Turns an outcome into what a handle resolves to.
+fn read<R: serde::de::DeserializeOwned>(
+    outcome: Outcome<'_>,
+    id: TaskId,
+    name: &dyn Fn() -> Arc<str>,
+) -> Result<R, JoinError> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    let failure = match outcome {
+        Outcome::Failure(failure) => failure,
+        Outcome::Sent(wire::VALUE, bytes) => match unwind::catch(|| codec::decode(bytes)) {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => Failure::Failed(format!("its result cannot be read: {error}").into()),
+            Err(payload) => {
+                let text = codec::panic_text(payload);
+                Failure::Failed(format!("its result cannot be read: {text}").into())
+            }
+        },
+        Outcome::Sent(wire::PANIC, bytes) => codec::decode_panic(bytes),
+        Outcome::Sent(wire::BAD_ARGS, bytes) => {
+            let text = text(bytes);
+            Failure::Refused(format!("the worker cannot read its arguments: {text}").into())
+        }
+        Outcome::Sent(wire::UNKNOWN, _) => Failure::Refused(
+            "the worker does not know the task: put #[heist::task] on it, or call `heist::register` before \
+             `heist::init`"
+                .into(),
+        ),
+        Outcome::Sent(_, bytes) => {
+            let text = text(bytes);
+            Failure::Failed(format!("its result cannot be sent: {text}").into())
+        }
+    };
+    Err(JoinError::remote(failure, id, Some(name())))
+}
+
+fn resolve<R: Send + 'static>(promise: Option<Promise<R>>, outcome: Result<R, JoinError>) {
+    // A handle that was cancelled wants no value.
+    match (promise, outcome) {
+        (None, _) => {}
+        (Some(promise), Ok(value)) => drop(promise.resolve(value)),
+        (Some(promise), Err(error)) => drop(promise.fail(error)),
+    }
+}
+
+/// The promise of one call.
+struct OneEnd<R: Send + 'static> {
+    id: TaskId,
+    promise: Mutex<Option<Promise<R>>>,
+}
+
+impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for OneEnd<R> {
+    fn end(&self, _: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>) {
+        let promise = lock(&self.promise).take();
+        resolve(promise, read(outcome, self.id, name));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let promise = lock(&self.promise);
+        promise.as_ref().is_none_or(Promise::is_cancelled)
+    }
+
+    fn id(&self) -> TaskId {
+        self.id
+    }
+
+    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>) {
+        if let Some(promise) = &*lock(&self.promise) {
+            promise.on_cancel(f);
+        }
+    }
+}
+
+/// The promise of a chunk.
+struct ManyEnd<R: Send + 'static> {
+    id: TaskId,
+    state: Mutex<ManyState<R>>,
+}
+
+struct ManyState<R: Send + 'static> {
+    promise: Option<Promise<Chunk<R>>>,
+    results: Vec<Option<Result<R, JoinError>>>,
+    left: usize,
+    time: Duration,
+}
+
+impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for ManyEnd<R> {
+    fn end(&self, index: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>) {
+        let result = read(outcome, TaskId::next(), name);
+        let mut state = lock(&self.state);
+        state.results[index as usize] = Some(result);
+        state.left -= 1;
+        if state.left > 0 {
+            return;
+        }
+        let results = std::mem::take(&mut state.results).into_iter().flatten();
+        let chunk = Chunk {
+            results: results.collect(),
+            time: state.time,
+        };
+        let promise = state.promise.take();
+        drop(state);
+        resolve(promise, Ok(chunk));
+    }
+
+    fn ran(&self, time: Duration) {
+        lock(&self.state).time += time;
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let state = lock(&self.state);
+        state.promise.as_ref().is_none_or(Promise::is_cancelled)
+    }
+
+    fn id(&self) -> TaskId {
+        self.id
+    }
+
+    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>) {
+        if let Some(promise) = &lock(&self.state).promise {
+            promise.on_cancel(f);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How values become bytes: postcard, whose format needs no names, because both sides are one program.
+
+use crate::executor::remote::{Failure, describe_panic};
+use crate::unwind::{self, Payload};
+use postcard::ser_flavors::Flavor;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// A vector to which postcard appends.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
+}
+
+/// Appends a value.
+pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> postcard::Result<()> {
+    postcard::serialize_with_flavor(value, Append(out))
+}
+
+/// Reads a value that takes up all of `bytes`.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> postcard::Result<T> {
+    let (value, rest) = postcard::take_from_bytes(bytes)?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(postcard::Error::DeserializeBadEncoding)
+    }
+}
+
+/// What travels of a panic.
+#[derive(Serialize, Deserialize)]
+struct Panic {
+    message: Option<String>,
+    /// File, line and column.
+    location: Option<(String, u32, u32)>,
+}
+
+pub(super) fn encode_panic(payload: &Payload, out: &mut Vec<u8>) {
+    let (message, location) = describe_panic(payload);
+    let location = location.map(|at| (at.file().to_owned(), at.line(), at.column()));
+    // Text and numbers always become bytes.
+    let _ = encode(&Panic { message, location }, out);
+}
+
+pub(super) fn decode_panic(bytes: &[u8]) -> Failure {
+    let panic = decode(bytes).unwrap_or(Panic {
+        message: None,
+        location: None,
+    });
+    let location = panic
+        .location
+        .map(|(file, line, column)| crate::PanicLocation::from_parts(&file, line, column));
+    Failure::Panic(panic.message, location)
+}
+
+/// The message of a panic, if the tag is that of one.
+pub(super) fn decode_failure(tag: u8, bytes: &[u8]) -> Option<String> {
+    match decode_panic(bytes) {
+        Failure::Panic(message, _) if tag == super::wire::PANIC => {
+            Some(message.unwrap_or_else(|| "without a message".to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// The text of a panic of a `Serialize` or `Deserialize` implementation.
+pub(super) fn panic_text(payload: Payload) -> String {
+    let (message, _) = describe_panic(&payload);
+    unwind::drop_quietly(payload);
+    match message {
+        Some(message) => format!("a panic: {message}"),
+        None => "a panic".to_owned(),
+    }
+}
