@@ -25,9 +25,9 @@ impl ThreadPool {
     ///
     /// One allocation suffices from here until the future is ready. When its waker is
     /// called on a worker of this pool, that worker polls it next. When it is called elsewhere, by a reactor
-    /// or a timer, the future goes to the pool's queue. While all workers are in the middle of joins, scopes or
-    /// maps, a [spare thread](crate::ThreadPoolBuilder::spare_threads) polls it. While all run long closures, the
-    /// future waits for the end of one.
+    /// or a timer, or in the middle of a join, the future goes to the pool's queue. If all workers are in the
+    /// middle of joins or maps then, a [spare thread](crate::ThreadPoolBuilder::spare_threads) polls it, if there
+    /// is one. While all run long closures, or in the last part of a join, the future waits for the end of one.
     ///
     /// [`cancel`](JoinHandle::cancel) drops a future that has begun too, between two polls. The handle then
     /// resolves when the future has been dropped. A future is dropped on one of the pool's threads, or on a

@@ -1,6 +1,7 @@
 //! Waking and starting threads for published work.
 
 use super::backoff::note_wake;
+use super::config::Waits;
 use super::registry::Registry;
 use super::slot::{Helping, Role, Slot};
 use crate::lineage::{self, Origin};
@@ -50,12 +51,12 @@ impl Registry {
         }
     }
 
-    /// Finds a thread for a woken future if all workers that are awake are in the middle of forks, and would look for it only after them. One thread more than
-    /// the pool wants is awake then. It parks when it finds no woken future.
+    /// Finds a thread for a woken future if all workers that are awake are in the middle of forks, and would look for it only after them. More threads are awake
+    /// then than the pool wants. The one that was found parks when it sees no woken future and there are still too many.
     ///
     /// Called after the future was queued, and by a thread that has parked.
     pub(crate) fn attend_futures(&self) {
-        if MODEL || !self.roster.is_used() {
+        if MODEL || !self.roster.is_used() || self.forked() || self.config.waits == Waits::Any {
             return;
         }
         let all_are_in_forks = || {

@@ -67,10 +67,10 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
             return None;
         }
         Park::Now => {
+            registry.attend_futures();
             if mode == Mode::Called {
                 await_call(member);
             }
-            registry.attend_futures();
             park_idle(member, watch.is_some())?;
         }
         Park::AfterLook => match registry.final_recheck(None) {
@@ -80,7 +80,10 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
                     crate::sync::yield_thread();
                 }
             }
-            Ok(_) => park_idle(member, watch.is_some())?,
+            Ok(_) => {
+                registry.attend_futures();
+                park_idle(member, watch.is_some())?;
+            }
             Err(Unordered) => {
                 member.counters.parks.add(1);
                 member.parker.park_timeout(UNORDERED_NAP);

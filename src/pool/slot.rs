@@ -205,10 +205,10 @@ impl Slot {
         self.owner.role.set(role);
     }
 
-    /// Whether the thread is in the middle of forks, or of something that another thread waits for, so that it looks at no queue before that has ended. A hint
-    /// to other threads.
+    /// Whether the thread is in the first part of a `join`, or in something that another thread waits for, so that it looks at no queue before that has ended. A
+    /// hint to other threads.
     pub(crate) fn is_in_forks(&self) -> bool {
-        !self.ring.is_empty() || self.lineage.innermost().place().is_some()
+        self.ring.depth() > 0 || self.lineage.innermost().place().is_some()
     }
 
     /// Owner: queues a detached task. Returns whether the owner must answer a share request.

@@ -67,14 +67,12 @@ where
     });
     let run = Arc::clone(&timed);
     let mut inner = builder::<T>(pool, options).token(&token).submit(move || {
-        let number = TaskId::next();
         let deadline = timer::deadline_after(timeout);
-        if let Some(deadline) = deadline {
-            timer::add_waker(deadline, number, Waker::from(Arc::clone(&run)));
-        }
+        let timed = deadline
+            .map(|deadline| timer::add_waker(deadline, None, Waker::from(Arc::clone(&run))));
         let value = crate::unwind::catch(f);
-        if let Some(deadline) = deadline {
-            timer::remove(deadline, number);
+        if let Some(key) = timed {
+            timer::remove(key);
         }
         let promise = lock(&run.promise).take();
         match (value, promise) {

@@ -343,7 +343,7 @@ impl<T> Ring<T> {
             && self.bounds.guard.load(Ordering::Relaxed) & STRICT == 0
     }
 
-    /// Owner: how many entries are in use, stolen ones included.
+    /// How many entries are in use, stolen ones included. A hint to all but the owner.
     pub(crate) fn depth(&self) -> usize {
         self.owner.bottom.load(Ordering::Relaxed)
     }

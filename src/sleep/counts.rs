@@ -65,9 +65,9 @@ impl Counts {
         is_calm && self.available > 0 && self.has_room(Need::Help, target)
     }
 
-    /// Whether a thread may be woken beyond the number that the pool wants: there is no room, and no thread searches or is already awake beyond it.
+    /// Whether a thread may be woken beyond the number that the pool wants: there is no room, and no thread searches.
     pub(crate) fn may_exceed(self, target: usize) -> bool {
-        self.searching == 0 && self.available > 0 && self.workers + self.guests == target
+        self.searching == 0 && self.available > 0 && self.workers + self.guests >= target
     }
 
     /// Whether there is room for one more awake thread, for this kind of work.

@@ -26,13 +26,13 @@ fn occupy(
         let (over, hook) = (Arc::clone(over), Arc::clone(&hook));
         pool.submit(move || {
             // No worker is free any more when the first one forks.
-            begun.fetch_add(1, Ordering::Relaxed);
-            spin_until(|| begun.load(Ordering::Relaxed) == threads());
-            let stay = || spin_until(|| over.load(Ordering::Relaxed));
+            begun.fetch_add(1, Ordering::SeqCst);
+            spin_until(|| begun.load(Ordering::SeqCst) == threads());
+            let stay = || spin_until(|| over.load(Ordering::SeqCst));
             let first = || {
-                in_joins.fetch_add(1, Ordering::Relaxed);
+                in_joins.fetch_add(1, Ordering::SeqCst);
                 if index == 0 {
-                    spin_until(|| in_joins.load(Ordering::Relaxed) == threads());
+                    spin_until(|| in_joins.load(Ordering::SeqCst) == threads());
                     hook();
                 }
                 stay();
@@ -41,7 +41,7 @@ fn occupy(
         })
     });
     let handles = handles.collect();
-    spin_until(|| in_joins.load(Ordering::Relaxed) == threads());
+    spin_until(|| in_joins.load(Ordering::SeqCst) == threads());
     handles
 }
 
@@ -55,7 +55,7 @@ fn a_future_that_is_woken_from_outside_is_polled() {
             let occupied = occupy(&pool, &over, || ());
             door.open();
             future.join_timeout(LONG).unwrap().unwrap();
-            over.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::SeqCst);
             occupied
                 .into_iter()
                 .for_each(|handle| handle.join().unwrap());
@@ -90,7 +90,7 @@ fn futures_that_are_woken_again_and_again_are_polled_each_time() {
         polled(1);
         let over = Arc::new(AtomicBool::new(false));
         let occupied = occupy(&pool, &over, || ());
-        for n in 0..1_000 {
+        for n in 0..200 {
             doors.iter().for_each(Door::knock);
             polled(n + 2);
         }
@@ -98,7 +98,7 @@ fn futures_that_are_woken_again_and_again_are_polled_each_time() {
         futures
             .into_iter()
             .for_each(|future| future.join().unwrap());
-        over.store(true, Ordering::Relaxed);
+        over.store(true, Ordering::SeqCst);
         occupied
             .into_iter()
             .for_each(|handle| handle.join().unwrap());
@@ -114,7 +114,7 @@ fn a_future_that_is_woken_in_the_middle_of_forks_is_polled() {
             let future = suspended(&pool, &door);
             let handles = occupy(&pool, &over, move || door.open());
             future.join_timeout(LONG).unwrap().unwrap();
-            over.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::SeqCst);
             handles
                 .into_iter()
                 .for_each(|handle| handle.join().unwrap());
@@ -133,14 +133,14 @@ fn a_map_of_a_guest_leaves_futures_a_thread() {
             scope.spawn(|| {
                 let items: Vec<usize> = (0..64).collect();
                 pool.map(&items, |_| {
-                    begun.fetch_add(1, Ordering::Relaxed);
-                    spin_until(|| over.load(Ordering::Relaxed));
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    spin_until(|| over.load(Ordering::SeqCst));
                 });
             });
-            spin_until(|| begun.load(Ordering::Relaxed) == threads());
+            spin_until(|| begun.load(Ordering::SeqCst) >= threads());
             door.open();
             future.join_timeout(LONG).unwrap().unwrap();
-            over.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::SeqCst);
         });
     });
 }
