@@ -325,6 +325,7 @@ impl<'a> Member<'a> {
         self.counters.share_requests.add(1);
         self.ring.share();
         self.registry.published(need, self.lineage.innermost());
+        self.registry.attend_futures();
         if need == Need::Worker && self.registry.sleep.wants_helpers() {
             // The request was answered for a task that no helper may run, so that the next push must answer it again.
             self.ring.request();

@@ -54,18 +54,26 @@ impl Registry {
     /// Finds a thread for a woken future if all workers that are awake are in the middle of forks, and would look for it only after them. More threads are awake
     /// then than the pool wants. The one that was found parks when it sees no woken future and there are still too many.
     ///
-    /// Called after the future was queued, and by a thread that has parked.
+    /// Called after the future was queued, by a thread that has parked, and by an owner that answers a share request.
     pub(crate) fn attend_futures(&self) {
         if MODEL || !self.roster.is_used() || self.forked() || self.config.waits == Waits::Any {
             return;
         }
-        let all_are_in_forks = || {
-            let awake = self.sleep.counts().workers;
-            let workers = self.slots().filter(|slot| slot.kind != Role::Guest);
-            let in_forks = workers.filter(|slot| slot.is_in_forks());
-            in_forks.take(awake).count() == awake
+        let is_needed = || {
+            if !self.injector.has_urgent() {
+                return false;
+            }
+            let (awake, mut in_forks) = (self.sleep.counts().workers, 0);
+            for slot in self.slots().filter(|slot| slot.kind != Role::Guest) {
+                if slot.is_in_forks() {
+                    in_forks += 1;
+                } else {
+                    // If the owner forks before it looks for the future, it calls this function.
+                    slot.ring.request();
+                }
+            }
+            in_forks >= awake
         };
-        let is_needed = || self.injector.has_urgent() && all_are_in_forks();
         self.dispatch(self.sleep.claim_extra(is_needed));
     }
 

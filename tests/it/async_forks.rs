@@ -106,6 +106,64 @@ fn futures_that_are_woken_again_and_again_are_polled_each_time() {
 }
 
 #[test]
+fn a_future_that_is_woken_just_before_all_workers_fork_is_polled() {
+    watched(|| {
+        let pool = pool();
+        for _ in 0..20 {
+            let (door, over) = (Door::default(), Arc::new(AtomicBool::new(false)));
+            let future = suspended(&pool, &door);
+            let (begun, woken) = (
+                Arc::new(AtomicUsize::new(0)),
+                Arc::new(AtomicBool::new(false)),
+            );
+            let handles = (0..threads()).map(|_| {
+                let (begun, woken, over) = (begun.clone(), woken.clone(), over.clone());
+                pool.submit(move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    spin_until(|| woken.load(Ordering::SeqCst));
+                    join(|| spin_until(|| over.load(Ordering::SeqCst)), || ());
+                })
+            });
+            let handles: Vec<_> = handles.collect();
+            spin_until(|| begun.load(Ordering::SeqCst) == threads());
+            door.open();
+            woken.store(true, Ordering::SeqCst);
+            future.join_timeout(LONG).unwrap().unwrap();
+            over.store(true, Ordering::SeqCst);
+            handles
+                .into_iter()
+                .for_each(|handle| handle.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn a_future_is_polled_beside_one_join_on_all_workers() {
+    watched(|| {
+        let pool = pool();
+        for _ in 0..20 {
+            let (door, over) = (Door::default(), Arc::new(AtomicBool::new(false)));
+            let future = suspended(&pool, &door);
+            let begun = Arc::new(AtomicUsize::new(0));
+            let (count, stay) = (Arc::clone(&begun), Arc::clone(&over));
+            let handle = pool.submit(move || {
+                let part = || {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    spin_until(|| stay.load(Ordering::SeqCst));
+                };
+                join(part, part);
+            });
+            // The second part is stolen, if there is a second worker.
+            spin_until(|| begun.load(Ordering::SeqCst) == threads().min(2));
+            door.open();
+            future.join_timeout(LONG).unwrap().unwrap();
+            over.store(true, Ordering::SeqCst);
+            handle.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_future_that_is_woken_in_the_middle_of_forks_is_polled() {
     watched(|| {
         let pool = pool();
