@@ -24,7 +24,7 @@ impl ThreadPool {
     /// Queues `future` to be polled on the workers until it is ready, and returns a handle for its result.
     ///
     /// One allocation suffices from here until the future is ready. When its waker is
-    /// called on a worker of this pool, that worker polls it next. When it is called elsewhere, by a reactor
+    /// called on a worker of this pool, that worker usually polls it next. When it is called elsewhere, by a reactor
     /// or a timer, or in the middle of a join, the future goes to the pool's queue. If all workers are in the
     /// middle of joins or maps then, a [spare thread](crate::ThreadPoolBuilder::spare_threads) polls it, if there
     /// is one. While all run long closures, or in the last part of a join, the future waits for the end of one.

@@ -4,8 +4,8 @@
 //! task to queued, by the step of [`State::wake`](super::state::State::wake) that one waker wins, and queues it. A wake-up during a poll is recorded, and the thread
 //! that polls queues the task afterwards.
 //!
-//! A thread of the pool that wakes a task polls it next ([`Member::push_hot`]), unless others wait for too long already. A task that was woken during its own poll lets
-//! others run: it goes behind those that are ready on its thread, and what is in the injector comes first. All other threads use the injector.
+//! A thread of the pool that wakes a task polls it next ([`Member::push_hot`]), unless the thread is in the middle of forks or others wait for too long already. A task that was woken during its own poll lets
+//! others run: it goes behind those that are ready on its thread, and what is in the injector comes first. All other wake-ups use the injector.
 
 use super::error::TaskId;
 use super::extra::Waiter;

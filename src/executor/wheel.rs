@@ -363,7 +363,8 @@ impl<T> Wheel<T> {
         if slot.is_small() || level(place) == 0 {
             return None;
         }
-        // The same time for many lengths, so that an insertion changes it rarely.
+        // The length is rounded up to a power of two. An insertion therefore seldom changes the time at which the slot is drained, and seldom wakes the
+        // timer's thread to wait anew.
         let ahead = AHEAD_NS * u64::from(slot.len).next_power_of_two();
         Some(self.start(place).saturating_sub(ahead))
     }

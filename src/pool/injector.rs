@@ -8,7 +8,7 @@ use crate::job::Task;
 
 /// One first-in, first-out queue for each priority, one for woken futures, and the streams, which have normal priority.
 pub(crate) struct PriorityQueues {
-    /// The queue of each [`Priority`], by its discriminant, and that of the futures of normal priority that were woken elsewhere than on one of the pool's
+    /// The queue of each [`Priority`], by its discriminant, and that of the woken futures of normal priority that are in no queue of one of the pool's
     /// threads. They have their turn beside the normal tasks.
     queues: [Injector; 4],
     pub(super) streams: Streams,

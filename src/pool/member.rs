@@ -108,7 +108,7 @@ const BRIEF_STAY: u64 = 200 * TICKS_PER_MICROSECOND;
 impl Guest<'_> {
     /// Finds a thread for the room that the guest has made, and wakes those that wait for an idle moment.
     ///
-    /// Not inlined: most guests make no room, and save no registers then.
+    /// It is cold, so that the exit of a guest that makes no room saves no registers for this call.
     #[cold]
     fn tell_others(&self, left: Left) {
         let registry = self.member.registry;

@@ -35,7 +35,7 @@ impl Registry {
         self.injected();
     }
 
-    /// Queues a future of normal priority that was woken elsewhere than on one of the pool's threads.
+    /// Queues a future of normal priority that was woken outside of the pool's threads, or on one that is in the middle of forks.
     pub(crate) fn inject_woken(&self, future: Task) {
         self.injector.push_woken(future);
         self.injected();

@@ -51,7 +51,7 @@ impl Roster {
         self.is_used.load(Ordering::Relaxed)
     }
 
-    /// Adds a future and returns its place. `hint` selects the part. A daemon is a future that ends with the pool. Returns the future if the pool drops its futures,
+    /// Adds a future and returns its index. `hint` selects the part. A daemon is a future that ends with the pool. Returns the future if the pool drops its futures,
     /// or its daemons if it is one.
     pub(crate) fn insert(&self, hint: usize, task: Task, is_daemon: bool) -> Result<u32, Task> {
         let part = hint % PARTS;
@@ -76,9 +76,9 @@ impl Roster {
         Ok(index * PARTS as u32 + part as u32)
     }
 
-    /// Removes the future at a place that `insert` has returned. Returns `None` if it was taken by [`close`](Self::close).
-    pub(crate) fn remove(&self, place: u32) -> Option<Task> {
-        let (part, index) = (place as usize % PARTS, place as usize / PARTS);
+    /// Removes the future at an index that `insert` has returned. Returns `None` if it was taken by [`close`](Self::close).
+    pub(crate) fn remove(&self, index: u32) -> Option<Task> {
+        let (part, index) = (index as usize % PARTS, index as usize / PARTS);
         let mut locked = lock(&self.parts[part]);
         locked.free.push(index as u32);
         locked.daemons.retain(|daemon| *daemon as usize != index);

@@ -104,6 +104,21 @@ impl State {
         Ok(())
     }
 
+    /// Takes the end of a worker into account that was never ready for calls.
+    fn ended_early(&mut self, verdict: Option<Verdict>, signal: Option<i32>, code: Option<i32>) {
+        let (text, points) = match verdict {
+            Some(Verdict::Unprepared) => (self.trouble.take(), OWN_FAILURE),
+            Some(_) => (
+                Some("a worker did not say hello in time".into()),
+                OWN_FAILURE,
+            ),
+            None if signal == Some(SIGKILL) => (None, KILLED),
+            None => (None, OWN_FAILURE),
+        };
+        let text = text.unwrap_or_else(|| died_text(signal, code).into());
+        self.start_failed(text, points);
+    }
+
     /// Takes the end of a worker into account, whose socket was read to its end. Returns the failures that are to be reported.
     pub(super) fn buried(
         &mut self,
@@ -117,17 +132,7 @@ impl State {
         self.take_saved(index, effects);
         let mut member = self.members.swap_remove(index);
         if !member.was_ready && self.gate != Gate::Closed {
-            let (text, points) = match member.verdict {
-                Some(Verdict::Unprepared) => (self.trouble.take(), OWN_FAILURE),
-                Some(_) => (
-                    Some("a worker did not say hello in time".into()),
-                    OWN_FAILURE,
-                ),
-                None if signal == Some(SIGKILL) => (None, KILLED),
-                None => (None, OWN_FAILURE),
-            };
-            let text = text.unwrap_or_else(|| died_text(signal, code).into());
-            self.start_failed(text, points);
+            self.ended_early(member.verdict, signal, code);
         }
         let running = member.running();
         let mut jobs = std::mem::take(&mut member.flights);
