@@ -365,9 +365,11 @@ impl Step {
             Step::Sleep(time) => heist::sleep(*time).await,
             Step::Elapse => assert!(heist::timeout(SOON, pending::<()>()).await.is_err()),
             Step::Permit(count) => {
-                let _permit = match world.semaphore.try_acquire() {
-                    Some(permit) if *count > 0 => permit,
-                    _ => world.semaphore.acquire().await,
+                // Whoever waits for a permit holds none: two that held one each would wait for each other.
+                let free = (*count > 0).then(|| world.semaphore.try_acquire());
+                let _permit = match free.flatten() {
+                    Some(permit) => permit,
+                    None => world.semaphore.acquire().await,
                 };
                 let _inside = Inside::enter(&world.inside, PERMITS);
                 for _ in 0..*count {
