@@ -67,20 +67,19 @@ pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) 
     as_guest_of(registry, None, f)
 }
 
-/// Runs `f`, an item of a stream, on the stream's consumer, which is not a member of the pool, from a guest slot. `now` is the time in ticks.
+/// Runs `f`, an item of a stream, on the stream's consumer, which is not a member of the pool, from a guest slot.
 pub(crate) fn as_consumer<R>(
     registry: &Registry,
     stream: &StreamQueue,
-    now: u64,
     f: impl FnOnce(Member<'_>) -> R,
 ) -> R {
-    as_guest_of(registry, Some((stream, now)), f)
+    as_guest_of(registry, Some(stream), f)
 }
 
 #[inline]
 fn as_guest_of<R>(
     registry: &Registry,
-    stream: Option<(&StreamQueue, u64)>,
+    stream: Option<&StreamQueue>,
     f: impl FnOnce(Member<'_>) -> R,
 ) -> R {
     registry.check_fork();
@@ -98,8 +97,8 @@ fn as_guest_of<R>(
 /// A thread from outside while it takes part in a pool.
 struct Guest<'a> {
     member: Member<'a>,
-    /// The stream whose consumer the thread is, and when it has entered.
-    stream: Option<(&'a StreamQueue, u64)>,
+    /// The stream whose consumer the thread is.
+    stream: Option<&'a StreamQueue>,
 }
 
 /// The longest stay of a consumer after which it leaves the look for work to others, in ticks.
@@ -125,10 +124,10 @@ impl Guest<'_> {
     /// The guest owes the look from then on. The worker that watches looks within a millisecond, as long as one look is owed or the consumer is near.
     fn leave_look_to_others(&self, left: Left) -> bool {
         let registry = self.member.registry;
-        let Some((stream, entered)) = self.stream else {
+        let Some(stream) = self.stream else {
             return false;
         };
-        let is_brief = stream.is_near() && rough_now().wrapping_sub(entered) < BRIEF_STAY;
+        let is_brief = stream.is_near() && rough_now().wrapping_sub(stream.seen()) < BRIEF_STAY;
         let enough = left.workers >= registry.sleep.target().saturating_sub(1).max(1)
             && registry.injector.streams.is_watched();
         if is_brief && enough {

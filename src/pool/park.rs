@@ -128,7 +128,15 @@ fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
     let slots = &member.registry.slots;
     slots.set_active(member.id, member.has_work());
     if watches {
-        member.parker.park_timeout(WATCH_TIME);
+        // The thread stays on the idle list as long as it would only find that the consumers are still there.
+        let streams = &member.registry.injector.streams;
+        while !member.parker.park_timeout(WATCH_TIME) && streams.must_watch() {
+            if streams.take_owed_looks() {
+                member.registry.wake_for_capacity();
+            } else if !streams.offers_none() {
+                break;
+            }
+        }
         slots.set_active(member.id, true);
         note_sleep();
         return Some(());
@@ -196,7 +204,7 @@ pub(super) fn park_open(
     member.counters.parks.add(1);
     if work.is_none() && !wanted && !ready() {
         match watch.is_some() {
-            true => member.parker.park_timeout(WATCH_TIME),
+            true => drop(member.parker.park_timeout(WATCH_TIME)),
             false => sleep(member, ordered, deadline),
         }
     }

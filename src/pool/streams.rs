@@ -15,15 +15,23 @@
 //!
 //! A consumer goes away without notice. So while it is expected, one worker *watches*: when it parks it sleeps for [`WATCH_TIME`] only, and then looks again. Items
 //! that are kept count as visible to a look if no worker watches. The look then wakes a worker, which watches.
+//!
+//! While the consumer is near, it uses one of the pool's places, so one worker fewer than the pool has runs items. The worker that has just ended an item takes the
+//! next one, and the others wait a moment before they take its place. Otherwise all of them would stay awake, and one more thread than there are places would run.
 
 use crate::job::Task;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock};
 use crate::sys::{self, TICKS_PER_MICROSECOND, ticks};
+use std::cell::Cell;
 use std::collections::VecDeque;
+// From std: hints.
+use std::sync::atomic::{AtomicU64 as HintWord, AtomicUsize as HintCount};
 use std::time::Duration;
 
 #[cfg(all(test, heist_loom))]
 mod models;
+#[cfg(all(test, not(heist_loom)))]
+mod tests;
 
 /// For how long after it was seen a consumer counts as near: about the time that it takes to wake a worker.
 const NEAR_TIME: u64 = 50 * TICKS_PER_MICROSECOND;
@@ -33,6 +41,15 @@ const RETURN_TIME: u64 = 20 * TICKS_PER_MICROSECOND;
 
 /// Items that take less time than this are not shared: to hand one to another thread and its result back costs as much.
 const SHARED_TIME: u64 = TICKS_PER_MICROSECOND / 2;
+
+/// The assumed time of an item before one has run, in ticks, and the longest time by which one item counts.
+const LONG_ITEM: u64 = 1_000 * TICKS_PER_MICROSECOND;
+
+/// How long after it was seen a consumer no longer counts as one that uses a place: it may be stuck in an item that waits for another one.
+const STUCK_TIME: u64 = 10_000 * TICKS_PER_MICROSECOND;
+
+/// For how long a worker that has ended an item can take the next one before other workers do.
+const NEXT_TIME: u64 = 2 * TICKS_PER_MICROSECOND;
 
 /// How often a parked worker looks whether the consumer for which items are kept is still near.
 pub(super) const WATCH_TIME: Duration = Duration::from_millis(1);
@@ -56,7 +73,7 @@ impl Kept {
 }
 
 /// The items of one stream that have not begun, in the order of the input.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct StreamQueue {
     items: Mutex<VecDeque<Task>>,
     /// The number of items. Changed under the lock.
@@ -65,23 +82,83 @@ pub(crate) struct StreamQueue {
     seen: AtomicU64,
     /// Whether the consumer runs or awaits the item that it needs next.
     is_inside: AtomicBool,
-    /// Whether the items take less than [`SHARED_TIME`].
-    is_cheap: AtomicBool,
+    /// The average time of an item, in ticks.
+    cost: HintWord,
+    /// The number of the pool's places when an item was last pushed.
+    threads: HintCount,
+    /// The number of workers that run items, and whether the consumer is one of them.
+    running: HintCount,
+    consumer_runs: AtomicBool,
+    /// When a worker last ended an item, in ticks.
+    freed: HintWord,
     /// Whether the consumer has left the pool without looking whether another thread is wanted.
     owes_look: AtomicBool,
 }
 
+impl Default for StreamQueue {
+    fn default() -> Self {
+        StreamQueue {
+            items: Mutex::default(),
+            len: AtomicUsize::new(0),
+            seen: AtomicU64::new(0),
+            is_inside: AtomicBool::new(false),
+            cost: HintWord::new(LONG_ITEM),
+            threads: HintCount::new(0),
+            running: HintCount::new(0),
+            consumer_runs: AtomicBool::new(false),
+            freed: HintWord::new(0),
+            owes_look: AtomicBool::new(false),
+        }
+    }
+}
+
+std::thread_local! {
+    /// When this thread last ended an item as a worker, in ticks.
+    static FREED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// An item that runs, until this is dropped.
+pub(crate) struct RunningItem<'a> {
+    queue: &'a StreamQueue,
+    on_worker: bool,
+    began: u64,
+}
+
+impl Drop for RunningItem<'_> {
+    fn drop(&mut self) {
+        let (queue, now) = (self.queue, rough_now());
+        // An eighth of the weight is on the last item. One during which the system ran something else counts little.
+        let cost = queue.cost.load(Ordering::Relaxed);
+        let most = (8 * cost + TICKS_PER_MICROSECOND).min(LONG_ITEM);
+        let took = now.wrapping_sub(self.began).min(most);
+        queue
+            .cost
+            .store(cost - cost / 8 + took / 8, Ordering::Relaxed);
+        if self.on_worker {
+            FREED.set(now);
+            queue.freed.store(now, Ordering::Relaxed);
+            queue.running.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 // ORDERING: Relaxed. `len` is changed under the lock and is a hint without it. The other atomics are hints: a wrong answer costs a nap of the worker that watches.
 impl StreamQueue {
-    /// Appends an item. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
-    pub(super) fn push(&self, task: Task) -> (bool, bool) {
+    /// Appends an item, in a pool with so many places. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
+    pub(super) fn push(&self, task: Task, threads: usize) -> (bool, bool) {
+        self.threads.store(threads, Ordering::Relaxed);
         let len = self.change(|items| {
             items.push_back(task);
             items.len()
         });
-        let kept = self.kept();
+        // The consumer is the current thread.
+        let kept = match self.seen.load(Ordering::Relaxed) {
+            seen if MODEL || seen == 0 => Kept::Nothing,
+            _ => self.kept_while_expected(),
+        };
         let is_near = kept != Kept::Nothing || self.is_near();
-        (kept.leaves_some_of(len), is_near)
+        let is_offered = kept.leaves_some_of(len) && self.has_place();
+        (is_offered, is_near)
     }
 
     /// Takes the first item if it is the one that `is_wanted`.
@@ -94,9 +171,9 @@ impl StreamQueue {
         })
     }
 
-    /// Takes the first item that is not kept for the consumer.
+    /// Takes the first item that is not kept for the consumer, if there is a place for the current worker.
     fn take(&self) -> Option<Task> {
-        if self.len.load(Ordering::Relaxed) == 0 {
+        if self.len.load(Ordering::Relaxed) == 0 || !self.has_place() {
             return None;
         }
         let kept = self.kept();
@@ -119,17 +196,44 @@ impl StreamQueue {
         result
     }
 
-    /// Returns whether there are items that are not kept for the consumer, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
+    /// Returns whether there are items that the current thread may take, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
     /// looks before it sleeps and one that pushes an item, the later one sees what the other has done before.
     pub(super) fn offers_some(&self, kept_too: bool) -> bool {
         let len = lock(&self.items).len();
-        len > 0 && (kept_too || self.kept().leaves_some_of(len))
+        len > 0 && (kept_too || self.kept().leaves_some_of(len) && self.has_place())
+    }
+
+    /// Whether the current worker may run an item beside those that do.
+    fn has_place(&self) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        if MODEL || seen == 0 || ticks().wrapping_sub(seen) > STUCK_TIME {
+            return true;
+        }
+        let consumer_runs = usize::from(self.consumer_runs.load(Ordering::Relaxed));
+        let others = self
+            .running
+            .load(Ordering::Relaxed)
+            .saturating_sub(consumer_runs);
+        let least = usize::from(!self.is_expected());
+        let threads = self.threads.load(Ordering::Relaxed);
+        let places = threads.saturating_sub(1).max(least);
+        if others + 1 != places {
+            return others < places;
+        }
+        let freed = self.freed.load(Ordering::Relaxed);
+        FREED.get() == freed || ticks().wrapping_sub(freed) > NEXT_TIME
     }
 
     fn kept(&self) -> Kept {
-        if !self.is_expected() {
+        if self.is_expected() {
+            self.kept_while_expected()
+        } else {
             Kept::Nothing
-        } else if self.is_cheap.load(Ordering::Relaxed) {
+        }
+    }
+
+    fn kept_while_expected(&self) -> Kept {
+        if self.cost() < SHARED_TIME {
             Kept::All
         } else {
             Kept::First
@@ -144,6 +248,11 @@ impl StreamQueue {
         let is_back_soon = now.wrapping_sub(left) < RETURN_TIME;
         self.seen
             .store(if is_back_soon { now } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// When the consumer last entered or left `next`, in ticks. 0 if it is not expected to come back soon.
+    pub(crate) fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
     }
 
     /// Notes that the consumer is about to run or to await an item.
@@ -167,10 +276,26 @@ impl StreamQueue {
         self.is_inside.store(false, Ordering::Relaxed);
     }
 
-    /// Notes whether the items are cheap: whether `cost`, in ticks, is less than what it costs to share one.
-    pub(crate) fn set_cost(&self, cost: u64) {
-        self.is_cheap
-            .store(!MODEL && cost < SHARED_TIME, Ordering::Relaxed);
+    /// Notes whether the consumer, which is a worker, runs an item itself.
+    pub(crate) fn set_consumer_runs(&self, runs: bool) {
+        self.consumer_runs.store(runs, Ordering::Relaxed);
+    }
+
+    /// Notes that the current thread runs an item until the result is dropped. A guest is not counted: it is the consumer most of the time.
+    pub(crate) fn begin_item(&self, on_worker: bool) -> RunningItem<'_> {
+        if on_worker {
+            self.running.fetch_add(1, Ordering::Relaxed);
+        }
+        RunningItem {
+            queue: self,
+            on_worker,
+            began: rough_now(),
+        }
+    }
+
+    /// The average time of an item, in ticks.
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost.load(Ordering::Relaxed)
     }
 
     /// Whether the consumer is or was there a moment ago, and will most likely be back soon.
@@ -307,6 +432,11 @@ impl Streams {
         !MODEL && self.sum(|queue| usize::from(must(queue))) > 0
     }
 
+    /// Returns whether looks are owed. The caller looks.
+    pub(super) fn take_owed_looks(&self) -> bool {
+        self.sum(|queue| usize::from(queue.take_owed_look())) > 0
+    }
+
     pub(super) fn is_watched(&self) -> bool {
         // ORDERING: pairs with the changes in `begin_watch` and in the drop of `Watch`.
         self.watchers.load(Ordering::SeqCst) > 0
@@ -321,6 +451,6 @@ impl Drop for Watch<'_> {
         // ORDERING: pairs with the load in `is_watched`. A consumer that still reads the old count has pushed its item before, under the lock that the look takes
         // next.
         self.0.watchers.fetch_sub(1, Ordering::SeqCst);
-        self.0.sum(|queue| usize::from(queue.take_owed_look()));
+        self.0.take_owed_looks();
     }
 }

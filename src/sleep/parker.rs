@@ -35,8 +35,8 @@ impl Parker {
         *state = State::default();
     }
 
-    /// Sleeps until there is a token, at most for `timeout`, and takes it.
-    pub(crate) fn park_timeout(&self, timeout: Duration) {
+    /// Sleeps until there is a token, at most for `timeout`, and takes it. Returns whether there was one.
+    pub(crate) fn park_timeout(&self, timeout: Duration) -> bool {
         #[cfg(not(any(heist_loom, heist_shuttle)))]
         {
             let mut state = lock(&self.state);
@@ -48,19 +48,20 @@ impl Parker {
                     .unwrap_or_else(|poison| poison.into_inner())
                     .0;
             }
-            *state = State::default();
+            std::mem::take(&mut *state).token
         }
         #[cfg(heist_shuttle)]
         {
             let state = lock(&self.state);
             let (mut state, _) =
                 crate::sync::wait_timeout(&self.state, state, timeout, |state| state.token);
-            *state = State::default();
+            std::mem::take(&mut *state).token
         }
         #[cfg(heist_loom)]
         {
             let _ = timeout;
             self.park();
+            true
         }
     }
 
@@ -68,7 +69,7 @@ impl Parker {
     pub(crate) fn park_until(&self, deadline: Option<Instant>) {
         match deadline {
             None => self.park(),
-            Some(deadline) => self.park_timeout(deadline.saturating_duration_since(now())),
+            Some(deadline) => drop(self.park_timeout(deadline.saturating_duration_since(now()))),
         }
     }
 

@@ -10,10 +10,10 @@ use crate::executor::submit::may_exceed_capacity;
 use crate::executor::task::TaskRef;
 use crate::executor::{timer, tombstones};
 use crate::pool::worker;
-use crate::pool::{Registry, StreamQueue, ThreadPool, WhenFull, context};
+use crate::pool::{Registry, Role, StreamQueue, ThreadPool, WhenFull, context};
 use crate::sleep::Event;
 use crate::sync::{Arc, now};
-use crate::sys::{TICKS_PER_MICROSECOND, ticks};
+use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -65,23 +65,13 @@ pub(super) struct OpenStream {
     queue: Arc<StreamQueue>,
     /// When the consumer last left `next`, in ticks.
     left: Cell<u64>,
-    /// The average time of the items that the consumer has run, in ticks.
-    cost: Cell<u64>,
 }
-
-/// The assumed time of an item before one has run, in ticks, and the longest time by which one item counts.
-const LONG_ITEM: u64 = 1_000 * TICKS_PER_MICROSECOND;
 
 impl OpenStream {
     pub(super) fn new(pool: ThreadPool) -> Self {
         let queue = pool.registry().open_stream();
-        let (left, cost) = (Cell::new(queue.leave()), Cell::new(LONG_ITEM));
-        OpenStream {
-            pool,
-            queue,
-            left,
-            cost,
-        }
+        let left = Cell::new(queue.leave());
+        OpenStream { pool, queue, left }
     }
 
     pub(super) fn queue(&self) -> Arc<StreamQueue> {
@@ -91,7 +81,7 @@ impl OpenStream {
     /// How long the consumer waits for one item before it lets another thread use its place: about the time of one. To wake that thread, and to have it step back
     /// when the consumer goes on, takes longer than that for short items.
     fn patience(&self) -> Duration {
-        Duration::from_micros(self.cost.get() / TICKS_PER_MICROSECOND + 1)
+        Duration::from_micros(self.queue.cost() / TICKS_PER_MICROSECOND + 1)
     }
 
     /// Removes the first entries of the queue as long as their items have begun: the consumer has run them by way of their handles.
@@ -103,25 +93,26 @@ impl OpenStream {
 
     /// Runs the item on the current thread if it is the first one in the queue.
     fn run_first(&self, task: &TaskRef) {
-        self.drop_dead();
-        let Some(entry) = self.queue.take_first_if(|first| task.is(first)) else {
+        let take = || self.queue.take_first_if(|first| task.is(first));
+        let taken = take().or_else(|| {
+            self.drop_dead();
+            take()
+        });
+        let Some(entry) = taken else {
             return;
         };
-        let (registry, began) = (self.pool.registry(), ticks());
+        let registry = self.pool.registry();
         match context::member_of(registry) {
             Some(member) => {
+                self.queue.set_consumer_runs(member.role() != Role::Guest);
                 member.run_in_place(entry);
+                self.queue.set_consumer_runs(false);
                 member.look_idle_after_help();
             }
-            None => worker::as_consumer(registry, &self.queue, began, |member| {
+            None => worker::as_consumer(registry, &self.queue, |member| {
                 member.run_in_place(entry);
             }),
         }
-        let took = ticks().wrapping_sub(began).min(LONG_ITEM);
-        // An eighth of the weight is on the last item.
-        self.cost
-            .set(self.cost.get() - self.cost.get() / 8 + took / 8);
-        self.queue.set_cost(self.cost.get());
     }
 }
 

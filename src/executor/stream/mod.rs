@@ -19,7 +19,7 @@ use super::state::UNCOUNTED;
 use super::submit::submit_chunk;
 use super::timer::deadline_after;
 use crate::fork::Scope;
-use crate::pool::{StreamQueue, ThreadPool, global};
+use crate::pool::{Role, StreamQueue, ThreadPool, context, global};
 use crate::sleep::Event;
 use crate::sync::Arc;
 use chunk::{Chunk, InFlight, pull};
@@ -149,7 +149,12 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (f, pool) = (Arc::new(f), self.clone());
+        let (pool, counted) = (self.clone(), Arc::clone(&queue));
+        let f = Arc::new(move |item| {
+            let on_worker = context::slot().is_some_and(|slot| slot.role() != Role::Guest);
+            let _running = counted.begin_item(on_worker);
+            f(item)
+        });
         move |n, if_full| {
             pull(&mut input, n, &f, pool.registry(), |task| {
                 submit_chunk(

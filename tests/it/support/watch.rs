@@ -2,6 +2,7 @@
 
 use super::{pool, pool_with};
 use heist::ThreadPool;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::mem::ManuallyDrop;
 use std::panic::{Location, resume_unwind};
@@ -117,13 +118,15 @@ pub fn spin_until(mut condition: impl FnMut() -> bool) {
 }
 
 /// The ids of this process's threads. Empty where there is no /proc.
+///
+/// The list is the union of three readings: one reading can leave out a thread if others end meanwhile.
 pub fn tasks() -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/task") else {
-        return Vec::new();
-    };
-    entries
+    let read = |_| std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let ids: BTreeSet<String> = (0..3)
+        .flat_map(read)
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect()
+        .collect();
+    ids.into_iter().collect()
 }
 
 /// One file of a thread. Empty if the thread has ended.
