@@ -144,6 +144,7 @@ const CRATE: Order = Order {
         "process/worker",
         "process/member",
         "process/state",
+        "process/balance",
         "process/fate",
         "process/shared",
         "process/io",

@@ -36,7 +36,14 @@ pub(super) struct List {
     pub(super) waiters: Vec<Waiter>,
     /// Whether a deadline has ended the task and the pool is about to call the callbacks.
     pub(super) deferred: bool,
+    /// Of a promise whose work runs in another process: whether it runs now.
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(super) probe: Option<Probe>,
 }
+
+/// Tells whether the work of a promise runs now. Called without a lock.
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub(crate) type Probe = std::sync::Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Something that is notified when the task has ended.
 pub(super) enum Waiter {
@@ -165,6 +172,21 @@ impl TaskRef {
         }
         add(&mut list);
         true
+    }
+
+    /// Whether another process runs the work of this promise.
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(super) fn runs_elsewhere(&self) -> bool {
+        let Some(extra) = self.extra() else {
+            return false;
+        };
+        let probe = lock(&extra.list).probe.clone();
+        probe.is_some_and(|probe| !self.state.is_finished() && probe())
+    }
+
+    #[cfg(not(all(feature = "process", target_os = "linux")))]
+    pub(super) fn runs_elsewhere(&self) -> bool {
+        false
     }
 
     /// Removes the waiters for which `which` returns true.

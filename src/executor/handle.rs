@@ -168,7 +168,7 @@ impl<T> JoinHandle<T> {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn is_running(&self) -> bool {
-        self.task().state.is_running()
+        self.task().state.is_running() || self.task().runs_elsewhere()
     }
 
     /// Returns whether the task was cancelled before it began, and will not run. For a future: whether it was

@@ -136,6 +136,12 @@ impl<T: Send + 'static> Promise<T> {
         }
     }
 
+    /// Sets what [`JoinHandle::is_running`] asks.
+    #[cfg(all(feature = "process", target_os = "linux"))]
+    pub(crate) fn set_probe(&self, probe: super::extra::Probe) {
+        self.task().at_end(|list| list.probe = Some(probe));
+    }
+
     /// Returns whether the handle was [cancelled](JoinHandle::cancel): then nobody needs the value any
     /// more.
     pub fn is_cancelled(&self) -> bool {

@@ -3,6 +3,7 @@
 use super::cell;
 use super::error::{Cause, JoinError, Kind, Lost, TaskId};
 use super::extra::Extra;
+pub(crate) use super::extra::Probe;
 use super::handle::JoinHandle;
 use super::location::{self, PanicLocation};
 use super::promise::Promise;

@@ -1,9 +1,9 @@
 //! The builder of pools of processes.
 
-use super::codec;
+use super::call;
 use super::member::Launch;
 use super::options::Defaults;
-use super::pool::{self, ProcessPool, START_TIMEOUT};
+use super::pool::{self, MAX_WORKERS, ProcessPool, START_TIMEOUT};
 use super::registry;
 use super::shared::Shared;
 use super::state::{Settings, State};
@@ -87,7 +87,7 @@ impl ProcessPoolBuilder {
     }
 
     /// Sets the number of worker processes. If it is 0, the default, there is one for each processor that the
-    /// affinity and the cgroup quota leave to this process.
+    /// affinity and the cgroup quota leave to this process. At most it is 4,096.
     pub fn num_workers(mut self, count: usize) -> Self {
         self.num_workers = count;
         self
@@ -102,9 +102,9 @@ impl ProcessPoolBuilder {
         let _ = task;
         let mut body = Vec::new();
         wire::put_name(&mut body, entry::<T>().name());
-        if let Err(error) = wire::put_item(&mut body, |body| codec::encode(&args, body)) {
+        if let Err(text) = call::put(&args, &mut body) {
             self.trouble = Some(format!(
-                "the arguments of `init` cannot be serialised: {error}"
+                "the arguments of `init` cannot be serialised: {text}"
             ));
         }
         self.settings.preparation = body;
@@ -154,7 +154,8 @@ impl ProcessPoolBuilder {
         self
     }
 
-    /// Sets the most bytes that arguments or a result may take up. The default is 1 GiB, and at most it is 2 GiB.
+    /// Sets the most bytes that the arguments or the result of a task may take up. The default is 1 GiB, and at most
+    /// it is 2 GiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.defaults.max_message = bytes.clamp(1, 2 << 30);
         self
@@ -204,7 +205,7 @@ impl ProcessPoolBuilder {
     ///
     /// - if this program did not call [`heist::init`](crate::init()) before;
     /// - in a worker process: a task cannot build a pool of processes;
-    /// - if two tasks have the same name;
+    /// - if two tasks have the same name, or a setting is out of its range;
     /// - if the first worker cannot be started, ends before it is ready, or its [`init`](Self::init) fails.
     pub fn build(self) -> Result<ProcessPool, BuildError> {
         if worker::is_worker() {
@@ -227,7 +228,18 @@ impl ProcessPoolBuilder {
         if let Some(trouble) = self.trouble {
             return Err(BuildError::of_backend(trouble));
         }
+        let size = pool::size(self.num_workers);
+        if size > MAX_WORKERS {
+            return Err(BuildError::of_backend(format!(
+                "{size} workers are more than {MAX_WORKERS}: ask for fewer"
+            )));
+        }
         let mut settings = self.settings;
+        if settings.preparation.len() > self.defaults.max_message {
+            return Err(BuildError::of_backend(
+                "the arguments of `init` are longer than a message may be: pass a path, or raise `max_message`",
+            ));
+        }
         settings.rejects = self.when_full == WhenFull::Reject;
         let task = std::mem::take(&mut settings.preparation);
         settings.preparation = (self.defaults.max_message as u64).to_le_bytes().to_vec();
@@ -246,7 +258,7 @@ impl ProcessPoolBuilder {
                 "no process pool: the system refused a socket: {error}"
             ))
         })?;
-        let state = State::new(pool::size(self.num_workers), settings);
+        let state = State::new(size, settings);
         let shared = Shared::new(state, wake, self.launch, self.defaults, self.start_timeout);
         pool::launch(shared, woken)
     }

@@ -3,8 +3,8 @@
 use super::codec;
 use super::options::{CallOptions, Defaults};
 use super::task::{Task, TaskEntry};
-use super::wire;
-use crate::executor::remote::{Failure, promise_with};
+use super::{threads, wire};
+use crate::executor::remote::{Failure, Probe, promise_with};
 use crate::pool::{Priority, ThreadPool};
 use crate::sync::{Mutex, lock};
 use crate::unwind;
@@ -69,48 +69,79 @@ impl<'a> Call<'a> {
         self.options.timeout.or(self.entry.timeout)
     }
 
-    /// Takes the types away. Arguments that cannot be encoded, or are longer than `limit`, and options that the processes of this computer cannot honour, are
-    /// refused.
-    pub(super) fn encode(self, defaults: &Defaults) -> Option<Job> {
-        let limit = defaults.max_message;
+    /// Takes the types away, and gives `send` the jobs. Usually it is one. Arguments that cannot be encoded, or are longer than a message may be, and options that the
+    /// processes of this computer cannot honour, are refused. Returns the number of refused items.
+    pub(super) fn encode(self, defaults: &Defaults, send: &mut dyn FnMut(Job)) -> u32 {
+        let items = self.work.items();
         if self.options.id.is_some() {
             self.refuse(NO_IDS);
-            return None;
-        }
-        let mut body = Vec::new();
-        let items = match self.work.encode(&mut body) {
-            Ok(items) => items,
-            Err(text) => {
-                self.refuse(format!("its arguments cannot be serialised: {text}"));
-                return None;
-            }
-        };
-        if body.len() > limit {
-            self.refuse(format!(
-                "its arguments take up {} bytes, more than the {limit} that a message may have: pass a path, or \
-                 raise `max_message`",
-                body.len()
-            ));
-            return None;
+            return items;
         }
         let ends = self.work.promise(self.options);
-        let options = self.options;
-        Some(Job(Box::new(Parts {
-            entry: self.entry,
-            rare: Rare::new(options.name.clone(), self.timeout().or(defaults.timeout)),
-            priority: options.priority,
-            body: Body::new(body),
-            offset: 0,
-            next: 0,
-            end: items,
-            starts: 0,
-            tries: options
-                .tries
-                .unwrap_or(self.entry.tries.max(defaults.tries)),
-            ends,
-        })))
+        let (options, entry) = (self.options, self.entry);
+        let timeout = self.timeout().or(defaults.timeout);
+        let rare = Rare::new(options.name.clone(), timeout);
+        // Only of an item that travels alone is it known when it began.
+        let items_max = if timeout.is_some() { 1 } else { u32::MAX };
+        let tries = options.tries.unwrap_or(entry.tries.max(defaults.tries));
+        let mut job = |next: u32, end: u32, body: Vec<u8>| {
+            send(Job(Box::new(Parts {
+                entry,
+                rare: rare.clone(),
+                priority: options.priority,
+                body: Body::new(body),
+                offset: 0,
+                next,
+                end,
+                starts: 0,
+                tries,
+                is_watched: false,
+                ends: Arc::clone(&ends),
+            })));
+        };
+        let (mut body, mut next, mut refused) = (Vec::new(), 0, 0);
+        for index in 0..items {
+            let start = body.len();
+            let put = self.work.put(index, &mut body);
+            if let Err(text) = fits(put, body.len() - start, defaults.max_message) {
+                body.truncate(start);
+                let name = || options.name.clone().unwrap_or_else(|| entry.name().into());
+                ends.end(
+                    index,
+                    Outcome::Failure(Failure::Refused(text.into())),
+                    &name,
+                );
+                refused += 1;
+                if index > next {
+                    job(next, index, std::mem::take(&mut body));
+                }
+                next = index + 1;
+            } else if index + 1 - next >= items_max || body.len() >= BODY_BYTES {
+                job(next, index + 1, std::mem::take(&mut body));
+                next = index + 1;
+            }
+        }
+        if next < items {
+            job(next, items, body);
+        }
+        refused
     }
 }
+
+/// Whether an item was encoded, and is not too long for a message. The error says why not.
+fn fits(put: Result<(), String>, length: usize, limit: usize) -> Result<(), String> {
+    put.map_err(|text| format!("its arguments cannot be serialised: {text}"))?;
+    if length > limit {
+        return Err(format!(
+            "its arguments take up {length} bytes, more than the {limit} that a message may have: pass a path, or raise \
+             `max_message`"
+        ));
+    }
+    Ok(())
+}
+
+/// The items of a chunk whose arguments take up so many bytes are a job. The rest of the chunk is in other jobs.
+pub(super) const BODY_BYTES: usize = 1 << 20;
 
 const NO_IDS: &str = "the option `id` is for clusters, which keep results: threads and processes of one program \
                       lose them with the program";
@@ -120,19 +151,20 @@ pub(super) trait Work {
     fn items(&self) -> u32;
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>);
     fn fail(&mut self, failure: Failure, name: Arc<str>);
-    /// Appends the items and returns their number.
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String>;
+    /// Appends the arguments of an item, each of which is asked for once.
+    fn put(&mut self, index: u32, body: &mut Vec<u8>) -> Result<(), String>;
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends>;
 }
 
-/// Where the outcomes of a call go. None of these methods may be called under a lock of a pool, except `is_cancelled` and `id`: they run the user's code.
+/// Where the outcomes of a call go. Only `is_cancelled`, `id` and `watch` may be called under a lock of a pool: the others run the user's code.
 pub(super) trait Ends: Send + Sync {
     fn end(&self, index: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>);
     /// Adds to the time that the items have run.
     fn ran(&self, _time: Duration) {}
     fn is_cancelled(&self) -> bool;
     fn id(&self) -> TaskId;
-    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>);
+    /// Sets what is told when the handle is cancelled, and what is asked whether the call runs.
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Probe);
 }
 
 pub(super) enum Outcome<'a> {
@@ -160,6 +192,8 @@ pub(super) struct Parts {
     /// How many times the first item was started.
     pub(super) starts: u32,
     pub(super) tries: u32,
+    /// The pool is told when the handle is cancelled.
+    pub(super) is_watched: bool,
     pub(super) ends: Arc<dyn Ends>,
 }
 
@@ -288,6 +322,8 @@ pub(super) struct One<T: Task> {
 /// Several calls in a chunk.
 pub(super) struct Many<T: Task> {
     pub(super) args: Vec<T::Args>,
+    /// The bytes that the arguments take up. 0 on threads, which encode nothing.
+    pub(super) bytes: usize,
     pub(super) handle: Option<JoinHandle<Chunk<T::Output>>>,
 }
 
@@ -304,26 +340,19 @@ impl<T: Task> Work for One<T> {
 
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>) {
         let Some(args) = self.args.take() else { return };
-        let f = move || T::run(args);
-        self.handle = Some(match timeout {
-            None => super::threads::builder::<T>(pool, options).submit(f),
-            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
-        });
-    }
-
-    fn fail(&mut self, failure: Failure, name: Arc<str>) {
-        let (promise, handle) = crate::promise();
-        let id = promise.id();
-        promise.fail(JoinError::remote(failure, id, Some(name)));
+        let handle = submit::<T, _>(pool, options, timeout, move || T::run(args));
         self.handle = Some(handle);
     }
 
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
-        put(self.args.as_ref(), body)
+    fn fail(&mut self, failure: Failure, name: Arc<str>) {
+        self.handle = Some(failed(failure, name));
+    }
+
+    fn put(&mut self, _: u32, body: &mut Vec<u8>) -> Result<(), String> {
+        self.args.as_ref().map_or(Ok(()), |args| put(args, body))
     }
 
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
-        self.args = None;
         let (promise, handle) = promise_with(options.name.clone(), options.token.clone());
         self.handle = Some(handle);
         Arc::new(OneEnd {
@@ -342,7 +371,7 @@ impl<T: Task> Work for Many<T> {
         // A thread cannot tell where in the chunk it is, so the limit is that of all items.
         let timeout = timeout.map(|timeout| timeout.saturating_mul(self.items()));
         let args = std::mem::take(&mut self.args);
-        let f = move || {
+        let handle = submit::<T, _>(pool, options, timeout, move || {
             let begin = Instant::now();
             let run = |args| {
                 unwind::catch(|| T::run(args)).map_err(|payload| {
@@ -355,29 +384,26 @@ impl<T: Task> Work for Many<T> {
             let results = args.into_iter().map(run).collect();
             let time = begin.elapsed();
             Chunk { results, time }
-        };
-        self.handle = Some(match timeout {
-            None => super::threads::builder::<T>(pool, options).submit(f),
-            Some(timeout) => super::threads::submit_timed::<T, _, _>(pool, options, timeout, f),
         });
-    }
-
-    fn fail(&mut self, failure: Failure, name: Arc<str>) {
-        let (promise, handle) = crate::promise();
-        let id = promise.id();
-        promise.fail(JoinError::remote(failure, id, Some(name)));
         self.handle = Some(handle);
     }
 
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
-        put(&self.args, body)
+    fn fail(&mut self, failure: Failure, name: Arc<str>) {
+        self.handle = Some(failed(failure, name));
+    }
+
+    fn put(&mut self, index: u32, body: &mut Vec<u8>) -> Result<(), String> {
+        let start = body.len();
+        let written = put(&self.args[index as usize], body);
+        self.bytes += body.len() - start;
+        written
     }
 
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
         let left = self.args.len();
-        self.args = Vec::new();
         let (promise, handle) = promise_with(options.name.clone(), options.token.clone());
         self.handle = Some(handle);
+        let id = promise.id();
         let state = ManyState {
             promise: Some(promise),
             results: std::iter::repeat_with(|| None).take(left).collect(),
@@ -385,28 +411,39 @@ impl<T: Task> Work for Many<T> {
             time: Duration::ZERO,
         };
         Arc::new(ManyEnd::<T::Output> {
-            id: state
-                .promise
-                .as_ref()
-                .map_or_else(TaskId::next, Promise::id),
+            id,
             state: Mutex::new(state),
         })
     }
 }
 
-fn put<'a, A: serde::Serialize + 'a>(
-    args: impl IntoIterator<Item = &'a A>,
-    body: &mut Vec<u8>,
-) -> Result<u32, String> {
-    let mut items = 0;
-    for args in args {
-        match unwind::catch(|| wire::put_item(body, |body| codec::encode(args, body))) {
-            Ok(written) => written.map_err(|error| error.to_string())?,
-            Err(payload) => return Err(codec::panic_text(payload)),
-        }
-        items += 1;
+/// Submits work to a pool of threads.
+fn submit<T: Task, R: Send + 'static>(
+    pool: &ThreadPool,
+    options: &CallOptions,
+    timeout: Option<Duration>,
+    f: impl FnOnce() -> R + Send + 'static,
+) -> JoinHandle<R> {
+    match timeout {
+        None => threads::builder::<T>(pool, options).submit(f),
+        Some(timeout) => threads::submit_timed::<T, _, _>(pool, options, timeout, f),
     }
-    Ok(items)
+}
+
+/// The handle of work that has failed before it began.
+fn failed<R: Send + 'static>(failure: Failure, name: Arc<str>) -> JoinHandle<R> {
+    let (promise, handle) = crate::promise();
+    let id = promise.id();
+    promise.fail(JoinError::remote(failure, id, Some(name)));
+    handle
+}
+
+/// Appends arguments. A panic of their `Serialize` implementation is an error.
+pub(super) fn put<A: serde::Serialize>(args: &A, body: &mut Vec<u8>) -> Result<(), String> {
+    match unwind::catch(|| wire::put_item(body, |body| codec::encode(args, body))) {
+        Ok(written) => written.map_err(|error| error.to_string()),
+        Err(payload) => Err(codec::panic_text(payload)),
+    }
 }
 
 /// Turns an outcome into what a handle resolves to.
@@ -474,9 +511,10 @@ impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for OneEnd<R> {
         self.id
     }
 
-    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>) {
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Probe) {
         if let Some(promise) = &*lock(&self.promise) {
-            promise.on_cancel(f);
+            promise.set_probe(probe);
+            promise.on_cancel(on_cancel);
         }
     }
 }
@@ -526,9 +564,10 @@ impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for ManyEnd<R> {
         self.id
     }
 
-    fn on_cancel(&self, f: Box<dyn FnOnce() + Send>) {
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, _: Probe) {
+        // Users see no handle of a chunk, so nobody asks whether it runs.
         if let Some(promise) = &lock(&self.state).promise {
-            promise.on_cancel(f);
+            promise.on_cancel(on_cancel);
         }
     }
 }

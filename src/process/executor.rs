@@ -49,7 +49,6 @@ use std::time::Duration;
 /// | a crash, `exit`, an overflow of the stack | ends the program | is an error of this task, which [is lost](crate::JoinError::is_lost) |
 /// | [`timeout`](CallBuilder::timeout) | resolves the handle; the thread goes on | resolves the handle and kills the process |
 /// | [`cancel`](JoinHandle::cancel) of a running task | is not possible, except with a [token](CallBuilder::token) | resolves the handle; the task's token is cancelled, and after a grace the process is killed |
-/// | [`is_running`](JoinHandle::is_running) | is known | is always `false` |
 /// | statics | are shared by all tasks | belong to one process |
 /// | [`id`](CallBuilder::id) | is refused | is refused |
 pub trait Executor: Backend {

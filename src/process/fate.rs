@@ -1,5 +1,6 @@
 //! What the messages and the end of a worker mean for the jobs that it has.
 
+use super::call::Job;
 use super::codec;
 use super::member::{Phase, Verdict};
 use super::os::SIGKILL;
@@ -7,7 +8,7 @@ use super::state::{Effects, Gate, KILLED, OWN_FAILURE, State, What};
 use super::wire::{self, Reader, Rubbish};
 use crate::Lost;
 use crate::executor::remote::Failure;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl State {
     /// Takes a message of a worker into account. `base` is the place of the message in the buffer.
@@ -47,6 +48,13 @@ impl State {
         Ok(())
     }
 
+    /// Kills a worker that does not keep to the protocol.
+    pub(super) fn kill_for_rubbish(&mut self, id: u64) {
+        if let Some(member) = self.members.iter_mut().find(|member| member.id == id) {
+            member.kill(Some(Verdict::Rubbish));
+        }
+    }
+
     fn results(
         &mut self,
         index: usize,
@@ -73,9 +81,7 @@ impl State {
         if !read.0.is_empty() {
             return Err(Rubbish);
         }
-        let member = &mut self.members[index];
-        member.since = Instant::now();
-        member.kill_at = None;
+        self.members[index].has_sent();
         Ok(())
     }
 
@@ -134,53 +140,67 @@ impl State {
         if !member.was_ready && self.gate != Gate::Closed {
             self.ended_early(member.verdict, signal, code);
         }
-        let running = member.running();
-        let mut jobs = std::mem::take(&mut member.flights);
+        let running = member.running_number();
         let mut rest = Vec::new();
-        if running.is_some()
-            && let Some(mut flight) = jobs.pop_front()
-        {
-            let job = &mut flight.job;
-            let starts = job.starts + 1;
-            let is_cancelled = job.ends.is_cancelled();
-            let ended_by_us = matches!(member.verdict, Some(Verdict::Timeout | Verdict::Cancelled));
-            if !is_cancelled && !ended_by_us && starts < job.tries {
-                job.starts = starts;
-                self.totals.retried += 1;
+        for mut flight in std::mem::take(&mut member.flights) {
+            // Usually only the first item has begun. Others have, and have no outcome, if the worker has destroyed what it had saved.
+            while let Some(running) = running
+                && flight.first <= running
+                && flight.job.items() > 0
+            {
+                let job = &mut flight.job;
+                if flight.first == running && self.may_retry(job, member.verdict) {
+                    job.starts += 1;
+                    self.totals.retried += 1;
+                    break;
+                }
+                let verdict = member.verdict.filter(|_| flight.first == running);
+                let lost = Lost::new(member.pid, signal, code, job.starts + 1);
+                self.fail_running(job, verdict, lost, effects);
+                flight.first += 1;
+            }
+            if flight.job.items() > 0 {
                 rest.push(flight.job);
             } else {
-                let failure = match member.verdict {
-                    Some(Verdict::Timeout) => Failure::Timeout,
-                    Some(Verdict::Cancelled) => Failure::ShutDown,
-                    _ => Failure::Lost(Lost::new(member.pid, signal, code, starts)),
-                };
-                match &failure {
-                    _ if is_cancelled => self.totals.cancelled += 1,
-                    Failure::Timeout => {
-                        self.totals.failed += 1;
-                        self.totals.timed_out += 1;
-                    }
-                    Failure::Lost(_) => {
-                        self.totals.failed += 1;
-                        self.totals.lost += 1;
-                    }
-                    _ => self.totals.cancelled += 1,
-                }
-                effects.ended += 1;
-                let item = job.advance();
-                effects.push(job, item, What::Failure(failure));
-                if job.items() > 0 {
-                    rest.push(flight.job);
-                } else {
-                    effects.trash.push(flight.job);
-                }
+                effects.trash.push(flight.job);
             }
         }
-        rest.extend(jobs.into_iter().map(|flight| flight.job));
         self.requeue(rest);
-        if self.gate == Gate::Closed {
+        if self.gate == Gate::Closed || self.is_stopping {
             self.drop_queued(effects);
         }
+    }
+
+    /// Whether a job is started again whose worker has ended while it ran its first item.
+    fn may_retry(&self, job: &Job, verdict: Option<Verdict>) -> bool {
+        let ended_by_us = matches!(verdict, Some(Verdict::Timeout | Verdict::Cancelled));
+        let is_wanted = !self.is_stopping && !job.ends.is_cancelled();
+        is_wanted && !ended_by_us && job.starts + 1 < job.tries
+    }
+
+    /// Ends the first item of a job whose worker has ended while it ran that item.
+    fn fail_running(
+        &mut self,
+        job: &mut Job,
+        verdict: Option<Verdict>,
+        lost: Lost,
+        effects: &mut Effects,
+    ) {
+        let totals = &mut self.totals;
+        let (failure, total) = match verdict {
+            Some(Verdict::Timeout) => (Failure::Timeout, &mut totals.timed_out),
+            Some(Verdict::Cancelled) => (Failure::ShutDown, &mut totals.cancelled),
+            _ => (Failure::Lost(lost), &mut totals.lost),
+        };
+        if job.ends.is_cancelled() {
+            totals.cancelled += 1;
+        } else {
+            *total += 1;
+            totals.failed += u64::from(!matches!(failure, Failure::ShutDown));
+        }
+        effects.ended += 1;
+        let item = job.advance();
+        effects.push(job, item, What::Failure(failure));
     }
 
     /// The outcomes that a worker had saved when it ended.

@@ -152,3 +152,6 @@
 //! - Workers are this program, started again, never a copy of its memory as after `fork`. What is before
 //!   `heist::init()` in `main` runs in each of them.
 //! - A panic is the error of its task, with its message and place. The worker goes on.
+//! - In a chunk, an item that fails, is lost or is late costs only itself. With Python's `chunksize`, it costs the chunk.
+//! - [`is_running`](crate::JoinHandle::is_running) is true while a worker runs the task, and not while the task only
+//!   waits behind another one.

@@ -1,7 +1,7 @@
 //! Streams of tasks: chunks in flight, within a window.
 
 use super::backend::Backend;
-use super::call::{Call, Chunk, Many};
+use super::call::{BODY_BYTES, Call, Chunk, Many};
 use super::options::CallOptions;
 use super::task::{Task, entry};
 use crate::{JoinError, JoinHandle, WaitFor, wait};
@@ -26,6 +26,8 @@ struct Feed<'a, B: ?Sized, T: Task, I> {
     fixed: Option<usize>,
     /// The size of the next chunk.
     size: usize,
+    /// The bytes that the arguments of an item take up on average, 0 if they are not encoded.
+    item_bytes: usize,
     options: CallOptions,
     /// When the stream ends, if that is limited.
     deadline: Option<Instant>,
@@ -69,9 +71,14 @@ where
         }
         let (first, items) = (self.taken, args.len());
         self.taken += items;
-        let mut work = Many::<T> { args, handle: None };
+        let mut work = Many::<T> {
+            args,
+            bytes: 0,
+            handle: None,
+        };
         self.backend
             .start(Call::new(&mut work, entry::<T>(), &self.options));
+        self.item_bytes = work.bytes / items;
         let handle = work.handle.unwrap_or_else(|| crate::promise().1);
         Some(Sent {
             first,
@@ -90,7 +97,8 @@ where
             (None, Some(left)) => left / (4 * self.backend.num_workers().max(1)),
             (None, None) => CHUNK_MAX,
         };
-        self.size.min(fair).max(1)
+        let light = BODY_BYTES.checked_div(self.item_bytes);
+        self.size.min(fair).min(light.unwrap_or(usize::MAX)).max(1)
     }
 
     /// Adapts the size to the time that a chunk has run.
@@ -100,11 +108,6 @@ where
             .try_into()
             .unwrap_or(CHUNK_MAX);
         self.size = ideal.clamp(1, CHUNK_MAX).min(self.size * 8);
-    }
-
-    fn is_late(&self) -> bool {
-        self.deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// The results of a chunk that has ended. A chunk that was refused or cancelled as a whole has the same error for each item.
@@ -124,197 +127,94 @@ where
     }
 }
 
-macro_rules! stream_methods {
-    ($stream:ident) => {
-        impl<'a, B: Backend + ?Sized, T: Task, I: Iterator<Item = T::Args>> $stream<'a, B, T, I> {
-            pub(super) fn new(backend: &'a B, task: T, inputs: I) -> Self {
-                $stream {
-                    feed: Feed {
-                        backend,
-                        inputs: Some(inputs),
-                        task,
-                        window: None,
-                        fixed: None,
-                        size: 1,
-                        options: CallOptions::default(),
-                        deadline: None,
-                        taken: 0,
-                    },
-                    sent: VecDeque::new(),
-                    ready: VecDeque::new(),
-                    unread: 0,
-                }
-            }
-
-            /// Sets how many items are at most under way or finished and unread, at least 1. The default is four
-            /// chunks for each worker.
-            pub fn window(mut self, items: usize) -> Self {
-                self.feed.window = Some(items.max(1));
-                self
-            }
-
-            /// Sets how many items travel together, at least 1. By default the size follows from how long the
-            /// items run: a chunk of cheap ones takes about a millisecond, and costly ones travel alone.
-            pub fn chunk(mut self, items: usize) -> Self {
-                self.feed.fixed = Some(items.max(1));
-                self
-            }
-
-            /// Limits the time until the last result, counted from this call. When it has passed, the stream yields one error that
-            /// [is a time-out](JoinError::is_timeout), cancels what has not begun, and ends.
-            pub fn timeout(mut self, time: Duration) -> Self {
-                self.feed.deadline = Instant::now().checked_add(time);
-                self
-            }
-
-            /// Limits the time of each item, as [`CallBuilder::timeout`](crate::CallBuilder::timeout) does. Each
-            /// item then travels alone.
-            pub fn item_timeout(mut self, time: Duration) -> Self {
-                self.feed.options.timeout = Some(time);
-                self
-            }
-
-            /// Sets how many times each item may be started. See [`CallBuilder::tries`](crate::CallBuilder::tries).
-            pub fn tries(mut self, tries: u32) -> Self {
-                self.feed.options.tries = Some(tries.max(1));
-                self
-            }
-
-            fn refill(&mut self) {
-                while let Some(sent) = self.feed.start(self.sent.len(), self.unread) {
-                    self.unread += sent.items;
-                    self.sent.push_back(sent);
-                }
-            }
-
-            /// Cancels what has not begun, and ends the stream. Returns the error of the stream.
-            fn expire(&mut self) -> JoinError {
-                self.feed.inputs = None;
-                self.ready.clear();
-                for sent in self.sent.drain(..) {
-                    sent.handle.cancel();
-                }
-                let failure = crate::executor::remote::Failure::Timeout;
-                JoinError::remote(failure, crate::TaskId::next(), Some(T::NAME.into()))
-            }
-        }
-
-        impl<B: ?Sized, T: Task, I> Drop for $stream<'_, B, T, I> {
-            fn drop(&mut self) {
-                for sent in self.sent.drain(..) {
-                    sent.handle.cancel();
-                }
-            }
-        }
-
-        impl<B: ?Sized, T: Task, I> fmt::Debug for $stream<'_, B, T, I> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let _ = self.feed.task;
-                f.debug_struct(stringify!($stream))
-                    .field("taken", &self.feed.taken)
-                    .field("unread", &self.unread)
-                    .finish_non_exhaustive()
-            }
-        }
-    };
-}
-
-/// A stream of results in the order of the inputs. See [`Executor::imap`](crate::Executor::imap).
-#[must_use = "a stream does nothing until it is iterated over"]
-pub struct TaskImap<'a, B: ?Sized, T: Task, I> {
+/// What a stream does beside the order of its results.
+struct Stream<'a, B: ?Sized, T: Task, I> {
     feed: Feed<'a, B, T, I>,
     sent: VecDeque<Sent<T::Output>>,
-    ready: VecDeque<Result<T::Output, JoinError>>,
+    /// Results that nobody has read yet, with the indices of their inputs.
+    ready: VecDeque<(usize, Result<T::Output, JoinError>)>,
+    /// The number of items in `sent` and `ready`.
     unread: usize,
 }
 
-stream_methods!(TaskImap);
+/// Which chunk is read next.
+#[derive(Clone, Copy)]
+enum Order {
+    First,
+    Any,
+}
 
-impl<B, T, I> Iterator for TaskImap<'_, B, T, I>
+impl<'a, B, T, I> Stream<'a, B, T, I>
 where
     B: Backend + ?Sized,
     T: Task,
     I: Iterator<Item = T::Args>,
 {
-    type Item = Result<T::Output, JoinError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(result) = self.ready.pop_front() {
-                self.unread -= 1;
-                return Some(result);
-            }
-            self.refill();
-            let first = self.sent.front()?;
-            if let Some(deadline) = self.feed.deadline {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if !first.handle.wait_timeout(left) {
-                    return Some(Err(self.expire()));
-                }
-            }
-            let first = self.sent.pop_front()?;
-            self.ready.extend(self.feed.results(first));
+    fn new(backend: &'a B, task: T, inputs: I) -> Self {
+        Stream {
+            feed: Feed {
+                backend,
+                inputs: Some(inputs),
+                task,
+                window: None,
+                fixed: None,
+                size: 1,
+                item_bytes: 0,
+                options: CallOptions::default(),
+                deadline: None,
+                taken: 0,
+            },
+            sent: VecDeque::new(),
+            ready: VecDeque::new(),
+            unread: 0,
         }
     }
-}
 
-/// A stream of results with the indices of their inputs, as they come. See
-/// [`Executor::imap_unordered`](crate::Executor::imap_unordered).
-#[must_use = "a stream does nothing until it is iterated over"]
-pub struct TaskImapUnordered<'a, B: ?Sized, T: Task, I> {
-    feed: Feed<'a, B, T, I>,
-    sent: VecDeque<Sent<T::Output>>,
-    ready: VecDeque<(usize, Result<T::Output, JoinError>)>,
-    unread: usize,
-}
-
-stream_methods!(TaskImapUnordered);
-
-impl<B, T, I> Iterator for TaskImapUnordered<'_, B, T, I>
-where
-    B: Backend + ?Sized,
-    T: Task,
-    I: Iterator<Item = T::Args>,
-{
-    type Item = (usize, Result<T::Output, JoinError>);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next result and the index of its input.
+    fn advance(&mut self, order: Order) -> Option<(usize, Result<T::Output, JoinError>)> {
         loop {
             if let Some(result) = self.ready.pop_front() {
                 self.unread -= 1;
                 return Some(result);
             }
-            self.refill();
+            while let Some(sent) = self.feed.start(self.sent.len(), self.unread) {
+                self.unread += sent.items;
+                self.sent.push_back(sent);
+            }
             if self.sent.is_empty() {
                 return None;
             }
-            let place = match self.sent.iter().position(|sent| sent.handle.is_finished()) {
-                Some(place) => place,
-                None => {
-                    let taken = self.feed.taken;
-                    if self.feed.is_late() {
-                        return Some((taken, Err(self.expire())));
-                    }
-                    self.wait_for_one();
-                    continue;
-                }
+            let Some(place) = self.wait(order) else {
+                return Some((self.feed.taken, Err(self.expire())));
             };
             let sent = self.sent.remove(place)?;
             let first = sent.first;
-            let results = self.feed.results(sent);
-            let results = results.into_iter().enumerate();
-            self.ready
-                .extend(results.map(|(n, result)| (first + n, result)));
+            let results = self.feed.results(sent).into_iter().enumerate();
+            let results = results.map(|(n, result)| (first + n, result));
+            self.ready.extend(results);
         }
     }
-}
 
-impl<B, T, I> TaskImapUnordered<'_, B, T, I>
-where
-    B: Backend + ?Sized,
-    T: Task,
-    I: Iterator<Item = T::Args>,
-{
+    /// Waits for a chunk that has ended, and returns its place, or `None` if the time of the stream has passed. The end of a chunk that was sent first is waited for
+    /// when it is read, if the stream's time is not limited.
+    fn wait(&mut self, order: Order) -> Option<usize> {
+        match (order, self.feed.deadline) {
+            (Order::First, None) => Some(0),
+            (Order::First, Some(deadline)) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.sent.front()?.handle.wait_timeout(left).then_some(0)
+            }
+            (Order::Any, deadline) => loop {
+                let mut sent = self.sent.iter();
+                let ended = sent.position(|sent| sent.handle.is_finished());
+                if ended.is_some() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                    return ended;
+                }
+                self.wait_for_one();
+            },
+        }
+    }
+
     /// Waits until a chunk has ended or the time has passed.
     fn wait_for_one(&mut self) {
         let left = self.feed.deadline;
@@ -331,5 +231,127 @@ where
             items,
             handle,
         }));
+    }
+
+    /// Cancels what has not begun, and ends the stream. Returns the error of the stream.
+    fn expire(&mut self) -> JoinError {
+        self.feed.inputs = None;
+        self.ready.clear();
+        self.cancel();
+        let failure = crate::executor::remote::Failure::Timeout;
+        JoinError::remote(failure, crate::TaskId::next(), Some(T::NAME.into()))
+    }
+}
+
+impl<B: ?Sized, T: Task, I> Stream<'_, B, T, I> {
+    fn cancel(&mut self) {
+        for sent in self.sent.drain(..) {
+            sent.handle.cancel();
+        }
+    }
+
+    fn describe(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let _ = self.feed.task;
+        f.debug_struct(name)
+            .field("taken", &self.feed.taken)
+            .field("unread", &self.unread)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B: ?Sized, T: Task, I> Drop for Stream<'_, B, T, I> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// The settings of both streams.
+macro_rules! stream_methods {
+    ($stream:ident) => {
+        impl<'a, B: Backend + ?Sized, T: Task, I: Iterator<Item = T::Args>> $stream<'a, B, T, I> {
+            pub(super) fn new(backend: &'a B, task: T, inputs: I) -> Self {
+                $stream(Stream::new(backend, task, inputs))
+            }
+
+            /// Sets how many items are at most under way or finished and unread, at least 1. The default is four
+            /// chunks for each worker.
+            pub fn window(mut self, items: usize) -> Self {
+                self.0.feed.window = Some(items.max(1));
+                self
+            }
+
+            /// Sets how many items travel together, at least 1. By default the size follows from how long the
+            /// items run: a chunk of cheap ones takes about a millisecond, and costly ones travel alone. Processes get an
+            /// item with a time limit alone, and divide a chunk whose arguments are long.
+            pub fn chunk(mut self, items: usize) -> Self {
+                self.0.feed.fixed = Some(items.max(1));
+                self
+            }
+
+            /// Limits the time until the last result, counted from this call. When it has passed, the stream yields one error that
+            /// [is a time-out](JoinError::is_timeout), cancels what has not begun, and ends.
+            pub fn timeout(mut self, time: Duration) -> Self {
+                self.0.feed.deadline = Instant::now().checked_add(time);
+                self
+            }
+
+            /// Limits the time of each item, as [`CallBuilder::timeout`](crate::CallBuilder::timeout) does. Each
+            /// item then travels alone.
+            pub fn item_timeout(mut self, time: Duration) -> Self {
+                self.0.feed.options.timeout = Some(time);
+                self
+            }
+
+            /// Sets how many times each item may be started. See [`CallBuilder::tries`](crate::CallBuilder::tries).
+            pub fn tries(mut self, tries: u32) -> Self {
+                self.0.feed.options.tries = Some(tries.max(1));
+                self
+            }
+        }
+
+        impl<B: ?Sized, T: Task, I> fmt::Debug for $stream<'_, B, T, I> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.describe(stringify!($stream), f)
+            }
+        }
+    };
+}
+
+/// A stream of results in the order of the inputs. See [`Executor::imap`](crate::Executor::imap).
+#[must_use = "a stream does nothing until it is iterated over"]
+pub struct TaskImap<'a, B: ?Sized, T: Task, I>(Stream<'a, B, T, I>);
+
+stream_methods!(TaskImap);
+
+impl<B, T, I> Iterator for TaskImap<'_, B, T, I>
+where
+    B: Backend + ?Sized,
+    T: Task,
+    I: Iterator<Item = T::Args>,
+{
+    type Item = Result<T::Output, JoinError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.advance(Order::First).map(|(_, result)| result)
+    }
+}
+
+/// A stream of results with the indices of their inputs, as they come. See
+/// [`Executor::imap_unordered`](crate::Executor::imap_unordered).
+#[must_use = "a stream does nothing until it is iterated over"]
+pub struct TaskImapUnordered<'a, B: ?Sized, T: Task, I>(Stream<'a, B, T, I>);
+
+stream_methods!(TaskImapUnordered);
+
+impl<B, T, I> Iterator for TaskImapUnordered<'_, B, T, I>
+where
+    B: Backend + ?Sized,
+    T: Task,
+    I: Iterator<Item = T::Args>,
+{
+    type Item = (usize, Result<T::Output, JoinError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.advance(Order::Any)
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Workers are started from this thread only. The kernel kills a worker when the thread that started it ends, and this one lives as long as the pool.
 
-use super::member::{Member, Verdict};
+use super::member::Member;
 use super::os::{self, Watched};
 use super::shared::Shared;
-use super::state::{Depth, Effects, Gate, OWN_FAILURE, State};
+use super::state::{Depth, Effects, Gate, OWN_FAILURE};
 use super::wire::{Inbox, Rubbish};
 use crate::unwind;
 use std::io::{self, Read};
@@ -20,7 +20,7 @@ struct Peer {
     data: Arc<UnixStream>,
     inbox: Inbox,
     /// Becomes readable when the process ends.
-    process: Option<OwnedFd>,
+    process: Option<Arc<OwnedFd>>,
     /// The socket has ended.
     is_at_end: bool,
 }
@@ -30,6 +30,12 @@ const TURN_BYTES: usize = 1 << 20;
 
 /// How long the thread waits between two looks at a process that should end, if there is no descriptor for it.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// How long it waits if nothing says that the process should end. A child of the process can keep the socket open.
+const LOOK_ALIVE: Duration = Duration::from_millis(50);
+
+/// Workers that are started before the thread serves the others.
+const START_AT_ONCE: usize = 4;
 
 /// Runs the thread until the pool has ended.
 pub(super) fn run(shared: &Arc<Shared>, wake: UnixStream) {
@@ -46,7 +52,8 @@ pub(super) fn run(shared: &Arc<Shared>, wake: UnixStream) {
     state.is_over = true;
     state.drop_queued(&mut effects);
     // Nothing is left here, unless this thread has panicked. Then the promises of what was under way are broken, and the workers end with this thread.
-    let left = std::mem::take(&mut state.members);
+    let mut left = std::mem::take(&mut state.members);
+    left.iter_mut().for_each(|member| member.kill(None));
     drop(state);
     shared.settle(effects, None);
     drop(left);
@@ -84,7 +91,7 @@ impl Thread {
         for peer in &self.peers {
             let data = watched.next().is_some_and(Watched::is_ready);
             let ended = peer.process.is_some() && watched.next().is_some_and(Watched::is_readable);
-            if data || ended || peer.needs_look() {
+            if data || ended || peer.process.is_none() {
                 ready.push((peer.id, ended));
             }
         }
@@ -121,18 +128,18 @@ impl Thread {
             let waits = state.start_after.is_some_and(|time| time > Instant::now());
             if waits { 0 } else { state.missing() }
         };
-        for _ in 0..missing {
+        for _ in 0..missing.min(START_AT_ONCE) {
             let id = self.next_id;
             self.next_id += 1;
             let started = Member::start(id, &self.shared.launch, self.shared.start_timeout);
             let mut state = self.shared.lock();
             match started {
-                Ok((member, process)) => {
+                Ok(member) => {
                     self.peers.push(Peer {
                         id,
                         data: Arc::clone(&member.data),
                         inbox: Inbox::default(),
-                        process,
+                        process: member.process(),
                         is_at_end: false,
                     });
                     state.started(member);
@@ -151,19 +158,17 @@ impl Thread {
         let mut effects = Effects::default();
         let mut state = self.shared.lock();
         for id in cancelled {
-            let result = state.cancel(id);
-            kill_for_rubbish(&mut state, result);
+            state.cancel(id);
         }
         state.close_if_drained();
         state.let_go();
-        let result = state.rebalance();
-        kill_for_rubbish(&mut state, result);
+        state.rebalance();
         self.shared.dispatch(&mut state, Depth::Full, &mut effects);
         state.refuse_if_stuck(&mut effects);
         let now = Instant::now();
         let mut next = state.tick(now);
-        if self.peers.iter().any(Peer::needs_look) {
-            let look = now + LOOK;
+        for look in self.peers.iter().filter_map(Peer::look_after) {
+            let look = now + look;
             next = Some(next.map_or(look, |next| next.min(look)));
         }
         let is_over = state.gate == Gate::Closed && state.members.is_empty();
@@ -181,6 +186,8 @@ impl Thread {
         let Some(index) = self.peers.iter().position(|peer| peer.id == id) else {
             return;
         };
+        // This comes before the last bytes are read.
+        let has_ended = has_ended || self.has_ended_unseen(index);
         let mut total = 0;
         loop {
             let peer = &mut self.peers[index];
@@ -200,6 +207,18 @@ impl Thread {
         }
         self.peers[index].inbox.shrink();
         self.bury(index, has_ended);
+    }
+
+    /// Whether a process has ended for which there is no descriptor.
+    fn has_ended_unseen(&self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        if peer.process.is_some() {
+            return false;
+        }
+        let mut state = self.shared.lock();
+        let mut members = state.members.iter_mut();
+        let member = members.find(|member| member.id == peer.id);
+        member.is_none_or(|member| member.ended().is_some())
     }
 
     /// Obeys the complete messages in a worker's inbox.
@@ -222,7 +241,7 @@ impl Thread {
                 Err(rubbish) => Err(rubbish),
             };
             if let Err(Rubbish) = understood {
-                kill_for_rubbish(&mut state, Err(peer.id));
+                state.kill_for_rubbish(peer.id);
                 peer.is_at_end = true;
                 break;
             }
@@ -264,17 +283,9 @@ impl Thread {
 }
 
 impl Peer {
-    /// Whether its process should end, and only looking shows whether it has.
-    fn needs_look(&self) -> bool {
-        self.is_at_end && self.process.is_none()
-    }
-}
-
-/// Kills a worker that does not keep to the protocol.
-fn kill_for_rubbish(state: &mut State, result: Result<(), u64>) {
-    if let Err(id) = result
-        && let Some(member) = state.members.iter_mut().find(|member| member.id == id)
-    {
-        member.kill(Some(Verdict::Rubbish));
+    /// How soon to look at the process, if only looking shows whether it has ended.
+    fn look_after(&self) -> Option<Duration> {
+        let look = if self.is_at_end { LOOK } else { LOOK_ALIVE };
+        self.process.is_none().then_some(look)
     }
 }

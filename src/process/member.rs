@@ -15,6 +15,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+/// The time after `wait`, or one that never comes if that is too far away.
+pub(super) fn after(now: Instant, wait: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(wait).unwrap_or_else(|| now + FAR)
+}
+
 /// How a worker process is started.
 #[derive(Default)]
 pub(super) struct Launch {
@@ -75,6 +81,8 @@ pub(super) struct Member {
     pub(super) id: u64,
     pub(super) pid: u32,
     child: Child,
+    /// Becomes readable when the process ends. `None` if the system has no such descriptors, or none left.
+    process: Option<Arc<OwnedFd>>,
     page: Page,
     pub(super) data: Arc<UnixStream>,
     control: UnixStream,
@@ -87,21 +95,21 @@ pub(super) struct Member {
     pub(super) flights: VecDeque<Flight>,
     /// The number of the next item that is sent.
     sent: u64,
+    /// The number after that of the last item with an outcome.
+    ended: u64,
     /// When the first item without an outcome became the first.
     pub(super) since: Instant,
-    /// When the running item is killed because it was cancelled.
-    pub(super) kill_at: Option<Instant>,
+    /// The number of an item that was cancelled while it ran, and when its process is killed.
+    pub(super) doomed: Option<(u64, Instant)>,
+    /// It was [stuck](super::state::STUCK), and is not asked again before this time.
+    pub(super) avoided_until: Option<Instant>,
     /// The number of items whose outcomes have come.
     pub(super) done: u64,
 }
 
 impl Member {
-    /// Starts the process. Returns the descriptor that tells of its end too, if there is one.
-    pub(super) fn start(
-        id: u64,
-        launch: &Launch,
-        patience: Duration,
-    ) -> io::Result<(Self, Option<OwnedFd>)> {
+    /// Starts the process.
+    pub(super) fn start(id: u64, launch: &Launch, patience: Duration) -> io::Result<Self> {
         let (page, page_fd) = Page::new()?;
         let (control, its_control) = UnixStream::pair()?;
         let (data, its_data) = UnixStream::pair()?;
@@ -129,26 +137,33 @@ impl Member {
             .process_group(0)
             .spawn()?;
         let now = Instant::now();
-        let member = Member {
+        let pid = child.id();
+        Ok(Member {
             id,
-            pid: child.id(),
+            pid,
             child,
+            process: os::process_fd(pid).map(Arc::new),
             page,
             data: Arc::new(data),
             control,
             out: VecDeque::new(),
             written: 0,
-            phase: Phase::Starting(now + patience),
+            phase: Phase::Starting(after(now, patience)),
             was_ready: false,
             verdict: None,
             flights: VecDeque::new(),
             sent: 0,
+            ended: 0,
             since: now,
-            kill_at: None,
+            doomed: None,
+            avoided_until: None,
             done: 0,
-        };
-        let fd = os::process_fd(member.pid);
-        Ok((member, fd))
+        })
+    }
+
+    /// The descriptor that becomes readable when the process ends, if there is one.
+    pub(super) fn process(&self) -> Option<Arc<OwnedFd>> {
+        self.process.clone()
     }
 
     /// Appends a message, and writes what can be written.
@@ -157,9 +172,9 @@ impl Member {
         self.write();
     }
 
-    /// The bytes to which a message can be appended.
+    /// The bytes to which a message can be appended. They are freed once all of them are written, so they are not many.
     fn tail(&mut self) -> &mut Vec<u8> {
-        if !matches!(self.out.back(), Some(Out::Bytes(_))) {
+        if !matches!(self.out.back(), Some(Out::Bytes(bytes)) if bytes.len() < TAIL_MAX) {
             self.out.push_back(Out::Bytes(Vec::new()));
         }
         match self.out.back_mut() {
@@ -229,6 +244,7 @@ impl Member {
         }
         let index = flight.job.advance();
         flight.first += 1;
+        self.ended = flight.first;
         self.done += 1;
         let is_last = flight.job.items() == 0;
         Ok((index, &flight.job, is_last))
@@ -245,6 +261,9 @@ impl Member {
 
     /// Takes back the items that have not begun. Returns them in order.
     pub(super) fn recall(&mut self) -> Result<Vec<Job>, Rubbish> {
+        if self.is_corrupt() {
+            return Err(Rubbish);
+        }
         let next = self.page.next();
         let mut begun = next.load(Ordering::Acquire);
         while begun < self.sent {
@@ -278,17 +297,32 @@ impl Member {
         taken.into_iter().rev().collect()
     }
 
+    /// Whether somebody has written to the shared page who should not: the next item to begin cannot be that one.
+    pub(super) fn is_corrupt(&self) -> bool {
+        // ORDERING: an outcome is sent after its claim, so a number that is older than the last outcome is not seen.
+        let next = self.page.next().load(Ordering::Acquire);
+        next < self.ended || next > self.sent
+    }
+
     /// Whether items that were sent have not begun, as far as one can see.
     pub(super) fn has_unbegun(&self) -> bool {
         let begun = self.page.next().load(Ordering::Relaxed);
         begun < self.sent
     }
 
-    /// Returns the number of the item that runs, or has run and has no outcome.
-    pub(super) fn running(&self) -> Option<u64> {
-        let first = self.flights.front()?.first;
+    /// Returns the item that began last, if it has no outcome yet: its number and its job. Items before it that have none have ended, and their outcomes are saved or
+    /// on their way.
+    pub(super) fn running(&self) -> Option<(u64, &Job)> {
         // ORDERING: Acquire pairs with the worker's claim.
-        (self.page.next().load(Ordering::Acquire) > first).then_some(first)
+        let next = self.page.next().load(Ordering::Acquire);
+        let mut begun = self.flights.iter().rev();
+        let flight = begun.find(|flight| flight.first < next)?;
+        Some((next.min(flight.end()) - 1, &flight.job))
+    }
+
+    /// The number of the item that [runs](Self::running).
+    pub(super) fn running_number(&self) -> Option<u64> {
+        self.running().map(|(number, _)| number)
     }
 
     /// The number of items that were sent.
@@ -302,15 +336,12 @@ impl Member {
         self.flights.iter().map(bytes).sum()
     }
 
-    /// The number of items under way.
-    pub(super) fn items(&self) -> usize {
-        let items = self.flights.iter().map(|flight| flight.job.items());
-        items.map(|items| items as usize).sum()
-    }
-
     /// The number of items that were sent and have not begun.
     pub(super) fn unbegun(&self) -> usize {
-        self.items() - usize::from(self.running().is_some())
+        let next = self.page.next().load(Ordering::Relaxed);
+        let unbegun = |flight: &Flight| flight.end() - next.clamp(flight.first, flight.end());
+        let items: u64 = self.flights.iter().map(unbegun).sum();
+        usize::try_from(items).unwrap_or(usize::MAX)
     }
 
     /// When the running item misses its time limit. While the worker has not begun the first item, this is a guess, and too early.
@@ -319,18 +350,34 @@ impl Member {
         self.since.checked_add(limit)
     }
 
-    /// Why the running item is to be killed now, if it is.
-    pub(super) fn due(&self, now: Instant) -> Option<Verdict> {
-        let lives = matches!(self.phase, Phase::Ready | Phase::Leaving);
-        if !lives || self.running().is_none() {
+    /// The number of the running item, and why it is to be killed now, if it is.
+    pub(super) fn due(&self, now: Instant) -> Option<(u64, Verdict)> {
+        if !matches!(self.phase, Phase::Ready | Phase::Leaving) {
             return None;
         }
-        let has_come = |time: Option<Instant>| time.is_some_and(|time| time <= now);
-        if has_come(self.late_at()) {
-            Some(Verdict::Timeout)
-        } else {
-            has_come(self.kill_at).then_some(Verdict::Cancelled)
+        let running = self.running_number()?;
+        // A job with a time limit has one item.
+        let is_first = self.flights.front()?.first == running;
+        if is_first && self.late_at().is_some_and(|time| time <= now) {
+            return Some((running, Verdict::Timeout));
         }
+        let (number, time) = self.doomed?;
+        (number == running && time <= now).then_some((running, Verdict::Cancelled))
+    }
+
+    /// Whether other workers are asked before this one, because it was stuck.
+    pub(super) fn is_avoided(&self, now: Instant) -> bool {
+        self.avoided_until.is_some_and(|time| time > now)
+    }
+
+    /// Notes that the worker has sent outcomes.
+    pub(super) fn has_sent(&mut self) {
+        self.since = Instant::now();
+        self.avoided_until = None;
+        let first = self.flights.front().map(|flight| flight.first);
+        self.doomed = self
+            .doomed
+            .filter(|(number, _)| first.is_some_and(|first| first <= *number));
     }
 
     /// Notes that the socket has ended: the process should end too.
@@ -345,8 +392,11 @@ impl Member {
         wire::Saved(&self.page).get()
     }
 
-    /// Asks the running item to stop.
-    pub(super) fn cancel(&mut self, number: u64) {
+    /// Asks the running item to stop. Its process is killed at this time if it has not.
+    pub(super) fn cancel(&mut self, number: u64, kill_at: Instant) {
+        if self.doomed.is_none_or(|(other, _)| other != number) {
+            self.doomed = Some((number, kill_at));
+        }
         // A control socket that is full belongs to a worker that does not read it.
         let _ = (&self.control).write(&number.to_le_bytes());
     }
@@ -356,8 +406,11 @@ impl Member {
         if self.verdict.is_none() {
             self.verdict = verdict;
         }
-        // Fails only if the process has ended.
-        let _ = self.child.kill();
+        match &self.process {
+            Some(process) => os::kill_process(process.as_fd()),
+            // Fails only if the process has ended.
+            None => drop(self.child.kill()),
+        }
         self.phase = Phase::Dying(Instant::now() + PATIENCE);
     }
 
@@ -373,5 +426,11 @@ impl Member {
     }
 }
 
-/// How long a worker that should end may take before it is killed.
+/// How long a worker that has closed its socket, or was killed, may take to end before it is killed again.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a worker that was told to end may take. The program's exit handlers run.
+pub(super) const EXIT_TIME: Duration = Duration::from_secs(5);
+
+/// Messages are appended to bytes that wait to be written up to about this length.
+const TAIL_MAX: usize = 256 << 10;

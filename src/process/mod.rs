@@ -12,6 +12,7 @@
 //! **Invariant.** An item is claimed on the shared page before it begins, and its outcome is sent or saved there before the next one is claimed.
 
 mod backend;
+mod balance;
 mod builder;
 mod call;
 mod codec;

@@ -165,6 +165,21 @@ pub(super) fn process_fd(pid: u32) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Kills a process of which this is the [descriptor](process_fd). Unlike an id, it never means another process.
+pub(super) fn kill_process(process: BorrowedFd<'_>) {
+    let none: *const libc::siginfo_t = ptr::null();
+    // SAFETY: without signal information, the call takes integers.
+    unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            SIGKILL,
+            none,
+            0,
+        )
+    };
+}
+
 /// Makes the kernel kill this process when the thread that started it ends.
 pub(super) fn die_with_parent() {
     // SAFETY: this option takes an integer.

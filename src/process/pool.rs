@@ -69,6 +69,15 @@ use std::time::{Duration, Instant};
 /// A task starts once, unless it or its call says that it may be [tried](crate::CallBuilder::tries) again. Before a
 /// worker begins a task it notes that in memory which outlives it. So a task that was sent to a worker and had
 /// not begun when that ended is not lost. It runs in another one.
+///
+/// A task that writes to descriptors or memory that are not its own can destroy the results of those that its
+/// worker has run before or runs next. They are lost too, and not started again.
+///
+/// # Callbacks
+///
+/// Results are deserialised, and callbacks such as those of [`on_finish`](crate::JoinHandle::on_finish) called, on
+/// the pool's own thread. A callback that waits for another task of the same pool waits forever, because only
+/// that thread could end the wait.
 #[derive(Clone)]
 pub struct ProcessPool {
     handle: Arc<Handle>,
@@ -91,14 +100,20 @@ impl ProcessPool {
     }
 
     /// Sets the number of workers and returns the previous one. If it is 0, the number is that of the processors
-    /// that this process may use.
+    /// that this process may use. Above 4,096 it is 4,096.
     ///
     /// Missing workers are started in the background. Surplus ones finish the task that they run and end.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a fork of the process that built the pool.
     pub fn set_num_workers(&self, count: usize) -> usize {
-        let count = size(count);
-        let shared = &self.handle.shared;
-        let before = std::mem::replace(&mut shared.lock().target, count);
-        shared.wake();
+        self.refuse_forked("set_num_workers");
+        let before = self
+            .handle
+            .shared
+            .set_num_workers(size(count).min(MAX_WORKERS));
+        self.handle.shared.wake();
         before
     }
 
@@ -119,7 +134,13 @@ impl ProcessPool {
             !shared.is_own_thread(),
             "heist: {what} in a callback of a process pool would wait for itself: call it from another thread"
         );
-        assert!(!shared.is_forked(), "heist: {what}: {FORKED}");
+        self.refuse_forked(what);
+    }
+
+    /// In a fork, the lock may be held by a thread that the fork does not have.
+    fn refuse_forked(&self, what: &str) {
+        let is_forked = self.handle.shared.is_forked();
+        assert!(!is_forked, "heist: {what}: {FORKED}");
     }
 }
 
@@ -163,21 +184,21 @@ impl Backend for ProcessPool {
         if shared.is_forked() {
             return call.refuse(FORKED);
         }
-        let items = call.items();
-        let Some(job) = call.encode(&shared.defaults) else {
-            shared.lock().count_refused(items);
-            return;
-        };
-        if let Err((job, refusal)) = shared.submit(job) {
-            job.refuse(|| match refusal {
-                Refusal::Closed => Failure::Closed,
-                Refusal::Full => Failure::Full,
-            });
+        let refused = call.encode(&shared.defaults, &mut |job| {
+            if let Err((job, refusal)) = shared.submit(job) {
+                job.refuse(|| match refusal {
+                    Refusal::Closed => Failure::Closed,
+                    Refusal::Full => Failure::Full,
+                });
+            }
+        });
+        if refused > 0 {
+            shared.lock().count_refused(refused);
         }
     }
 
     fn num_workers(&self) -> usize {
-        self.handle.shared.lock().target
+        self.handle.shared.num_workers()
     }
 
     fn close(&self, how: Close) -> Result<usize, ShutdownTimeout> {
@@ -188,8 +209,7 @@ impl Backend for ProcessPool {
         let mut state = shared.lock();
         close_gate(&mut state);
         if how == Close::Now {
-            // A worker that has written nonsense to the shared page is found by the thread.
-            dropped = state.stop(&mut effects).unwrap_or(0);
+            dropped = state.stop(&mut effects);
         }
         drop(state);
         shared.settle(effects, None);
@@ -214,7 +234,11 @@ impl Backend for ProcessPool {
         }));
     }
 
+    /// # Panics
+    ///
+    /// Panics in a fork of the process that built the pool.
     fn stats(&self) -> ExecutorStats {
+        self.refuse_forked("stats");
         self.handle.shared.lock().stats()
     }
 }
@@ -267,6 +291,9 @@ pub(super) fn launch(
 
 /// How long a worker may take to say hello and to prepare itself.
 pub(super) const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most workers that a pool may have.
+pub(super) const MAX_WORKERS: usize = 4096;
 
 /// The number of workers for a setting, which may be 0.
 pub(super) fn size(count: usize) -> usize {

@@ -10,7 +10,7 @@ use crate::{TaskId, sys, unwind};
 use std::cell::Cell;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -27,6 +27,8 @@ pub(super) struct Shared {
     woken: AtomicBool,
     /// Calls whose handles were cancelled while they were under way.
     cancelled: Mutex<Vec<TaskId>>,
+    /// The number of workers that there should be, for those who must not lock.
+    size: AtomicUsize,
     /// The number of forks between the first process and that which built the pool.
     forks: u64,
     /// The thread for input and output.
@@ -50,6 +52,7 @@ impl Shared {
         start_timeout: Duration,
     ) -> Self {
         Shared {
+            size: AtomicUsize::new(state.target),
             state: Mutex::new(state),
             room: Condvar::new(),
             changed: Condvar::new(),
@@ -66,6 +69,17 @@ impl Shared {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    pub(super) fn num_workers(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number of workers that there should be. Returns the previous one.
+    pub(super) fn set_num_workers(&self, count: usize) -> usize {
+        let mut state = self.lock();
+        self.size.store(count, Ordering::Relaxed);
+        std::mem::replace(&mut state.target, count)
     }
 
     /// Whether this process is a fork of that which built the pool. It has no thread of the pool.
@@ -135,24 +149,36 @@ impl Shared {
         depth: Depth,
         effects: &mut Effects,
     ) {
-        let shared = self;
         let outer = HAS_LOCK.replace(true);
-        state.dispatch(depth, effects, &|id| {
-            let shared = Arc::downgrade(shared);
-            Box::new(move || {
+        state.dispatch(depth, effects, &|ends| {
+            let id = ends.id();
+            let [shared, asked] = [Arc::downgrade(self), Arc::downgrade(self)];
+            let on_cancel = move || {
                 if let Some(shared) = shared.upgrade() {
                     shared.cancel(id);
                 }
-            })
+            };
+            let runs = move || asked.upgrade().is_some_and(|shared| shared.runs(id));
+            ends.watch(Box::new(on_cancel), Arc::new(runs));
         });
         HAS_LOCK.set(outer);
     }
 
+    /// Whether a call runs now.
+    fn runs(&self, id: TaskId) -> bool {
+        !self.is_forked() && self.lock().runs(id)
+    }
+
     /// Called when the handle of a call is cancelled that was sent to a worker. The call does not begin after this has returned.
     fn cancel(&self, id: TaskId) {
-        // The thread itself repeats what is left to do here.
-        if HAS_LOCK.get() || self.lock().cancel(id).is_err() {
+        if self.is_forked() {
+            return;
+        }
+        if HAS_LOCK.get() {
+            // The pool's thread does the rest.
             lock(&self.cancelled).push(id);
+        } else {
+            self.lock().cancel(id);
         }
         self.wake();
     }
@@ -189,11 +215,14 @@ impl Shared {
         let is_high = job.priority == crate::Priority::High;
         let is_timed = job.timeout().is_some();
         state.enqueue(job);
-        let rubbish = is_high && state.rebalance().is_err();
+        if is_high {
+            state.rebalance();
+        }
         self.dispatch(&mut state, Depth::Idle, effects);
         let waits = state.members.iter().any(Member::wants_to_write);
+        let is_watched = state.is_watched;
         drop(state);
-        if waits || is_timed || rubbish {
+        if waits || is_timed || !is_watched {
             self.wake();
         }
         Ok(())

@@ -3,12 +3,11 @@
 
 use super::backend::{ExecutorStats, ProcessStats};
 use super::call::{Ends, Job};
-use super::member::{Flight, Member, PATIENCE, Phase, Verdict};
+use super::member::{EXIT_TIME, Flight, Member, Phase, Verdict, after};
 use super::task::TaskEntry;
 use super::wire::{self, Rubbish};
 use crate::TaskId;
 use crate::executor::remote::Failure;
-use crate::pool::Priority;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,6 +22,10 @@ const PREFETCH_LATE: usize = 2;
 /// A worker without a result for so long is late: what it has not begun is given to a worker that is free.
 pub(super) const LATE: Duration = Duration::from_millis(1);
 
+/// A worker that has begun nothing of what it was given for so long is stuck, perhaps stopped: what it holds is given to a worker that is free, and it gets no more
+/// while others have room.
+pub(super) const STUCK: Duration = Duration::from_millis(50);
+
 /// A worker that holds so many bytes of arguments gets no more.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -31,6 +34,9 @@ const FAILURES_MAX: u32 = 100;
 
 /// The points of a worker that fails by itself: after five of them the pool gives up.
 pub(super) const OWN_FAILURE: u32 = 20;
+
+/// The longest time between two attempts to start a worker.
+const START_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// The points of a worker that somebody has killed while it started, which says little about the next one.
 pub(super) const KILLED: u32 = 1;
@@ -102,7 +108,7 @@ pub(super) enum Gate {
 
 pub(super) struct State {
     /// Low, normal, high.
-    lanes: [VecDeque<Job>; 3],
+    pub(super) lanes: [VecDeque<Job>; 3],
     pub(super) members: Vec<Member>,
     /// The number of workers that there should be.
     pub(super) target: usize,
@@ -120,6 +126,12 @@ pub(super) struct State {
     pub(super) has_worked: bool,
     /// The thread for input and output has ended, or there never was one.
     pub(super) is_over: bool,
+    /// When a job was sent last.
+    last_sent: Instant,
+    /// The thread looks again after at most [`STUCK`]. If not, whoever sends a job wakes it.
+    pub(super) is_watched: bool,
+    /// Nothing begins any more, and nothing is tried again.
+    pub(super) is_stopping: bool,
     pub(super) settings: Settings,
 }
 
@@ -147,6 +159,9 @@ impl State {
             trouble: None,
             has_worked: false,
             is_over: false,
+            last_sent: Instant::now(),
+            is_watched: false,
+            is_stopping: false,
             settings,
         }
     }
@@ -227,12 +242,12 @@ impl State {
         }
     }
 
-    /// Sends queued jobs to the workers that have room. `on_cancel` makes what is called when the handle of a job is cancelled.
+    /// Sends queued jobs to the workers that have room. `watch` is called with each job that is sent for the first time.
     pub(super) fn dispatch(
         &mut self,
         depth: Depth,
         effects: &mut Effects,
-        on_cancel: &dyn Fn(TaskId) -> Box<dyn FnOnce() + Send>,
+        watch: &dyn Fn(&dyn Ends),
     ) {
         let now = Instant::now();
         while self.lanes.iter().any(|lane| !lane.is_empty()) {
@@ -242,7 +257,7 @@ impl State {
                 .iter_mut()
                 .filter(|member| room(member, now, depth, max_tasks));
             let Some(index) = free
-                .min_by_key(|member| member.flights.len())
+                .min_by_key(|member| (member.is_avoided(now), member.flights.len()))
                 .map(|member| member.id)
                 .and_then(|id| self.members.iter().position(|member| member.id == id))
             else {
@@ -251,13 +266,21 @@ impl State {
             let Some(mut job) = self.next_job(effects) else {
                 break;
             };
+            if self.members[index].is_corrupt() {
+                self.members[index].kill(Some(Verdict::Rubbish));
+                self.requeue(vec![job]);
+                continue;
+            }
+            self.last_sent = now;
+            if !std::mem::replace(&mut job.is_watched, true) {
+                watch(&*job.ends);
+            }
             let member = &mut self.members[index];
             // A chunk can have more items than the worker may still run.
             let left = u32::try_from(max_tasks - member.sent()).unwrap_or(u32::MAX);
             if let Some(rest) = job.split(left) {
                 self.lanes[rest.priority as usize].push_front(rest);
             }
-            job.ends.on_cancel(on_cancel(job.ends.id()));
             member.send(job);
             if member.sent() >= max_tasks {
                 member.phase = Phase::Leaving;
@@ -271,72 +294,41 @@ impl State {
         }
     }
 
-    /// Gives what late workers have not begun to those that are free. A job of high priority that waits counts as a free worker.
-    pub(super) fn rebalance(&mut self) -> Result<(), u64> {
-        let now = Instant::now();
-        let waits_high = !self.lanes[Priority::High as usize].is_empty();
-        let is_free = |member: &Member| member.phase == Phase::Ready && member.flights.is_empty();
-        let waits_none = self.queued() == 0 && self.members.iter().any(is_free);
-        if !waits_high && !waits_none {
-            return Ok(());
-        }
-        for index in 0..self.members.len() {
-            let member = &self.members[index];
-            let is_low = |flight: &Flight| flight.job.priority < Priority::High;
-            let wanted = if waits_high {
-                member.flights.iter().skip(1).any(is_low)
-            } else {
-                now.duration_since(member.since) >= LATE
-            };
-            if wanted
-                && member.has_unbegun()
-                && member.flights.len() + usize::from(has_chunk(member)) > 1
-            {
-                self.recall(index)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a look after [`LATE`] makes sense: somebody is free, and somebody has more than it runs.
-    pub(super) fn may_rebalance(&self) -> bool {
-        let is_free = |member: &Member| member.phase == Phase::Ready && member.flights.is_empty();
-        self.members.iter().any(is_free)
-            && self.members.iter().any(|member| {
-                member.flights.len() + usize::from(has_chunk(member)) > 1 && member.has_unbegun()
-            })
-    }
-
-    /// Takes back what a worker has not begun. The error is the id of a worker that has written nonsense to the shared page.
-    fn recall(&mut self, index: usize) -> Result<(), u64> {
+    /// Takes back what a worker has not begun. Kills a worker that has written nonsense to the shared page.
+    pub(super) fn recall(&mut self, index: usize) {
         let member = &mut self.members[index];
         match member.recall() {
-            Ok(jobs) => {
-                self.requeue(jobs);
-                Ok(())
-            }
-            Err(Rubbish) => Err(member.id),
+            Ok(jobs) => self.requeue(jobs),
+            Err(Rubbish) => member.kill(Some(Verdict::Rubbish)),
         }
     }
 
     /// Ends a call whose handle was cancelled: it is dropped if it has not begun, else its worker is asked, and killed after a grace.
-    pub(super) fn cancel(&mut self, id: TaskId) -> Result<(), u64> {
+    pub(super) fn cancel(&mut self, id: TaskId) {
         let is_it = |flight: &Flight| flight.job.ends.id() == id;
         for index in 0..self.members.len() {
-            if !self.members[index].flights.iter().any(is_it) {
-                continue;
-            }
-            self.recall(index)?;
-            let grace = self.settings.grace;
-            let member = &mut self.members[index];
-            if member.flights.front().is_some_and(is_it)
-                && let Some(number) = member.running()
-            {
-                member.cancel(number);
-                member.kill_at.get_or_insert(Instant::now() + grace);
+            if self.members[index].flights.iter().any(is_it) {
+                self.recall(index);
+                self.ask_to_stop(index, |job| job.ends.id() == id);
             }
         }
-        Ok(())
+    }
+
+    /// Whether a call runs now.
+    pub(super) fn runs(&self, id: TaskId) -> bool {
+        let running = self.members.iter().filter_map(Member::running);
+        running.into_iter().any(|(_, job)| job.ends.id() == id)
+    }
+
+    /// Asks the item that runs to stop, if it is one of such a job. Its worker is killed after a grace.
+    fn ask_to_stop(&mut self, index: usize, which: impl Fn(&Job) -> bool) {
+        let kill_at = after(Instant::now(), self.settings.grace);
+        let member = &mut self.members[index];
+        if let Some((number, job)) = member.running()
+            && which(job)
+        {
+            member.cancel(number, kill_at);
+        }
     }
 
     /// Notes that a worker could not be started or did not become ready.
@@ -344,7 +336,7 @@ impl State {
         self.totals.start_failures += 1;
         self.failures = self.failures.saturating_add(points);
         let delay = Duration::from_millis(self.failures.into());
-        self.start_after = Some(Instant::now() + delay);
+        self.start_after = Some(Instant::now() + delay.min(START_DELAY_MAX));
         self.trouble = Some(text.into());
     }
 
@@ -385,38 +377,34 @@ impl State {
     }
 
     /// Drops everything that has not begun, and asks what runs to stop. Returns the number of dropped items.
-    pub(super) fn stop(&mut self, effects: &mut Effects) -> Result<usize, u64> {
+    pub(super) fn stop(&mut self, effects: &mut Effects) -> usize {
+        self.is_stopping = true;
         for index in 0..self.members.len() {
-            self.recall(index)?;
-            let kill_at = Instant::now() + self.settings.grace;
-            let member = &mut self.members[index];
-            if let Some(number) = member.running() {
-                member.cancel(number);
-                member.kill_at.get_or_insert(kill_at);
-            }
+            self.recall(index);
+            self.ask_to_stop(index, |_| true);
         }
-        Ok(self.drop_queued(effects))
+        self.drop_queued(effects)
     }
 
-    /// Kills a worker because of the item that runs first, if it is the only one that the worker has begun. Otherwise the outcome of the first is on its way, and
-    /// the kill would hit another.
-    fn kill_running(&mut self, index: usize, verdict: Verdict) -> Result<(), u64> {
+    /// Kills a worker because of the item with this number, unless it has begun another one meanwhile, which the kill would hit. The outcomes of the items before are
+    /// saved or on their way.
+    fn kill_running(&mut self, index: usize, number: u64, verdict: Verdict) {
         // From now on the worker begins nothing else.
-        self.recall(index)?;
+        self.recall(index);
         let member = &mut self.members[index];
-        if member.items() == 1 {
+        if member.running_number() == Some(number) {
             member.kill(Some(verdict));
         }
-        Ok(())
     }
 
     /// Does what is due, and returns when the next thing is.
     pub(super) fn tick(&mut self, now: Instant) -> Option<Instant> {
         for index in 0..self.members.len() {
-            if let Some(verdict) = self.members[index].due(now)
-                && self.kill_running(index, verdict).is_err()
-            {
-                self.members[index].kill(Some(Verdict::Rubbish));
+            let member = &mut self.members[index];
+            if let Some((number, verdict)) = member.due(now) {
+                self.kill_running(index, number, verdict);
+            } else if member.is_corrupt() && !matches!(member.phase, Phase::Dying(_)) {
+                member.kill(Some(Verdict::Rubbish));
             }
         }
         let mut next: Option<Instant> = None;
@@ -427,20 +415,25 @@ impl State {
                 Phase::Ending(time) | Phase::Dying(time) if time <= now => member.kill(None),
                 Phase::Leaving if member.flights.is_empty() => {
                     member.send_message(wire::EXIT, |_| ());
-                    member.phase = Phase::Ending(now + PATIENCE);
+                    member.phase = Phase::Ending(now + EXIT_TIME);
                 }
                 _ => {}
             }
             match member.phase {
                 Phase::Starting(time) | Phase::Ending(time) | Phase::Dying(time) => at(time),
                 Phase::Ready | Phase::Leaving => {
-                    let times = member.kill_at.into_iter().chain(member.late_at());
+                    let killed = member.doomed.map(|(_, time)| time);
+                    let times = killed.into_iter().chain(member.late_at());
                     times.for_each(|time| at(time.max(now + LATE)));
                 }
             }
         }
-        if self.may_rebalance() {
-            at(now + LATE);
+        if let Some(time) = self.next_rebalance(now) {
+            at(time);
+        }
+        self.is_watched = now.saturating_duration_since(self.last_sent) < STUCK;
+        if self.is_watched {
+            at(now + STUCK);
         }
         if self.missing() > 0 {
             at(self.start_after.unwrap_or(now));
@@ -485,9 +478,7 @@ impl State {
                 return;
             };
             self.members[index].phase = Phase::Leaving;
-            if self.recall(index).is_err() {
-                self.members[index].kill(Some(Verdict::Rubbish));
-            }
+            self.recall(index);
         }
     }
 
@@ -522,12 +513,11 @@ impl State {
 
     /// The jobs that run now.
     pub(super) fn running(&self) -> Vec<(TaskId, Option<Arc<str>>)> {
-        let front = |member: &Member| {
-            let flight = member.flights.front()?;
-            member.running()?;
-            Some((flight.job.ends.id(), Some(flight.job.name())))
+        let running = |member: &Member| {
+            let (_, job) = member.running()?;
+            Some((job.ends.id(), Some(job.name())))
         };
-        self.members.iter().filter_map(front).collect()
+        self.members.iter().filter_map(running).collect()
     }
 }
 
@@ -561,12 +551,4 @@ fn room(member: &Member, now: Instant, depth: Depth, max_tasks: u64) -> bool {
         Depth::Full => PREFETCH,
     };
     member.flights.len() < most && (member.flights.is_empty() || member.bytes() < BYTES_MAX)
-}
-
-/// Whether the first job under way has several items.
-fn has_chunk(member: &Member) -> bool {
-    member
-        .flights
-        .front()
-        .is_some_and(|flight| flight.job.items() > 1)
 }

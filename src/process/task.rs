@@ -160,19 +160,19 @@ fn run_encoded<T: Task>(args: &[u8], out: &mut Vec<u8>) -> u8 {
         Err(payload) => return fail(wire::BAD_ARGS, codec::panic_text(payload)),
     };
     match unwind::catch(|| T::run(args)) {
-        Ok(value) => match unwind::catch(|| codec::encode(&value, out)) {
-            Ok(Ok(())) => wire::VALUE,
-            Ok(Err(error)) => {
-                out.truncate(start);
-                out.extend_from_slice(error.to_string().as_bytes());
-                wire::BAD_RESULT
-            }
-            Err(payload) => {
-                out.truncate(start);
-                out.extend_from_slice(codec::panic_text(payload).as_bytes());
-                wire::BAD_RESULT
-            }
-        },
+        Ok(value) => {
+            let written = unwind::catch(|| codec::encode(&value, out));
+            // The value travels, so it is not this process whose code sees a panic of its drop.
+            unwind::drop_quietly(value);
+            let text = match written {
+                Ok(Ok(())) => return wire::VALUE,
+                Ok(Err(error)) => error.to_string(),
+                Err(payload) => codec::panic_text(payload),
+            };
+            out.truncate(start);
+            out.extend_from_slice(text.as_bytes());
+            wire::BAD_RESULT
+        }
         Err(payload) => {
             codec::encode_panic(&payload, out);
             unwind::drop_quietly(payload);

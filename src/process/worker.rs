@@ -17,6 +17,7 @@ use super::wire::{self, Inbox, Reader, Rubbish, Saved};
 use crate::CancelToken;
 use crate::executor::remote::with_token;
 use crate::sync::{Mutex, lock};
+use crate::unwind;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -37,6 +38,7 @@ pub(super) const GREETING_BYTES: usize = GREETING.len() + size_of::<u64>();
 
 /// What this process is: nothing yet, a program, or a worker.
 static ROLE: AtomicU8 = AtomicU8::new(NEW);
+static CHOOSING: Mutex<()> = Mutex::new(());
 const NEW: u8 = 0;
 const PROGRAM: u8 = 1;
 const WORKER: u8 = 2;
@@ -69,22 +71,13 @@ pub fn is_worker() -> bool {
 /// heist::init();
 /// ```
 pub fn init() {
-    if ROLE
-        .compare_exchange(NEW, PROGRAM, Ordering::AcqRel, Ordering::Acquire)
-        .is_err()
-    {
-        return;
-    }
-    let Some(number) = std::env::var(VARIABLE)
-        .ok()
-        .and_then(|text| Numbers::parse(&text))
-    else {
-        return;
-    };
     // From here on this process is a worker, and never runs the program, even if it cannot work.
-    if is_greeted(&number) {
-        ROLE.store(WORKER, Ordering::Release);
-        let served = take_start().and_then(|start| serve(start, number.parent));
+    if let Some(number) = choose_role() {
+        let served = unwind::catch(|| take_start().and_then(|start| serve(start, number.parent)));
+        let served = served.unwrap_or_else(|payload| {
+            unwind::drop_quietly(payload);
+            Err(io::Error::other("a panic"))
+        });
         // A pool that is gone needs no message.
         let is_gone = |error: &io::Error| {
             use io::ErrorKind::{BrokenPipe, ConnectionReset};
@@ -98,6 +91,22 @@ pub fn init() {
         // As a program ends that returns from `main`: buffered output is written.
         std::process::exit(i32::from(served.is_err()));
     }
+}
+
+/// Finds out what this process is. Only the first call in a worker returns its number.
+fn choose_role() -> Option<Numbers> {
+    // Threads that call `init` at the same time wait for the first one, and then know.
+    let _choosing = lock(&CHOOSING);
+    if ROLE.load(Ordering::Acquire) != NEW {
+        return None;
+    }
+    let text = std::env::var(VARIABLE).ok();
+    let number = text
+        .and_then(|text| Numbers::parse(&text))
+        .filter(is_greeted);
+    let role = if number.is_some() { WORKER } else { PROGRAM };
+    ROLE.store(role, Ordering::Release);
+    number
 }
 
 /// What [`VARIABLE`] holds.
@@ -258,7 +267,9 @@ fn read(data: &UnixStream, inbox: &mut Inbox) -> io::Result<usize> {
 fn watch_parent(mut control: UnixStream, running: &Running) {
     let mut number = [0; 8];
     while control.read_exact(&mut number).is_ok() {
-        running.cancel(u64::from_le_bytes(number));
+        // Callbacks of the task's own handles run here.
+        let cancel = || running.cancel(u64::from_le_bytes(number));
+        unwind::catch(cancel).unwrap_or_else(unwind::drop_quietly);
     }
     os::exit_now(0);
 }

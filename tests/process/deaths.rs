@@ -1,8 +1,8 @@
 //! A worker dies: exactly the task that it ran is lost.
 
-use crate::support::{LONG, Log, SIZES, Test, is_alive, kill, pids, pool_of, pool_with, until};
+use crate::support::{LONG, Log, Test, is_alive, kill, pids, pool_of, pool_with, sizes, until};
 use crate::tasks::{self, Death, dies, logged, pid, sleep_ms, square};
-use heist::{Backend, Executor};
+use heist::{Backend, Executor, ProcessPool};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
@@ -24,7 +24,10 @@ pub fn tests() -> Vec<Test> {
             "deaths::a_task_that_may_be_tried_again_is",
             a_task_that_may_be_tried_again_is,
         ),
-        ("deaths::rubbish_costs_one_task", rubbish_costs_one_task),
+        (
+            "deaths::rubbish_costs_what_its_worker_has_begun",
+            rubbish_costs_what_its_worker_has_begun,
+        ),
         (
             "deaths::a_child_of_a_dead_worker_is_no_worker",
             a_child_of_a_dead_worker_is_no_worker,
@@ -53,7 +56,7 @@ const DEATHS: [(Death, Option<i32>, Option<i32>); 7] = [
 fn each_death_loses_exactly_its_task() {
     for (death, signal, code) in DEATHS {
         for behind in [1, 16] {
-            for workers in SIZES {
+            for workers in sizes() {
                 let pool = pool_of(workers);
                 let log = Log::new();
                 let victim = 3;
@@ -100,7 +103,7 @@ fn in_a_chunk_one_item_is_lost() {
         }
         logged(log, n)
     }
-    for workers in SIZES {
+    for workers in sizes() {
         for at in [0, 1, 500, 998, 999] {
             let (pool, log) = (pool_of(workers), Log::new());
             let inputs = (0..1000).map(|n| (log.path(), n, at));
@@ -118,7 +121,7 @@ fn in_a_chunk_one_item_is_lost() {
 }
 
 fn an_idle_worker_costs_no_task() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         for round in 0..10 {
             assert_eq!(
@@ -157,7 +160,7 @@ fn a_task_that_may_be_tried_again_is() {
         }
         42
     }
-    for workers in SIZES {
+    for workers in sizes() {
         let (pool, log) = (pool_of(workers), Log::new());
         assert_eq!(
             pool.submit(dies_twice::TASK, log.path()).join().unwrap(),
@@ -175,26 +178,33 @@ fn a_task_that_may_be_tried_again_is() {
     }
 }
 
-fn rubbish_costs_one_task() {
-    for workers in SIZES {
-        let pool = pool_of(workers);
-        let bad = pool.submit(tasks::writes_rubbish::TASK, ());
-        let good: Vec<_> = (0..50).map(|n| pool.submit(square::TASK, n)).collect();
-        assert!(bad.join().unwrap_err().is_lost());
-        for (n, handle) in (0..).zip(good) {
-            assert_eq!(handle.join().unwrap(), n * n);
-        }
-        let bad = pool.submit(tasks::closes_all::TASK, ());
-        let good: Vec<_> = (0..50).map(|n| pool.submit(square::TASK, n)).collect();
-        assert!(bad.join().unwrap_err().is_lost());
-        for (n, handle) in (0..).zip(good) {
-            assert_eq!(handle.join().unwrap(), n * n);
+/// What comes after rubbish cannot be read, so the tasks that the worker begins until it is killed are lost too. None begins again.
+fn rubbish_costs_what_its_worker_has_begun() {
+    for workers in sizes() {
+        for bad in [
+            |pool: &ProcessPool| pool.submit(tasks::writes_rubbish::TASK, ()),
+            |pool: &ProcessPool| pool.submit(tasks::closes_all::TASK, ()),
+        ] {
+            let (pool, log) = (pool_of(workers), Log::new());
+            let bad = bad(&pool);
+            let good: Vec<_> = (0..50)
+                .map(|n| pool.submit(logged::TASK, (log.path(), n)))
+                .collect();
+            assert!(bad.join().unwrap_err().is_lost());
+            for (n, handle) in (0..).zip(good) {
+                match handle.join() {
+                    Ok(value) => assert_eq!(value, n * n),
+                    Err(error) => assert!(error.is_lost(), "{error}"),
+                }
+            }
+            assert!(log.counts(50).iter().all(|count| *count <= 1));
+            assert_eq!(pool.submit(square::TASK, 3).join().unwrap(), 9);
         }
     }
 }
 
 fn a_child_of_a_dead_worker_is_no_worker() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         let begin = Instant::now();
         let error = pool
@@ -213,15 +223,8 @@ fn a_child_of_a_dead_worker_is_no_worker() {
 fn the_error_says_what_happened() {
     let pool = pool_with(|builder| builder.num_workers(1));
     let handle = pool.submit(sleep_ms::TASK, 60_000);
-    until(LONG, || {
-        pool.stats()
-            .processes
-            .iter()
-            .any(|process| process.under_way == 1)
-    });
+    until(LONG, || handle.is_running());
     let worker = pids(&pool)[0];
-    // The worker has to have begun the task.
-    std::thread::sleep(Duration::from_millis(200));
     kill(worker);
     let error = handle.join().unwrap_err();
     let text = error.to_string();
@@ -238,7 +241,7 @@ fn the_error_says_what_happened() {
 
 fn in_the_middle_of_a_result() {
     const BYTES: usize = 32 << 20;
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         let (mut lost, mut whole) = (0, 0);
         for round in 0..16 {
@@ -264,6 +267,6 @@ fn in_the_middle_of_a_result() {
                 }
             }
         }
-        println!("{workers} workers: {lost} lost, {whole} whole");
+        assert_eq!(lost + whole, 16);
     }
 }

@@ -1,6 +1,6 @@
 //! Bad input: what is refused, and with which text.
 
-use crate::support::{Log, SIZES, Test, pool_of, pool_with};
+use crate::support::{Log, Test, pool_of, pool_with, sizes};
 use crate::tasks::{self, bytes, many_bytes, prepare, prepared, square};
 use heist::{Backend, Executor, ProcessPool, Task, WhenFull};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -75,7 +75,7 @@ impl Task for Unregistered {
 }
 
 fn a_task_that_is_not_registered() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         let error = pool.submit(Unregistered, 1).join().unwrap_err();
         assert!(
@@ -93,16 +93,19 @@ fn a_task_that_is_registered_by_hand() {
 
 /// A value that can be written or read only where that is wanted.
 #[derive(Debug)]
-struct Odd(u8);
+pub struct Odd(pub u8);
 
-const UNWRITABLE: u8 = 1;
-const PANICS_WHEN_WRITTEN: u8 = 2;
-const UNREADABLE: u8 = 3;
-const PANICS_WHEN_READ: u8 = 4;
+pub const UNWRITABLE: u8 = 1;
+pub const PANICS_WHEN_WRITTEN: u8 = 2;
+pub const UNREADABLE: u8 = 3;
+pub const PANICS_WHEN_READ: u8 = 4;
 
 impl Serialize for Odd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        assert_ne!(self.0, PANICS_WHEN_WRITTEN, "cannot be written");
+        if self.0 == PANICS_WHEN_WRITTEN {
+            // As a panic that the hook has printed.
+            std::panic::resume_unwind(Box::new("cannot be written"));
+        }
         if self.0 == UNWRITABLE {
             return Err(serde::ser::Error::custom("unwritable"));
         }
@@ -113,7 +116,9 @@ impl Serialize for Odd {
 impl<'de> Deserialize<'de> for Odd {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = u8::deserialize(deserializer)?;
-        assert_ne!(value, PANICS_WHEN_READ, "cannot be read");
+        if value == PANICS_WHEN_READ {
+            std::panic::resume_unwind(Box::new("cannot be read"));
+        }
         if value == UNREADABLE {
             return Err(serde::de::Error::custom("unreadable"));
         }
@@ -132,7 +137,7 @@ fn gives(kind: u8) -> Odd {
 }
 
 fn arguments_that_cannot_be_written_or_read() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         for kind in [UNWRITABLE, PANICS_WHEN_WRITTEN] {
             let error = pool.submit(takes::TASK, Odd(kind)).join().unwrap_err();
@@ -158,7 +163,7 @@ fn arguments_that_cannot_be_written_or_read() {
 }
 
 fn results_that_cannot_be_written_or_read() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         for kind in [UNWRITABLE, PANICS_WHEN_WRITTEN] {
             let error = pool.submit(gives::TASK, kind).join().unwrap_err();

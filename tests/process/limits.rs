@@ -1,13 +1,16 @@
 //! Time limits, cancelling, priorities, the queue's bound, sizes, shutdowns.
 
-use crate::support::{LONG, Log, SIZES, Test, is_alive, pids, pool_of, pool_with, until};
+use crate::support::{LONG, Log, Test, is_alive, pids, pool_of, pool_with, sizes, until};
 use crate::tasks::{self, logged, pid, sleep_ms, square, until_cancelled};
 use heist::{Backend, CancelToken, Executor, Priority, ProcessPool, WhenFull};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
     vec![
-        ("limits::a_timeout_kills", a_timeout_kills),
+        ("limits::a_timeout_kills", || a_timeout_kills(LONG)),
+        ("limits::a_timeout_kills_in_time", || {
+            a_timeout_kills(Duration::from_millis(100))
+        }),
         (
             "limits::a_timeout_hits_no_other_task",
             a_timeout_hits_no_other_task,
@@ -53,8 +56,9 @@ fn all_ready(pool: &ProcessPool) {
     });
 }
 
-fn a_timeout_kills() {
-    for workers in SIZES {
+/// The least delay of three, because other programs use the machine too, is below `late`.
+fn a_timeout_kills(late: Duration) {
+    for workers in sizes() {
         let pool = pool_of(workers);
         let limit = Duration::from_millis(200);
         let mut least = LONG;
@@ -68,7 +72,7 @@ fn a_timeout_kills() {
             least = least.min(begin.elapsed() - limit);
             assert_eq!(old.into_iter().filter(|pid| is_alive(*pid)).count(), others);
         }
-        assert!(least < Duration::from_millis(100), "{least:?} late");
+        assert!(least < late, "{least:?} late");
         assert_eq!(pool.stats().timed_out, 3);
         assert_eq!(pool.submit(square::TASK, 3).join().unwrap(), 9);
     }
@@ -76,11 +80,11 @@ fn a_timeout_kills() {
 
 /// Tasks that take about as long as they may, between tasks without a limit, which nothing may end.
 fn a_timeout_hits_no_other_task() {
-    for workers in SIZES {
+    for workers in sizes() {
         let (pool, log) = (pool_of(workers), Log::new());
         let limited = pool.task().timeout(Duration::from_millis(2));
         let mut handles = Vec::new();
-        for n in 0..400 {
+        for n in 0..200 {
             handles.push((None, limited.submit(sleep_ms::TASK, 1 + n % 3)));
             handles.push((Some(n), pool.submit(logged::TASK, (log.path(), n))));
         }
@@ -91,7 +95,7 @@ fn a_timeout_hits_no_other_task() {
                 (None, Err(error)) => assert!(error.is_timeout(), "{error}"),
             }
         }
-        assert!(log.counts(400).iter().all(|count| *count == 1));
+        assert!(log.counts(200).iter().all(|count| *count == 1));
         assert_eq!(pool.stats().lost, 0);
     }
 }
@@ -101,7 +105,7 @@ fn a_timeout_spares_what_waits_behind() {
     fn too_slow() {
         sleep_ms(60_000);
     }
-    for workers in SIZES {
+    for workers in sizes() {
         let (pool, log) = (pool_of(workers), Log::new());
         let slow: Vec<_> = (0..3).map(|_| pool.submit(too_slow::TASK, ())).collect();
         let others: Vec<_> = (0..40)
@@ -118,12 +122,8 @@ fn a_timeout_spares_what_waits_behind() {
 }
 
 fn a_cancelled_task_is_asked_then_killed() {
-    for workers in SIZES {
-        let pool = pool_with(|builder| {
-            builder
-                .num_workers(workers)
-                .grace(Duration::from_millis(300))
-        });
+    for workers in sizes() {
+        let pool = pool_with(|builder| builder.num_workers(workers).grace(Duration::from_secs(1)));
         // One that obeys: its process stays.
         let log = Log::new();
         let before = pids(&pool);
@@ -146,8 +146,7 @@ fn a_cancelled_task_is_asked_then_killed() {
         until(LONG, || log.counts(2)[1] == 1);
         // One that does not.
         let handle = pool.submit(sleep_ms::TASK, 60_000);
-        until(LONG, || pool.stats().active == 1);
-        std::thread::sleep(Duration::from_millis(50));
+        until(LONG, || handle.is_running());
         handle.cancel();
         pool.wait_idle();
         assert!(before.iter().any(|pid| !is_alive(*pid)));
@@ -158,11 +157,11 @@ fn a_cancelled_task_is_asked_then_killed() {
 }
 
 fn a_cancelled_task_that_waits_never_runs() {
-    for workers in SIZES {
+    for workers in sizes() {
         let (pool, log) = (pool_of(workers), Log::new());
         all_ready(&pool);
         let slow: Vec<_> = (0..workers)
-            .map(|_| pool.submit(sleep_ms::TASK, 500))
+            .map(|_| pool.submit(sleep_ms::TASK, 1000))
             .collect();
         let waiting: Vec<_> = (0..50)
             .map(|n| pool.submit(logged::TASK, (log.path(), n)))
@@ -184,7 +183,7 @@ fn a_cancelled_task_that_waits_never_runs() {
 
 fn a_long_task_holds_nothing_up() {
     for workers in [2, 8] {
-        let pool = pool_of(workers);
+        let pool = pool_with(|builder| builder.num_workers(workers).grace(Duration::ZERO));
         let begin = Instant::now();
         let long: Vec<_> = (1..workers)
             .map(|_| pool.submit(sleep_ms::TASK, 20_000))
@@ -204,7 +203,7 @@ fn high_priority_comes_first() {
         crate::support::note(&log, number);
     }
     let (pool, log) = (pool_of(1), Log::new());
-    let first = pool.submit(sleep_ms::TASK, 100);
+    let first = pool.submit(sleep_ms::TASK, 300);
     let submit = |n: u64, priority| {
         pool.task()
             .priority(priority)
@@ -225,7 +224,7 @@ fn high_priority_comes_first() {
 }
 
 fn a_full_queue() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_with(|builder| {
             builder
                 .num_workers(workers)
@@ -233,7 +232,7 @@ fn a_full_queue() {
                 .when_full(WhenFull::Reject)
         });
         let handles: Vec<_> = (0..workers * 2 + 20)
-            .map(|_| pool.submit(sleep_ms::TASK, 50))
+            .map(|_| pool.submit(sleep_ms::TASK, 200))
             .collect();
         let refused = handles.into_iter().filter_map(|handle| handle.join().err());
         let refused: Vec<_> = refused.collect();
@@ -251,7 +250,7 @@ fn a_full_queue() {
 }
 
 fn max_tasks() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_with(|builder| builder.num_workers(workers).max_tasks(3));
         let handles: Vec<_> = (0..30).map(|_| pool.submit(pid::TASK, ())).collect();
         let mut seen = heist::try_join_all(handles).unwrap();
@@ -288,7 +287,7 @@ fn the_size_changes() {
 }
 
 fn shutdowns() {
-    for workers in SIZES {
+    for workers in sizes() {
         let pool = pool_of(workers);
         let handles: Vec<_> = (0..100).map(|n| pool.submit(square::TASK, n)).collect();
         let processes = pids(&pool);
@@ -328,7 +327,7 @@ fn shutdowns() {
 }
 
 fn a_shutdown_during_the_start() {
-    for workers in SIZES {
+    for workers in sizes() {
         for _ in 0..5 {
             let pool = pool_of(workers);
             let handle = pool.submit(tasks::nothing::TASK, ());

@@ -1,6 +1,6 @@
 //! What threads and processes have in common: each test runs on both, at all sizes.
 
-use crate::support::{LONG, SIZES, Test, pool_of};
+use crate::support::{LONG, Test, pool_of, sizes, until};
 use crate::tasks::{self, bytes, fails, join_words, nothing, panics, sleep_ms, square};
 use heist::{Backend, CancelToken, Executor, JoinSet, Priority, ThreadPool, WaitFor};
 use std::time::Duration;
@@ -36,13 +36,17 @@ pub fn tests() -> Vec<Test> {
         ("suite::a_shutdown_now_resolves_everything", || {
             each(a_shutdown_now_resolves_everything)
         }),
+        ("suite::a_handle_knows_whether_its_task_runs", || {
+            each(a_handle_knows_whether_its_task_runs)
+        }),
+        ("suite::the_contracts_names", || each(the_contracts_names)),
         ("suite::many_threads_submit", || each(many_threads_submit)),
     ]
 }
 
 /// Runs a test on each back end, at each size, by its type and as a `dyn Backend`.
 fn each(test: fn(&dyn Backend)) {
-    for size in SIZES {
+    for size in sizes() {
         test(&ThreadPool::with_threads(size).unwrap());
         test(&pool_of(size));
         for scheme in ["threads", "processes"] {
@@ -91,6 +95,8 @@ fn a_panic_is_an_error(executor: &dyn Backend) {
         "{error}"
     );
     assert!(error.to_string().contains("panics"), "{error}");
+    let place = error.location().expect("the place of the panic");
+    assert!(place.file().ends_with("tasks.rs") && place.line() > 0);
     let payload = error.into_panic();
     assert_eq!(payload.downcast_ref::<String>().unwrap(), "no luck");
     let error = executor
@@ -228,21 +234,21 @@ fn streams_have_panics(executor: &dyn Backend) {
 }
 
 fn time_limits(executor: &dyn Backend) {
-    let limit = Duration::from_millis(50);
-    let slow = executor.task().timeout(limit).submit(sleep_ms::TASK, 400);
+    let limit = Duration::from_millis(200);
+    let slow = executor.task().timeout(limit).submit(sleep_ms::TASK, 800);
     let quick = executor.task().timeout(LONG).submit(square::TASK, 3);
     assert_eq!(quick.join().unwrap(), 9);
     assert!(slow.join().unwrap_err().is_timeout());
     let items = executor
-        .imap(sleep_ms::TASK, [1, 400, 1])
-        .item_timeout(limit * 2);
+        .imap(sleep_ms::TASK, [1, 800, 1])
+        .item_timeout(limit);
     let late: Vec<_> = items
         .map(|item| item.is_err_and(|error| error.is_timeout()))
         .collect();
     assert_eq!(late, [false, true, false]);
     // The time that a task waits does not count.
     let blocked: Vec<_> = (0..executor.num_workers())
-        .map(|_| executor.submit(sleep_ms::TASK, 100))
+        .map(|_| executor.submit(sleep_ms::TASK, 300))
         .collect();
     let waits = executor.task().timeout(limit).submit(square::TASK, 4);
     assert_eq!(waits.join().unwrap(), 16);
@@ -350,4 +356,41 @@ fn many_threads_submit(executor: &dyn Backend) {
             });
         }
     });
+}
+
+fn a_handle_knows_whether_its_task_runs(executor: &dyn Backend) {
+    let sizes = executor.num_workers();
+    let running: Vec<_> = (0..sizes)
+        .map(|_| executor.submit(sleep_ms::TASK, 300))
+        .collect();
+    let waiting = executor.submit(sleep_ms::TASK, 0);
+    for handle in &running {
+        until(LONG, || handle.is_running() || handle.is_finished());
+    }
+    assert!(!waiting.is_running() || running.iter().any(|handle| handle.is_finished()));
+    for handle in running {
+        assert!(handle.wait_timeout(LONG));
+        assert!(handle.is_finished() && !handle.is_running());
+    }
+    waiting.join().unwrap();
+}
+
+/// All of `Executor` that the documentation promises, in one expression each.
+fn the_contracts_names(executor: &dyn Backend) {
+    let token = CancelToken::new();
+    let call = executor.task().timeout(LONG).tries(3);
+    let call = call.priority(Priority::Low).token(&token).name("order");
+    assert_eq!(call.submit(square::TASK, 5).join().unwrap(), 25);
+    let stream = executor.imap(square::TASK, 0..10).window(4).chunk(2);
+    assert_eq!(stream.timeout(LONG).filter(Result::is_ok).count(), 10);
+    let stream = executor.imap_unordered(square::TASK, 0..10);
+    let stream = stream.window(4).chunk(2).timeout(LONG);
+    assert_eq!(stream.filter(|(_, result)| result.is_ok()).count(), 10);
+    assert!(executor.num_workers() > 0 && executor.stats().completed > 0);
+    executor.wait_idle();
+    assert!(executor.shutdown_timeout(LONG).is_ok());
+    let error = executor.submit(square::TASK, 1).join().unwrap_err();
+    assert!(error.is_refused() && !error.is_lost() && error.lost().is_none());
+    assert_eq!(executor.shutdown_now(), 0);
+    executor.shutdown();
 }

@@ -3,31 +3,61 @@
 use heist::{Backend, ProcessPool, ProcessPoolBuilder};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 pub type Test = (&'static str, fn());
 
-/// The sizes that each behaviour is tested at.
-pub const SIZES: [usize; 3] = [1, 2, 8];
+/// The sizes that each behaviour is tested at: `HEIST_TEST_THREADS`, numbers with commas between them, or 2.
+pub fn sizes() -> Vec<usize> {
+    let text = std::env::var("HEIST_TEST_THREADS").unwrap_or_else(|_| "2".to_owned());
+    let sizes = text.split(',').map(str::parse);
+    sizes
+        .collect::<Result<_, _>>()
+        .expect("HEIST_TEST_THREADS holds numbers")
+}
+
+/// Panics in tasks, callbacks and codecs are expected: errors carry them. The others are failures of tests, and are printed.
+pub fn silence_expected_panics() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let is_of_heist = thread.name().is_some_and(|name| name.starts_with("heist-"));
+        if !heist::is_worker() && !is_of_heist {
+            print(panic);
+        }
+    }));
+}
+
+/// Makes what the system or the runtime prints about the end of this process disappear.
+pub fn silence_stderr() {
+    let null = File::options()
+        .write(true)
+        .open("/dev/null")
+        .expect("/dev/null");
+    // SAFETY: the call takes two integers.
+    unsafe { libc::dup2(null.as_raw_fd(), 2) };
+}
 
 /// Longer than any wait of a test that works.
 pub const LONG: Duration = Duration::from_secs(60);
 
 /// Runs `body` on a new thread. Ends the program if it takes longer than [`LONG`] and a half.
 pub fn watched(body: fn()) {
-    let (done, ended) = mpsc::channel();
+    let (done, ended) = mpsc::channel::<()>();
     let thread = std::thread::spawn(move || {
         let _done = done;
         body();
     });
-    match ended.recv_timeout(LONG * 3 / 2) {
-        Err(RecvTimeoutError::Timeout) => {
-            eprintln!("the test hangs");
-            std::process::abort();
-        }
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+    // In steps, so that the time in which the whole program was stopped does not count.
+    let step = Duration::from_secs(1);
+    let limit = LONG.as_secs() * 3 / 2;
+    let hangs = (0..limit).all(|_| ended.recv_timeout(step) == Err(RecvTimeoutError::Timeout));
+    if hangs {
+        eprintln!("the test hangs");
+        std::process::abort();
     }
     if let Err(payload) = thread.join() {
         std::panic::resume_unwind(payload);
@@ -61,20 +91,26 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 pub fn kill(pid: u32) {
-    let pid = libc::pid_t::try_from(pid).expect("an id of a process");
-    // SAFETY: the call takes two integers.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
+    signal(pid, libc::SIGKILL);
 }
 
-/// Waits until `condition` holds. Panics after `limit`.
+pub fn signal(pid: u32, signal: i32) {
+    let pid = libc::pid_t::try_from(pid).expect("an id of a process");
+    // SAFETY: the call takes two integers.
+    unsafe { libc::kill(pid, signal) };
+}
+
+/// Waits until `condition` holds. Panics after `limit`. The time in which the program was stopped does not count.
 #[track_caller]
-pub fn until(limit: Duration, condition: impl Fn() -> bool) -> Duration {
-    let begin = Instant::now();
+pub fn until(limit: Duration, condition: impl Fn() -> bool) {
+    let (mut waited, mut last) = (Duration::ZERO, Instant::now());
     while !condition() {
-        assert!(begin.elapsed() < limit, "it has not happened in {limit:?}");
+        let now = Instant::now();
+        waited += (now - last).min(Duration::from_millis(100));
+        last = now;
+        assert!(waited < limit, "it has not happened in {limit:?}");
         std::thread::yield_now();
     }
-    begin.elapsed()
 }
 
 /// A file to which each task appends its number when it begins.

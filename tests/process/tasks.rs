@@ -94,6 +94,7 @@ pub enum Death {
 #[heist::task]
 pub fn dies(log: String, number: u64, death: Death) -> u64 {
     note(&log, number);
+    crate::support::silence_stderr();
     match death {
         Death::Kill => crate::support::kill(std::process::id()),
         Death::Segfault => {
@@ -146,6 +147,7 @@ pub fn writes_rubbish() -> u32 {
 /// Closes all descriptors of its process but the first three.
 #[heist::task]
 pub fn closes_all() -> u32 {
+    crate::support::silence_stderr();
     for fd in 3..64 {
         // SAFETY: none: others own the descriptors. That is what is tested.
         unsafe { libc::close(fd) };
@@ -156,6 +158,7 @@ pub fn closes_all() -> u32 {
 /// Leaves a child behind that holds copies of all descriptors, and dies.
 #[heist::task]
 pub fn forks_and_dies() -> u32 {
+    crate::support::silence_stderr();
     // SAFETY: the child calls only what a child of a process with threads may call.
     let child = unsafe { libc::fork() };
     if child == 0 {
