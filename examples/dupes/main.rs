@@ -85,6 +85,10 @@ pub fn run(
     let _ = report::skipped(&findings, notes);
     if !options.quiet && !options.json {
         let _ = writeln!(notes, "\n{}", pools.threads.stats());
+        #[cfg(target_os = "linux")]
+        if let Some(processes) = &pools.processes {
+            let _ = writeln!(notes, "\n{}", heist::Backend::stats(processes));
+        }
     }
     Ok(())
 }
