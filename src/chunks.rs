@@ -4,6 +4,7 @@ use crate::sync::{MODEL, OnceLock};
 
 /// An array of elements in chunks, which are allocated on first use: chunk `k` holds `FIRST << k` elements. An element stays at its address
 /// until the array is dropped. A look-up costs a few instructions and takes no lock.
+#[derive(Debug)]
 pub(crate) struct Chunks<T> {
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
 }

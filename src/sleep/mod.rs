@@ -62,7 +62,8 @@
 //! the change and the re-check. In a ring the light fence of the push pairs with that heavy one. Without the re-check, or without the
 //! publisher's fence, both can miss: the model `last_searcher_against_publisher` fails then.
 
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::chunks::Chunks;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
 use crossbeam_utils::CachePadded;
 
 mod answers;
@@ -91,6 +92,8 @@ pub(crate) struct Sleep {
     /// The number of threads that the pool wants awake.
     target: AtomicUsize,
     idle: Mutex<Idle>,
+    /// For each slot, whether its thread is on one of the lists of available threads. Changed under the lock.
+    listed: Chunks<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,7 @@ impl Sleep {
                 caller_threads,
                 ..Idle::default()
             }),
+            listed: Chunks::default(),
         }
     }
 
@@ -242,11 +246,13 @@ impl Sleep {
             return Wakeup::None;
         }
         if let Some(slot) = idle.workers.pop().or_else(|| idle.waiters.pop()) {
+            self.note_listed(slot, false);
             Wakeup::Unpark(slot)
         } else if let Some(index) = idle.unstarted.pop() {
             idle.present[index] = true;
             Wakeup::StartWorker(index)
         } else if let Some(slot) = idle.spares.pop() {
+            self.note_listed(slot, false);
             Wakeup::Unpark(slot)
         } else {
             idle.spares_left = idle
@@ -399,6 +405,7 @@ impl Sleep {
             return self.park_free_locked(idle, slot, Some(worker), has_tasks);
         }
         idle.workers.push(slot);
+        self.note_listed(slot, true);
         let before = self.add(ONE_AVAILABLE, ONE_WORKER);
         let after = self.unpack(before.wrapping_add(ONE_AVAILABLE).wrapping_sub(ONE_WORKER));
         let before = self.unpack(before);
@@ -438,6 +445,7 @@ impl Sleep {
             Some(_) => idle.workers.push(slot),
             None => idle.spares.push(slot),
         }
+        self.note_listed(slot, true);
         self.park_counted()
     }
 
@@ -446,6 +454,7 @@ impl Sleep {
     pub(crate) fn park_waiter(&self, slot: usize) -> Park {
         let mut idle = lock(&self.idle);
         idle.waiters.push(slot);
+        self.note_listed(slot, true);
         self.park_counted()
     }
 
@@ -468,11 +477,16 @@ impl Sleep {
     /// Takes the caller off the list and counts it as awake and searching. Does nothing if another thread has claimed the caller: that thread has
     /// done the same, and its token is on its way.
     pub(crate) fn unpark_self(&self, slot: usize) {
+        // Only the thread itself puts itself on a list, so that one that was taken off stays off, and needs no lock to see it.
+        if !self.listed.get_or_grow(slot).load(Ordering::Relaxed) {
+            return;
+        }
         let mut idle = lock(&self.idle);
         if take(&mut idle.workers, slot)
             || take(&mut idle.waiters, slot)
             || take(&mut idle.spares, slot)
         {
+            self.note_listed(slot, false);
             self.add(ONE_WORKER + ONE_SEARCHING, ONE_AVAILABLE);
         }
     }
@@ -483,6 +497,7 @@ impl Sleep {
         let mut idle = lock(&self.idle);
         let was_parked = take(&mut idle.workers, slot);
         if was_parked {
+            self.note_listed(slot, false);
             self.add(ONE_WORKER, ONE_AVAILABLE);
         }
         was_parked
@@ -496,6 +511,14 @@ impl Sleep {
     /// Whether a publisher would get a thread for any kind of work.
     pub(crate) fn is_wanted(&self) -> bool {
         self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
+    }
+
+    /// Notes whether a thread is on a list. The caller holds the lock.
+    fn note_listed(&self, slot: usize, is_listed: bool) {
+        // ORDERING: Relaxed: the flag orders nothing. Its reader is the thread itself, which reads what it wrote when it parked, or a later value.
+        self.listed
+            .get_or_grow(slot)
+            .store(is_listed, Ordering::Relaxed);
     }
 
     // ---- threads that wait for idleness ----

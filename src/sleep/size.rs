@@ -13,6 +13,7 @@ impl Sleep {
         if !take(&mut idle.spares, slot) {
             return false;
         }
+        self.note_listed(slot, false);
         idle.spares_left += 1;
         idle.spares_started -= 1;
         true
@@ -88,6 +89,9 @@ impl Sleep {
 
     /// Counts the threads of these slots, which are off the idle list, as awake and searching.
     fn count_woken(&self, slots: &[usize]) {
+        for slot in slots {
+            self.note_listed(*slot, false);
+        }
         let count = slots.len() as u64;
         self.add(count * (ONE_WORKER + ONE_SEARCHING), count * ONE_AVAILABLE);
     }
