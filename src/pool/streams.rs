@@ -205,8 +205,8 @@ impl StreamQueue {
 
     /// Whether the current worker may run an item beside those that do.
     fn has_place(&self) -> bool {
-        let seen = self.seen.load(Ordering::Relaxed);
-        if MODEL || seen == 0 || ticks().wrapping_sub(seen) > STUCK_TIME {
+        let is_stuck = || ticks().wrapping_sub(self.seen()) > STUCK_TIME;
+        if MODEL || !self.is_near() || is_stuck() {
             return true;
         }
         let consumer_runs = usize::from(self.consumer_runs.load(Ordering::Relaxed));

@@ -39,6 +39,20 @@ fn a_consumer_that_sleeps_leaves_its_place() {
 }
 
 #[test]
+fn a_consumer_that_is_away_leaves_its_place() {
+    let queue = in_pool(2);
+    let running = queue.begin_item(true);
+    queue.enter(queue.leave());
+    queue.leave();
+    let start = ticks();
+    while ticks().wrapping_sub(start) <= NEAR_TIME {
+        std::hint::spin_loop();
+    }
+    assert!(queue.has_place());
+    drop(running);
+}
+
+#[test]
 fn an_item_on_a_guest_or_on_the_consumer_takes_no_place_of_workers() {
     let queue = in_pool(2);
     let on_guest = queue.begin_item(false);
