@@ -1,6 +1,6 @@
 //! The builder of pools of processes.
 
-use super::codec;
+use super::codec::{self, Format};
 use super::member::Launch;
 use super::options::Defaults;
 use super::pool::{self, ProcessPool, START_TIMEOUT};
@@ -72,6 +72,8 @@ impl ProcessPoolBuilder {
                 tries: 1,
                 timeout: None,
                 max_message: 1 << 30,
+                format: Format::Compact,
+                takes_ids: false,
             },
             start_timeout: START_TIMEOUT,
             settings: Settings {
@@ -102,7 +104,9 @@ impl ProcessPoolBuilder {
         let _ = task;
         let mut body = Vec::new();
         wire::put_name(&mut body, entry::<T>().name());
-        if let Err(error) = wire::put_item(&mut body, |body| codec::encode(&args, body)) {
+        if let Err(error) = wire::put_item(&mut body, |body| {
+            codec::encode(Format::Compact, &args, body)
+        }) {
             self.trouble = Some(format!(
                 "the arguments of `init` cannot be serialised: {error}"
             ));

@@ -1,6 +1,6 @@
 //! A call of a task on its way to a back end, first with types, then without.
 
-use super::codec;
+use super::codec::{self, Format};
 use super::options::{CallOptions, Defaults};
 use super::task::{Task, TaskEntry};
 use super::wire;
@@ -71,14 +71,14 @@ impl<'a> Call<'a> {
 
     /// Takes the types away. Arguments that cannot be encoded, or are longer than `limit`, and options that the processes of this computer cannot honour, are
     /// refused.
-    pub(super) fn encode(self, defaults: &Defaults) -> Option<Job> {
+    pub(crate) fn encode(self, defaults: &Defaults) -> Option<Job> {
         let limit = defaults.max_message;
-        if self.options.id.is_some() {
+        if self.options.id.is_some() && !defaults.takes_ids {
             self.refuse(NO_IDS);
             return None;
         }
         let mut body = Vec::new();
-        let items = match self.work.encode(&mut body) {
+        let items = match self.work.encode(defaults.format, &mut body) {
             Ok(items) => items,
             Err(text) => {
                 self.refuse(format!("its arguments cannot be serialised: {text}"));
@@ -97,7 +97,7 @@ impl<'a> Call<'a> {
         let options = self.options;
         Some(Job(Box::new(Parts {
             entry: self.entry,
-            rare: Rare::new(options.name.clone(), self.timeout().or(defaults.timeout)),
+            rare: Rare::new(options, self.timeout().or(defaults.timeout)),
             priority: options.priority,
             body: Body::new(body),
             offset: 0,
@@ -121,12 +121,12 @@ pub(super) trait Work {
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>);
     fn fail(&mut self, failure: Failure, name: Arc<str>);
     /// Appends the items and returns their number.
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String>;
+    fn encode(&mut self, format: Format, body: &mut Vec<u8>) -> Result<u32, String>;
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends>;
 }
 
 /// Where the outcomes of a call go. None of these methods may be called under a lock of a pool, except `is_cancelled` and `id`: they run the user's code.
-pub(super) trait Ends: Send + Sync {
+pub(crate) trait Ends: Send + Sync {
     fn end(&self, index: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>);
     /// Adds to the time that the items have run.
     fn ran(&self, _time: Duration) {}
@@ -135,51 +135,57 @@ pub(super) trait Ends: Send + Sync {
     fn on_cancel(&self, f: Box<dyn FnOnce() + Send>);
 }
 
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// A tag of [`wire`], and what belongs to it.
-    Sent(u8, &'a [u8]),
+    Sent(Format, u8, &'a [u8]),
     Failure(Failure),
 }
 
 /// A call without types, or what is left of it.
-pub(super) struct Job(Box<Parts>);
+pub(crate) struct Job(Box<Parts>);
 
 /// What is in a job. It is in a box, because a queue of many jobs should not hold room for twice as many.
-pub(super) struct Parts {
-    pub(super) entry: &'static TaskEntry,
+pub(crate) struct Parts {
+    pub(crate) entry: &'static TaskEntry,
     rare: Option<Box<Rare>>,
-    pub(super) priority: Priority,
+    pub(crate) priority: Priority,
     /// The items, each with its length.
-    pub(super) body: Body,
+    pub(crate) body: Body,
     /// Where the first item that has no outcome begins.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// The index of that item.
-    pub(super) next: u32,
+    pub(crate) next: u32,
     /// The index behind the last item.
-    pub(super) end: u32,
+    pub(crate) end: u32,
     /// How many times the first item was started.
-    pub(super) starts: u32,
-    pub(super) tries: u32,
-    pub(super) ends: Arc<dyn Ends>,
+    pub(crate) starts: u32,
+    pub(crate) tries: u32,
+    pub(crate) ends: Arc<dyn Ends>,
 }
 
 /// What few jobs have.
 #[derive(Clone)]
 struct Rare {
     name: Option<Arc<str>>,
+    #[cfg_attr(
+        not(feature = "nats"),
+        expect(dead_code, reason = "only clusters keep results by id")
+    )]
+    id: Option<Arc<str>>,
     timeout: Option<Duration>,
 }
 
 impl Rare {
-    fn new(name: Option<Arc<str>>, timeout: Option<Duration>) -> Option<Box<Self>> {
-        let is_there = name.is_some() || timeout.is_some();
-        is_there.then(|| Box::new(Rare { name, timeout }))
+    fn new(options: &CallOptions, timeout: Option<Duration>) -> Option<Box<Self>> {
+        let (name, id) = (options.name.clone(), options.id.clone());
+        let is_there = name.is_some() || id.is_some() || timeout.is_some();
+        is_there.then(|| Box::new(Rare { name, id, timeout }))
     }
 }
 
 /// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
 #[derive(Clone)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Small(Arc<[u8]>),
     Large(Arc<Vec<u8>>),
 }
@@ -223,12 +229,12 @@ impl DerefMut for Job {
 }
 
 impl Job {
-    pub(super) fn items(&self) -> u32 {
+    pub(crate) fn items(&self) -> u32 {
         self.end - self.next
     }
 
     /// Ends all items with a failure, for a job that was not queued.
-    pub(super) fn refuse(mut self, failure: impl Fn() -> Failure) {
+    pub(crate) fn refuse(mut self, failure: impl Fn() -> Failure) {
         while self.items() > 0 {
             let index = self.advance();
             self.ends
@@ -237,21 +243,35 @@ impl Job {
     }
 
     /// The name that the call was given.
-    pub(super) fn own_name(&self) -> Option<Arc<str>> {
+    pub(crate) fn own_name(&self) -> Option<Arc<str>> {
         self.rare.as_ref()?.name.clone()
     }
 
+    /// The id that the call was given.
+    #[cfg(feature = "nats")]
+    pub(crate) fn own_id(&self) -> Option<Arc<str>> {
+        self.rare.as_ref()?.id.clone()
+    }
+
+    /// The encoded arguments of the first item that has no outcome.
+    #[cfg(feature = "nats")]
+    pub(crate) fn item(&self) -> &[u8] {
+        wire::Reader(&self.body[self.offset..])
+            .item()
+            .unwrap_or_default()
+    }
+
     /// How long each item may run.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.rare.as_ref()?.timeout
     }
 
-    pub(super) fn name(&self) -> Arc<str> {
+    pub(crate) fn name(&self) -> Arc<str> {
         self.own_name().unwrap_or_else(|| self.entry.name().into())
     }
 
     /// Goes on to the next item. Returns the index of the one before.
-    pub(super) fn advance(&mut self) -> u32 {
+    pub(crate) fn advance(&mut self) -> u32 {
         let mut read = wire::Reader(&self.body[self.offset..]);
         let item = read.item().map_or(0, <[u8]>::len);
         self.offset += wire::PREFIX + item;
@@ -318,8 +338,8 @@ impl<T: Task> Work for One<T> {
         self.handle = Some(handle);
     }
 
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
-        put(self.args.as_ref(), body)
+    fn encode(&mut self, format: Format, body: &mut Vec<u8>) -> Result<u32, String> {
+        put(format, self.args.as_ref(), body)
     }
 
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
@@ -369,8 +389,8 @@ impl<T: Task> Work for Many<T> {
         self.handle = Some(handle);
     }
 
-    fn encode(&mut self, body: &mut Vec<u8>) -> Result<u32, String> {
-        put(&self.args, body)
+    fn encode(&mut self, format: Format, body: &mut Vec<u8>) -> Result<u32, String> {
+        put(format, &self.args, body)
     }
 
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
@@ -395,13 +415,14 @@ impl<T: Task> Work for Many<T> {
 }
 
 fn put<'a, A: serde::Serialize + 'a>(
+    format: Format,
     args: impl IntoIterator<Item = &'a A>,
     body: &mut Vec<u8>,
 ) -> Result<u32, String> {
     let mut items = 0;
     for args in args {
-        match unwind::catch(|| wire::put_item(body, |body| codec::encode(args, body))) {
-            Ok(written) => written.map_err(|error| error.to_string())?,
+        match unwind::catch(|| wire::put_item(body, |body| codec::encode(format, args, body))) {
+            Ok(written) => written?,
             Err(payload) => return Err(codec::panic_text(payload)),
         }
         items += 1;
@@ -418,7 +439,7 @@ fn read<R: serde::de::DeserializeOwned>(
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let failure = match outcome {
         Outcome::Failure(failure) => failure,
-        Outcome::Sent(wire::VALUE, bytes) => match unwind::catch(|| codec::decode(bytes)) {
+        Outcome::Sent(format, wire::VALUE, bytes) => match unwind::catch(|| codec::decode(format, bytes)) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => Failure::Failed(format!("its result cannot be read: {error}").into()),
             Err(payload) => {
@@ -426,17 +447,17 @@ fn read<R: serde::de::DeserializeOwned>(
                 Failure::Failed(format!("its result cannot be read: {text}").into())
             }
         },
-        Outcome::Sent(wire::PANIC, bytes) => codec::decode_panic(bytes),
-        Outcome::Sent(wire::BAD_ARGS, bytes) => {
+        Outcome::Sent(format, wire::PANIC, bytes) => codec::decode_panic(format, bytes),
+        Outcome::Sent(_, wire::BAD_ARGS, bytes) => {
             let text = text(bytes);
             Failure::Refused(format!("the worker cannot read its arguments: {text}").into())
         }
-        Outcome::Sent(wire::UNKNOWN, _) => Failure::Refused(
+        Outcome::Sent(_, wire::UNKNOWN, _) => Failure::Refused(
             "the worker does not know the task: put #[heist::task] on it, or call `heist::register` before \
              `heist::init`"
                 .into(),
         ),
-        Outcome::Sent(_, bytes) => {
+        Outcome::Sent(_, _, bytes) => {
             let text = text(bytes);
             Failure::Failed(format!("its result cannot be sent: {text}").into())
         }
@@ -479,6 +500,18 @@ impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for OneEnd<R> {
             promise.on_cancel(f);
         }
     }
+}
+
+/// The end of a call that was not made here.
+#[cfg(feature = "nats")]
+pub(crate) fn one_end<R>(promise: Promise<R>) -> Arc<dyn Ends>
+where
+    R: serde::de::DeserializeOwned + Send + 'static,
+{
+    Arc::new(OneEnd {
+        id: promise.id(),
+        promise: Mutex::new(Some(promise)),
+    })
 }
 
 /// The promise of a chunk.

@@ -1,6 +1,7 @@
 //! What a pool of processes shares: its state behind a lock, and the ways to wait for changes and to cause them.
 
 use super::call::{Ends, Job, Outcome};
+use super::codec::Format;
 use super::member::{Launch, Member};
 use super::options::Defaults;
 use super::state::{Depth, Effects, Finished, Gate, State, What};
@@ -244,10 +245,12 @@ fn finish(finished: Finished, inbox: Option<&Inbox>) {
     match what {
         What::Ran(time) => ends.ran(time),
         What::Failure(failure) => ends.end(index, Outcome::Failure(failure), &name),
-        What::Saved(tag, bytes) => ends.end(index, Outcome::Sent(tag, &bytes), &name),
+        What::Saved(tag, bytes) => {
+            ends.end(index, Outcome::Sent(Format::Compact, tag, &bytes), &name)
+        }
         What::Sent(tag, place) => {
             let bytes = inbox.map_or(&[][..], |inbox| inbox.get(place));
-            ends.end(index, Outcome::Sent(tag, bytes), &name);
+            ends.end(index, Outcome::Sent(Format::Compact, tag, bytes), &name);
         }
     }
 }

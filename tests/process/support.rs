@@ -1,6 +1,6 @@
 //! Pools, a watchdog, and a log of what has run.
 
-use heist::{Backend, ProcessPool, ProcessPoolBuilder};
+use heist::{Backend, ProcessPool, ProcessPoolBuilder, ThreadPool};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
@@ -31,6 +31,17 @@ pub fn watched(body: fn()) {
     }
     if let Err(payload) = thread.join() {
         std::panic::resume_unwind(payload);
+    }
+}
+
+/// Runs a test on each back end, at each size, by its type and as a `dyn Backend`.
+pub fn each(test: fn(&dyn Backend)) {
+    for size in SIZES {
+        test(&ThreadPool::with_threads(size).unwrap());
+        test(&pool_of(size));
+        for scheme in ["threads", "processes"] {
+            test(&*heist::open(&format!("{scheme}://{size}")).unwrap());
+        }
     }
 }
 
