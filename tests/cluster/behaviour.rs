@@ -1,11 +1,11 @@
 //! What only clusters have: ids, sessions, cancels that reach workers, priorities, limits, servers that are refused, and versions side by side.
 
-use crate::parents::{self, UNKNOWN_FOR_MS, VERSION};
+use crate::parents::{UNKNOWN_FOR_MS, VERSION};
 use crate::server::Server;
 use crate::support::{ACK_WAIT, LONG, Log, Test, Worker, connect, options, signal, until};
 use crate::tasks::{bytes, logged, many_bytes, sleep_ms, square, until_cancelled};
 use heist::nats::{Cluster, Event, Options};
-use heist::{Backend, Executor, Priority, Task, ThreadPool, WhenFull};
+use heist::{Backend, Executor, Priority, Task, WhenFull};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use std::time::{Duration, Instant};
@@ -339,22 +339,20 @@ fn a_full_queue() {
         stored.iter().filter(|handle| is_full(handle)).count() == 20
     });
     println!("20 of 30 calls refused after {:?}", begin.elapsed());
-    let (thread, cluster) = (
-        std::thread::scope(|scope| {
-            let submit = scope.spawn(|| blocking.submit_many(square::TASK, 0..100));
-            let _worker = Worker::start(&server.address(), 2, false);
-            heist::try_join_all(submit.join().unwrap()).unwrap()
-        }),
-        &rejecting,
-    );
-    assert_eq!(thread[99], 9801);
+    let (all, _worker) = std::thread::scope(|scope| {
+        let submit = scope.spawn(|| blocking.submit_many(square::TASK, 0..100));
+        let worker = Worker::start(&server.address(), 2, false);
+        let all = heist::try_join_all(submit.join().unwrap()).unwrap();
+        (all, worker)
+    });
+    assert_eq!(all[99], 9801);
     let full = stored.into_iter().filter_map(|handle| handle.join().err());
     let full: Vec<_> = full.collect();
     assert!(
         full.len() == 20 && full.iter().all(heist::JoinError::is_refused),
         "{full:?}"
     );
-    is_empty(cluster);
+    is_empty(&rejecting);
     assert!(
         options(&server)
             .client()
@@ -805,8 +803,5 @@ fn settings_that_differ() {
     assert!(error.to_string().contains("ack_wait of 1s"), "{error}");
     // Without a wish, the queue's setting is taken.
     let second = Cluster::connect(&server.address()).unwrap();
-    let pool = ThreadPool::with_threads(1).unwrap();
-    assert_eq!(Executor::submit(&pool, square::TASK, 2).join().unwrap(), 4);
-    drop(second);
-    let _ = parents::MODE;
+    assert_eq!(second.session(), second.clone().session());
 }

@@ -84,6 +84,7 @@ fn tasks_and_round_trips() {
             "isolate {isolate}: an endless stream that is dropped: {:?}",
             begin.elapsed()
         );
+        std::thread::sleep(Duration::from_secs(3));
         let before = time_of(workers[0].pid());
         std::thread::sleep(Duration::from_secs(10));
         println!(
