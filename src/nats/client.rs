@@ -165,15 +165,8 @@ impl Client {
     }
 
     /// Notes that a call is stored, or never will be.
-    pub(super) fn note_stored(&self, key: &str) {
-        let mut state = self.lock();
-        if let Some(open) = state.open.get_mut(key)
-            && open.stored.is_none()
-        {
-            open.stored = Some(Instant::now());
-        }
-        state.unstored -= 1;
-        drop(state);
+    pub(super) fn note_stored(&self) {
+        self.lock().unstored -= 1;
         self.note_change();
     }
 

@@ -211,10 +211,7 @@ impl Station {
                 return;
             }
             state.hand[lane].retain(|delivery| delivery.key != key);
-            let is_cancelled = state
-                .cancelled
-                .iter()
-                .any(|(_, cancelled)| *cancelled == key);
+            let is_cancelled = state.cancelled.contains_key(&key);
             if is_cancelled {
                 Some(&b"+ACK"[..])
             } else if state.is_leaving {
@@ -291,13 +288,7 @@ impl Station {
     async fn heartbeat(&self) {
         let replies: Vec<_> = {
             let mut state = self.lock();
-            while state
-                .cancelled
-                .front()
-                .is_some_and(|(at, _)| at.elapsed() > MEMORY)
-            {
-                state.cancelled.pop_front();
-            }
+            state.cancelled.retain(|_, at| at.elapsed() < MEMORY);
             // Others have run them since, or refused them.
             let unknown_for = self.settings.unknown_for * 2;
             state
@@ -327,7 +318,7 @@ impl Station {
         let mut dropped = Vec::new();
         let token = {
             let mut state = self.lock();
-            state.cancelled.push_back((Instant::now(), key.into()));
+            state.cancelled.insert(key.into(), Instant::now());
             for lane in &mut state.hand {
                 if let Some(place) = lane.iter().position(|delivery| &*delivery.key == key) {
                     dropped.extend(lane.remove(place));

@@ -61,7 +61,8 @@ pub(super) struct State {
     pub(super) has_more: [bool; 3],
     /// How long tasks run, as a moving average.
     pub(super) mean: Option<Duration>,
-    pub(super) cancelled: VecDeque<(Instant, Key)>,
+    /// Tasks that were cancelled lately.
+    pub(super) cancelled: HashMap<Key, Instant>,
     /// Tasks that this worker does not know, and since when they wait.
     pub(super) unknown: HashMap<Key, Instant>,
     pub(super) is_leaving: bool,
@@ -168,11 +169,7 @@ impl Station {
             since: Instant::now(),
         };
         let mut state = self.lock();
-        if state
-            .cancelled
-            .iter()
-            .any(|(_, cancelled)| *cancelled == delivery.key)
-        {
+        if state.cancelled.contains_key(&delivery.key) {
             token.cancel();
         }
         state.running.insert(Arc::clone(&delivery.key), running);

@@ -12,7 +12,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many calls are looked up at the same time.
 const LOOKUPS: usize = 64;
@@ -79,12 +79,16 @@ pub(super) async fn carry(client: Arc<Client>, item: Item) {
     // A call that was cancelled on its way is given up now that its fate is known.
     let (is_open, is_cancelled) = {
         let mut state = client.lock();
-        let open = state.open.get(&key);
-        let found = (open.is_some(), open.is_some_and(|open| open.is_cancelled));
+        let open = state.open.get_mut(&key);
+        let found = open.map_or((false, false), |open| {
+            // A cancel from now on tells the cluster itself.
+            open.stored.get_or_insert_with(Instant::now);
+            (true, open.is_cancelled)
+        });
         state.unsaid += usize::from(found.1);
         found
     };
-    client.note_stored(&key);
+    client.note_stored();
     if is_cancelled {
         client.give_up(&key);
         say_cancelled(client, key).await;
