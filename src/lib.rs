@@ -49,6 +49,7 @@
 //! | run something later, repeatedly, after a task | [`ThreadPool::delay`], [`ThreadPool::every`], [`JoinHandle::then`] |
 //! | call something that blocks its thread | [`blocking`]; at most [`spare_threads`](ThreadPoolBuilder::spare_threads) such calls at a time are replaced, by default as many as there are workers |
 //! | survive tasks that crash, leak or hang | `ProcessPool`, with the feature `process` |
+//! | use several computers | `nats::Cluster`, with the feature `nats` |
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
@@ -128,6 +129,8 @@
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
 //! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On
 //!   Linux. The module `processes` is the guide.
+//! - `nats`: `nats::Cluster` and `nats::Worker`, the same tasks on any number of computers, through a NATS server. It includes
+//!   `process`. On Linux. The module `nats` is the guide.
 //!
 //! The crate supports 64-bit systems and needs Rust 1.88 or later.
 
@@ -195,6 +198,14 @@ mod stats;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
 
+// The same tasks on several computers.
+#[cfg(all(feature = "nats", target_os = "linux"))]
+pub mod nats;
+
+// A back end by its address.
+#[cfg(all(feature = "process", target_os = "linux"))]
+mod open;
+
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
@@ -222,6 +233,8 @@ pub use future::{
 };
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use heist_macros::{main, task};
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use open::open;
 pub use pool::{
     BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
 };
@@ -230,8 +243,7 @@ pub use process::guide as processes;
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
-    ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, open, register,
-    tasks,
+    ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
 pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
 

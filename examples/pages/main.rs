@@ -1,7 +1,8 @@
 //! Counts the words of all text files below a directory: `cargo run --release --example pages -- DIRECTORY`.
 //!
 //! Each file is a task. `HEIST_EXECUTOR=threads://2` and `HEIST_EXECUTOR=processes://2` choose where the tasks run, and the output is the same: the program knows only a
-//! `dyn Backend`. In processes, a file that crashes its reader costs one line of the report. A file whose first line is `%CRASH` stands for such a file.
+//! `dyn Backend`. With `--features nats`, `HEIST_EXECUTOR=nats://127.0.0.1:4222/pages` is a cluster, whose workers are this program with `--worker`;
+//! they read the files themselves, so they need the same ones. In processes, a file that crashes its reader costs one line of the report. A file whose first line is `%CRASH` stands for such a file.
 
 mod report;
 mod words;
@@ -26,7 +27,7 @@ pub struct Options {
     #[arg(value_name = "DIRECTORY", default_value = ".")]
     pub directory: PathBuf,
 
-    /// Where the tasks run: threads://N or processes://N
+    /// Where the tasks run: threads://N, processes://N or nats://HOST:PORT/QUEUE
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -38,11 +39,26 @@ pub struct Options {
     /// Show neither progress nor statistics
     #[arg(long)]
     pub quiet: bool,
+
+    /// Run tasks of the cluster, until a SIGTERM
+    #[cfg(feature = "nats")]
+    #[arg(long)]
+    pub worker: bool,
 }
 
 #[heist::main]
 fn main() -> ExitCode {
     let options = Options::parse();
+    #[cfg(feature = "nats")]
+    if options.worker {
+        return match work(&options.executor) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("pages: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let mut output = BufWriter::new(io::stdout().lock());
     match run(&options, &mut output, &mut io::stderr()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -51,6 +67,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs tasks of a cluster. Each is isolated, so that a file that crashes its reader costs one line of the report.
+#[cfg(feature = "nats")]
+fn work(address: &str) -> Result<(), heist::BuildError> {
+    let worker = heist::nats::Worker::connect(address)?;
+    worker
+        .isolate(true)
+        .version(env!("CARGO_PKG_VERSION"))
+        .run()
 }
 
 /// Runs the program. The report goes to `output`, files without a result and statistics go to `notes`.

@@ -1,6 +1,7 @@
 //! The builder of pools of processes.
 
 use super::call;
+use super::codec::Format;
 use super::member::Launch;
 use super::options::Defaults;
 use super::pool::{self, MAX_WORKERS, ProcessPool, START_TIMEOUT};
@@ -72,6 +73,8 @@ impl ProcessPoolBuilder {
                 tries: 1,
                 timeout: None,
                 max_message: 1 << 30,
+                format: Format::Compact,
+                takes_ids: false,
             },
             start_timeout: START_TIMEOUT,
             settings: Settings {
@@ -102,7 +105,7 @@ impl ProcessPoolBuilder {
         let _ = task;
         let mut body = Vec::new();
         wire::put_name(&mut body, entry::<T>().name());
-        if let Err(text) = call::put(&args, &mut body) {
+        if let Err(text) = call::put(Format::Compact, &args, &mut body) {
             self.trouble = Some(format!(
                 "the arguments of `init` cannot be serialised: {text}"
             ));

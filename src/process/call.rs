@@ -1,6 +1,6 @@
 //! A call of a task on its way to a back end, first with types, then without.
 
-use super::codec;
+use super::codec::{self, Format};
 use super::options::{CallOptions, Defaults};
 use super::task::{Task, TaskEntry};
 use super::{threads, wire};
@@ -71,16 +71,16 @@ impl<'a> Call<'a> {
 
     /// Takes the types away, and gives `send` the jobs. Usually it is one. Arguments that cannot be encoded, or are longer than a message may be, and options that the
     /// processes of this computer cannot honour, are refused. Returns the number of refused items.
-    pub(super) fn encode(self, defaults: &Defaults, send: &mut dyn FnMut(Job)) -> u32 {
+    pub(crate) fn encode(self, defaults: &Defaults, send: &mut dyn FnMut(Job)) -> u32 {
         let items = self.work.items();
-        if self.options.id.is_some() {
+        if self.options.id.is_some() && !defaults.takes_ids {
             self.refuse(NO_IDS);
             return items;
         }
         let ends = self.work.promise(self.options);
         let (options, entry) = (self.options, self.entry);
         let timeout = self.timeout().or(defaults.timeout);
-        let rare = Rare::new(options.name.clone(), timeout);
+        let rare = Rare::new(options, timeout);
         // Only of an item that travels alone is it known when it began.
         let items_max = if timeout.is_some() { 1 } else { u32::MAX };
         let tries = options.tries.unwrap_or(entry.tries.max(defaults.tries));
@@ -102,7 +102,7 @@ impl<'a> Call<'a> {
         let (mut body, mut next, mut refused) = (Vec::new(), 0, 0);
         for index in 0..items {
             let start = body.len();
-            let put = self.work.put(index, &mut body);
+            let put = self.work.put(defaults.format, index, &mut body);
             if let Err(text) = fits(put, body.len() - start, defaults.max_message) {
                 body.truncate(start);
                 let name = || options.name.clone().unwrap_or_else(|| entry.name().into());
@@ -152,68 +152,74 @@ pub(super) trait Work {
     fn run_on(&mut self, pool: &ThreadPool, options: &CallOptions, timeout: Option<Duration>);
     fn fail(&mut self, failure: Failure, name: Arc<str>);
     /// Appends the arguments of an item, each of which is asked for once.
-    fn put(&mut self, index: u32, body: &mut Vec<u8>) -> Result<(), String>;
+    fn put(&mut self, format: Format, index: u32, body: &mut Vec<u8>) -> Result<(), String>;
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends>;
 }
 
 /// Where the outcomes of a call go. Only `is_cancelled`, `id` and `watch` may be called under a lock of a pool: the others run the user's code.
-pub(super) trait Ends: Send + Sync {
+pub(crate) trait Ends: Send + Sync {
     fn end(&self, index: u32, outcome: Outcome<'_>, name: &dyn Fn() -> Arc<str>);
     /// Adds to the time that the items have run.
     fn ran(&self, _time: Duration) {}
     fn is_cancelled(&self) -> bool;
     fn id(&self) -> TaskId;
-    /// Sets what is told when the handle is cancelled, and what is asked whether the call runs.
-    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Probe);
+    /// Sets what is told when the handle is cancelled, and what is asked whether the call runs, if anything can tell.
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Option<Probe>);
 }
 
-pub(super) enum Outcome<'a> {
+pub(crate) enum Outcome<'a> {
     /// A tag of [`wire`], and what belongs to it.
-    Sent(u8, &'a [u8]),
+    Sent(Format, u8, &'a [u8]),
     Failure(Failure),
 }
 
 /// A call without types, or what is left of it.
-pub(super) struct Job(Box<Parts>);
+pub(crate) struct Job(Box<Parts>);
 
 /// What is in a job. It is in a box, because a queue of many jobs should not hold room for twice as many.
-pub(super) struct Parts {
-    pub(super) entry: &'static TaskEntry,
+pub(crate) struct Parts {
+    pub(crate) entry: &'static TaskEntry,
     rare: Option<Box<Rare>>,
-    pub(super) priority: Priority,
+    pub(crate) priority: Priority,
     /// The items, each with its length.
-    pub(super) body: Body,
+    pub(crate) body: Body,
     /// Where the first item that has no outcome begins.
-    pub(super) offset: usize,
+    pub(crate) offset: usize,
     /// The index of that item.
-    pub(super) next: u32,
+    pub(crate) next: u32,
     /// The index behind the last item.
-    pub(super) end: u32,
+    pub(crate) end: u32,
     /// How many times the first item was started.
-    pub(super) starts: u32,
-    pub(super) tries: u32,
+    pub(crate) starts: u32,
+    pub(crate) tries: u32,
     /// The pool is told when the handle is cancelled.
-    pub(super) is_watched: bool,
-    pub(super) ends: Arc<dyn Ends>,
+    pub(crate) is_watched: bool,
+    pub(crate) ends: Arc<dyn Ends>,
 }
 
 /// What few jobs have.
 #[derive(Clone)]
 struct Rare {
     name: Option<Arc<str>>,
+    #[cfg_attr(
+        not(feature = "nats"),
+        expect(dead_code, reason = "only clusters keep results by id")
+    )]
+    id: Option<Arc<str>>,
     timeout: Option<Duration>,
 }
 
 impl Rare {
-    fn new(name: Option<Arc<str>>, timeout: Option<Duration>) -> Option<Box<Self>> {
-        let is_there = name.is_some() || timeout.is_some();
-        is_there.then(|| Box::new(Rare { name, timeout }))
+    fn new(options: &CallOptions, timeout: Option<Duration>) -> Option<Box<Self>> {
+        let (name, id) = (options.name.clone(), options.id.clone());
+        let is_there = name.is_some() || id.is_some() || timeout.is_some();
+        is_there.then(|| Box::new(Rare { name, id, timeout }))
     }
 }
 
 /// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
 #[derive(Clone)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Small(Arc<[u8]>),
     Large(Arc<Vec<u8>>),
 }
@@ -257,12 +263,12 @@ impl DerefMut for Job {
 }
 
 impl Job {
-    pub(super) fn items(&self) -> u32 {
+    pub(crate) fn items(&self) -> u32 {
         self.end - self.next
     }
 
     /// Ends all items with a failure, for a job that was not queued.
-    pub(super) fn refuse(mut self, failure: impl Fn() -> Failure) {
+    pub(crate) fn refuse(mut self, failure: impl Fn() -> Failure) {
         while self.items() > 0 {
             let index = self.advance();
             self.ends
@@ -271,21 +277,35 @@ impl Job {
     }
 
     /// The name that the call was given.
-    pub(super) fn own_name(&self) -> Option<Arc<str>> {
+    pub(crate) fn own_name(&self) -> Option<Arc<str>> {
         self.rare.as_ref()?.name.clone()
     }
 
+    /// The id that the call was given.
+    #[cfg(feature = "nats")]
+    pub(crate) fn own_id(&self) -> Option<Arc<str>> {
+        self.rare.as_ref()?.id.clone()
+    }
+
+    /// The encoded arguments of the first item that has no outcome.
+    #[cfg(feature = "nats")]
+    pub(crate) fn item(&self) -> &[u8] {
+        wire::Reader(&self.body[self.offset..])
+            .item()
+            .unwrap_or_default()
+    }
+
     /// How long each item may run.
-    pub(super) fn timeout(&self) -> Option<Duration> {
+    pub(crate) fn timeout(&self) -> Option<Duration> {
         self.rare.as_ref()?.timeout
     }
 
-    pub(super) fn name(&self) -> Arc<str> {
+    pub(crate) fn name(&self) -> Arc<str> {
         self.own_name().unwrap_or_else(|| self.entry.name().into())
     }
 
     /// Goes on to the next item. Returns the index of the one before.
-    pub(super) fn advance(&mut self) -> u32 {
+    pub(crate) fn advance(&mut self) -> u32 {
         let mut read = wire::Reader(&self.body[self.offset..]);
         let item = read.item().map_or(0, <[u8]>::len);
         self.offset += wire::PREFIX + item;
@@ -348,8 +368,9 @@ impl<T: Task> Work for One<T> {
         self.handle = Some(failed(failure, name));
     }
 
-    fn put(&mut self, _: u32, body: &mut Vec<u8>) -> Result<(), String> {
-        self.args.as_ref().map_or(Ok(()), |args| put(args, body))
+    fn put(&mut self, format: Format, _: u32, body: &mut Vec<u8>) -> Result<(), String> {
+        let args = self.args.as_ref();
+        args.map_or(Ok(()), |args| put(format, args, body))
     }
 
     fn promise(&mut self, options: &CallOptions) -> Arc<dyn Ends> {
@@ -392,9 +413,9 @@ impl<T: Task> Work for Many<T> {
         self.handle = Some(failed(failure, name));
     }
 
-    fn put(&mut self, index: u32, body: &mut Vec<u8>) -> Result<(), String> {
+    fn put(&mut self, format: Format, index: u32, body: &mut Vec<u8>) -> Result<(), String> {
         let start = body.len();
-        let written = put(&self.args[index as usize], body);
+        let written = put(format, &self.args[index as usize], body);
         self.bytes += body.len() - start;
         written
     }
@@ -439,9 +460,13 @@ fn failed<R: Send + 'static>(failure: Failure, name: Arc<str>) -> JoinHandle<R> 
 }
 
 /// Appends arguments. A panic of their `Serialize` implementation is an error.
-pub(super) fn put<A: serde::Serialize>(args: &A, body: &mut Vec<u8>) -> Result<(), String> {
-    match unwind::catch(|| wire::put_item(body, |body| codec::encode(args, body))) {
-        Ok(written) => written.map_err(|error| error.to_string()),
+pub(super) fn put<A: serde::Serialize>(
+    format: Format,
+    args: &A,
+    body: &mut Vec<u8>,
+) -> Result<(), String> {
+    match unwind::catch(|| wire::put_item(body, |body| codec::encode(format, args, body))) {
+        Ok(written) => written,
         Err(payload) => Err(codec::panic_text(payload)),
     }
 }
@@ -455,7 +480,7 @@ fn read<R: serde::de::DeserializeOwned>(
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let failure = match outcome {
         Outcome::Failure(failure) => failure,
-        Outcome::Sent(wire::VALUE, bytes) => match unwind::catch(|| codec::decode(bytes)) {
+        Outcome::Sent(format, wire::VALUE, bytes) => match unwind::catch(|| codec::decode(format, bytes)) {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => Failure::Failed(format!("its result cannot be read: {error}").into()),
             Err(payload) => {
@@ -463,17 +488,17 @@ fn read<R: serde::de::DeserializeOwned>(
                 Failure::Failed(format!("its result cannot be read: {text}").into())
             }
         },
-        Outcome::Sent(wire::PANIC, bytes) => codec::decode_panic(bytes),
-        Outcome::Sent(wire::BAD_ARGS, bytes) => {
+        Outcome::Sent(format, wire::PANIC, bytes) => codec::decode_panic(format, bytes),
+        Outcome::Sent(_, wire::BAD_ARGS, bytes) => {
             let text = text(bytes);
             Failure::Refused(format!("the worker cannot read its arguments: {text}").into())
         }
-        Outcome::Sent(wire::UNKNOWN, _) => Failure::Refused(
+        Outcome::Sent(_, wire::UNKNOWN, _) => Failure::Refused(
             "the worker does not know the task: put #[heist::task] on it, or call `heist::register` before \
              `heist::init`"
                 .into(),
         ),
-        Outcome::Sent(_, bytes) => {
+        Outcome::Sent(_, _, bytes) => {
             let text = text(bytes);
             Failure::Failed(format!("its result cannot be sent: {text}").into())
         }
@@ -511,12 +536,26 @@ impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for OneEnd<R> {
         self.id
     }
 
-    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Probe) {
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, probe: Option<Probe>) {
         if let Some(promise) = &*lock(&self.promise) {
-            promise.set_probe(probe);
+            if let Some(probe) = probe {
+                promise.set_probe(probe);
+            }
             promise.on_cancel(on_cancel);
         }
     }
+}
+
+/// The end of a call that was not made here.
+#[cfg(feature = "nats")]
+pub(crate) fn one_end<R>(promise: Promise<R>) -> Arc<dyn Ends>
+where
+    R: serde::de::DeserializeOwned + Send + 'static,
+{
+    Arc::new(OneEnd {
+        id: promise.id(),
+        promise: Mutex::new(Some(promise)),
+    })
 }
 
 /// The promise of a chunk.
@@ -564,7 +603,7 @@ impl<R: serde::de::DeserializeOwned + Send + 'static> Ends for ManyEnd<R> {
         self.id
     }
 
-    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, _: Probe) {
+    fn watch(&self, on_cancel: Box<dyn FnOnce() + Send>, _: Option<Probe>) {
         // Users see no handle of a chunk, so nobody asks whether it runs.
         if let Some(promise) = &lock(&self.state).promise {
             promise.on_cancel(on_cancel);

@@ -1,10 +1,20 @@
-//! How values become bytes: postcard, whose format needs no names, because both sides are one program.
+//! How values become bytes.
 
 use crate::executor::remote::{Failure, describe_panic};
 use crate::unwind::{self, Payload};
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// How values become bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// postcard, whose format needs no names: both sides are one program.
+    Compact,
+    /// MessagePack with the names of fields: the sides can be different versions of a program, or in different languages.
+    #[cfg(feature = "nats")]
+    Named,
+}
 
 /// A vector to which postcard appends.
 struct Append<'a>(&'a mut Vec<u8>);
@@ -28,17 +38,32 @@ impl Flavor for Append<'_> {
 }
 
 /// Appends a value.
-pub(super) fn encode<T: Serialize>(value: &T, out: &mut Vec<u8>) -> postcard::Result<()> {
-    postcard::serialize_with_flavor(value, Append(out))
+pub(crate) fn encode<T: Serialize>(
+    format: Format,
+    value: &T,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    match format {
+        Format::Compact => {
+            postcard::serialize_with_flavor(value, Append(out)).map_err(|error| error.to_string())
+        }
+        #[cfg(feature = "nats")]
+        Format::Named => {
+            rmp_serde::encode::write_named(out, value).map_err(|error| error.to_string())
+        }
+    }
 }
 
 /// Reads a value that takes up all of `bytes`.
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> postcard::Result<T> {
-    let (value, rest) = postcard::take_from_bytes(bytes)?;
-    if rest.is_empty() {
-        Ok(value)
-    } else {
-        Err(postcard::Error::DeserializeBadEncoding)
+pub(crate) fn decode<T: DeserializeOwned>(format: Format, bytes: &[u8]) -> Result<T, String> {
+    match format {
+        Format::Compact => match postcard::take_from_bytes(bytes) {
+            Ok((value, [])) => Ok(value),
+            Ok(_) => Err(postcard::Error::DeserializeBadEncoding.to_string()),
+            Err(error) => Err(error.to_string()),
+        },
+        #[cfg(feature = "nats")]
+        Format::Named => rmp_serde::from_slice(bytes).map_err(|error| error.to_string()),
     }
 }
 
@@ -50,15 +75,15 @@ struct Panic {
     location: Option<(String, u32, u32)>,
 }
 
-pub(super) fn encode_panic(payload: &Payload, out: &mut Vec<u8>) {
+pub(super) fn encode_panic(format: Format, payload: &Payload, out: &mut Vec<u8>) {
     let (message, location) = describe_panic(payload);
     let location = location.map(|at| (at.file().to_owned(), at.line(), at.column()));
     // Text and numbers always become bytes.
-    let _ = encode(&Panic { message, location }, out);
+    let _ = encode(format, &Panic { message, location }, out);
 }
 
-pub(super) fn decode_panic(bytes: &[u8]) -> Failure {
-    let panic = decode(bytes).unwrap_or(Panic {
+pub(super) fn decode_panic(format: Format, bytes: &[u8]) -> Failure {
+    let panic = decode(format, bytes).unwrap_or(Panic {
         message: None,
         location: None,
     });
@@ -70,7 +95,7 @@ pub(super) fn decode_panic(bytes: &[u8]) -> Failure {
 
 /// The message of a panic, if the tag is that of one.
 pub(super) fn decode_failure(tag: u8, bytes: &[u8]) -> Option<String> {
-    match decode_panic(bytes) {
+    match decode_panic(Format::Compact, bytes) {
         Failure::Panic(message, _) if tag == super::wire::PANIC => {
             Some(message.unwrap_or_else(|| "without a message".to_owned()))
         }

@@ -22,7 +22,6 @@ pub mod guide;
 mod imap;
 mod io;
 mod member;
-mod open;
 mod options;
 mod os;
 mod pool;
@@ -34,15 +33,31 @@ mod threads;
 mod wire;
 mod worker;
 
+/// The tags of outcomes.
+#[cfg(feature = "nats")]
+pub(crate) mod tag {
+    pub(crate) use super::wire::{BAD_ARGS, BAD_RESULT, PANIC, UNKNOWN, VALUE};
+}
+
 #[cfg(test)]
 mod tests;
+
+#[cfg(feature = "nats")]
+pub(crate) use call::{Ends, Job, Outcome, one_end};
+#[cfg(feature = "nats")]
+pub(crate) use codec::Format;
+#[cfg(feature = "nats")]
+pub(crate) use options::Defaults;
+#[cfg(feature = "nats")]
+pub(crate) use registry::{by_name, check_names};
+#[cfg(feature = "nats")]
+pub(crate) use task::entry;
 
 pub use backend::{Backend, Close, ExecutorStats, ProcessStats};
 pub use builder::ProcessPoolBuilder;
 pub use call::Call;
 pub use executor::{CallBuilder, Executor};
 pub use imap::{TaskImap, TaskImapUnordered};
-pub use open::open;
 pub use pool::ProcessPool;
 pub use registry::{TASKS, register, tasks};
 pub use task::{Task, TaskEntry};

@@ -1,5 +1,6 @@
 //! The options of a call, and what a pool does with calls that do not set them.
 
+use super::codec::Format;
 use crate::CancelToken;
 use crate::pool::Priority;
 use std::sync::Arc;
@@ -18,9 +19,12 @@ pub(super) struct CallOptions {
 
 /// What a pool does with calls that do not say otherwise.
 #[derive(Clone)]
-pub(super) struct Defaults {
-    pub(super) tries: u32,
-    pub(super) timeout: Option<Duration>,
+pub(crate) struct Defaults {
+    pub(crate) tries: u32,
+    pub(crate) timeout: Option<Duration>,
     /// The longest message in bytes.
-    pub(super) max_message: usize,
+    pub(crate) max_message: usize,
+    pub(crate) format: Format,
+    /// Whether calls may have ids, by which their results are kept.
+    pub(crate) takes_ids: bool,
 }

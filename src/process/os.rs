@@ -132,7 +132,7 @@ pub(super) fn recv_fds(
     };
     // SAFETY: `CMSG_LEN` computes a length.
     let length = unsafe { libc::CMSG_LEN(TWO_FDS) };
-    if found.cmsg_type != libc::SCM_RIGHTS || found.cmsg_len != length as _ {
+    if found.cmsg_type != libc::SCM_RIGHTS || found.cmsg_len as u64 != u64::from(length) {
         return Err(io::ErrorKind::InvalidData.into());
     }
     // SAFETY: the header is in the control buffer, and its data lie behind it.

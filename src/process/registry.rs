@@ -64,7 +64,7 @@ pub fn tasks() -> Vec<&'static TaskEntry> {
 }
 
 /// The tasks by name.
-pub(super) fn by_name() -> HashMap<&'static str, &'static TaskEntry> {
+pub(crate) fn by_name() -> HashMap<&'static str, &'static TaskEntry> {
     tasks()
         .into_iter()
         .map(|entry| (entry.name(), entry))
@@ -72,7 +72,7 @@ pub(super) fn by_name() -> HashMap<&'static str, &'static TaskEntry> {
 }
 
 /// Says which two tasks have one name, if there are such.
-pub(super) fn check_names() -> Result<(), String> {
+pub(crate) fn check_names() -> Result<(), String> {
     let mut known: HashMap<_, &TaskEntry> = HashMap::new();
     for entry in tasks() {
         if let Some(other) = known.insert(entry.name(), entry) {

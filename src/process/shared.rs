@@ -1,6 +1,7 @@
 //! What a pool of processes shares: its state behind a lock, and the ways to wait for changes and to cause them.
 
 use super::call::{Ends, Job, Outcome};
+use super::codec::Format;
 use super::member::{Launch, Member};
 use super::options::Defaults;
 use super::state::{Depth, Effects, Finished, Gate, State, What};
@@ -159,7 +160,7 @@ impl Shared {
                 }
             };
             let runs = move || asked.upgrade().is_some_and(|shared| shared.runs(id));
-            ends.watch(Box::new(on_cancel), Arc::new(runs));
+            ends.watch(Box::new(on_cancel), Some(Arc::new(runs)));
         });
         HAS_LOCK.set(outer);
     }
@@ -273,10 +274,12 @@ fn finish(finished: Finished, inbox: Option<&Inbox>) {
     match what {
         What::Ran(time) => ends.ran(time),
         What::Failure(failure) => ends.end(index, Outcome::Failure(failure), &name),
-        What::Saved(tag, bytes) => ends.end(index, Outcome::Sent(tag, &bytes), &name),
+        What::Saved(tag, bytes) => {
+            ends.end(index, Outcome::Sent(Format::Compact, tag, &bytes), &name)
+        }
         What::Sent(tag, place) => {
             let bytes = inbox.map_or(&[][..], |inbox| inbox.get(place));
-            ends.end(index, Outcome::Sent(tag, bytes), &name);
+            ends.end(index, Outcome::Sent(Format::Compact, tag, bytes), &name);
         }
     }
 }

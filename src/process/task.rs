@@ -1,6 +1,6 @@
 //! Tasks: functions that another process can find by their names.
 
-use super::codec;
+use super::codec::{self, Format};
 use super::wire;
 use crate::unwind;
 use serde::Serialize;
@@ -86,7 +86,7 @@ pub struct TaskEntry {
     place: (&'static str, u32),
     pub(super) tries: u32,
     pub(super) timeout: Option<Duration>,
-    run: fn(&[u8], &mut Vec<u8>) -> u8,
+    run: fn(Format, &[u8], &mut Vec<u8>) -> u8,
 }
 
 impl TaskEntry {
@@ -122,8 +122,8 @@ impl TaskEntry {
     }
 
     /// Runs the task with encoded arguments and appends its outcome. Returns the tag of the outcome.
-    pub(super) fn run(&self, args: &[u8], out: &mut Vec<u8>) -> u8 {
-        (self.run)(args, out)
+    pub(crate) fn run(&self, format: Format, args: &[u8], out: &mut Vec<u8>) -> u8 {
+        (self.run)(format, args, out)
     }
 
     /// Whether both are entries of one task.
@@ -143,30 +143,30 @@ impl fmt::Debug for TaskEntry {
 }
 
 /// The entry of a task.
-pub(super) fn entry<T: Task>() -> &'static TaskEntry {
+pub(crate) fn entry<T: Task>() -> &'static TaskEntry {
     const { &TaskEntry::of::<T>() }
 }
 
-fn run_encoded<T: Task>(args: &[u8], out: &mut Vec<u8>) -> u8 {
+fn run_encoded<T: Task>(format: Format, args: &[u8], out: &mut Vec<u8>) -> u8 {
     let start = out.len();
     let mut fail = |tag: u8, text: String| {
         out.truncate(start);
         out.extend_from_slice(text.as_bytes());
         tag
     };
-    let args = match unwind::catch(|| codec::decode::<T::Args>(args)) {
+    let args = match unwind::catch(|| codec::decode::<T::Args>(format, args)) {
         Ok(Ok(args)) => args,
-        Ok(Err(error)) => return fail(wire::BAD_ARGS, error.to_string()),
+        Ok(Err(error)) => return fail(wire::BAD_ARGS, error),
         Err(payload) => return fail(wire::BAD_ARGS, codec::panic_text(payload)),
     };
     match unwind::catch(|| T::run(args)) {
         Ok(value) => {
-            let written = unwind::catch(|| codec::encode(&value, out));
+            let written = unwind::catch(|| codec::encode(format, &value, out));
             // The value travels, so it is not this process whose code sees a panic of its drop.
             unwind::drop_quietly(value);
             let text = match written {
                 Ok(Ok(())) => return wire::VALUE,
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error,
                 Err(payload) => codec::panic_text(payload),
             };
             out.truncate(start);
@@ -174,7 +174,7 @@ fn run_encoded<T: Task>(args: &[u8], out: &mut Vec<u8>) -> u8 {
             wire::BAD_RESULT
         }
         Err(payload) => {
-            codec::encode_panic(&payload, out);
+            codec::encode_panic(format, &payload, out);
             unwind::drop_quietly(payload);
             wire::PANIC
         }

@@ -27,15 +27,15 @@ pub(super) const RESULTS: u8 = 13;
 pub(super) const VERSION: u32 = 1;
 
 /// The tag of an outcome: a value.
-pub(super) const VALUE: u8 = 0;
+pub(crate) const VALUE: u8 = 0;
 /// A panic: [`Panic`](super::call::Panic).
-pub(super) const PANIC: u8 = 1;
+pub(crate) const PANIC: u8 = 1;
 /// The arguments could not be read, for the reason that the text gives.
-pub(super) const BAD_ARGS: u8 = 2;
+pub(crate) const BAD_ARGS: u8 = 2;
 /// The result could not be written, for the reason that the text gives.
-pub(super) const BAD_RESULT: u8 = 3;
+pub(crate) const BAD_RESULT: u8 = 3;
 /// The worker does not know the task.
-pub(super) const UNKNOWN: u8 = 4;
+pub(crate) const UNKNOWN: u8 = 4;
 
 /// The worker sent something that is not a message, or not one that can come now.
 #[derive(Debug)]

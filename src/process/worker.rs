@@ -10,6 +10,7 @@
 //!
 //! A second thread reads the control socket. It cancels the token of the running task when the parent says so, and ends the process when the parent has gone.
 
+use super::codec::Format;
 use super::os::{self, Page};
 use super::registry;
 use super::task::TaskEntry;
@@ -426,7 +427,7 @@ impl Worker {
 fn outcome(entry: &TaskEntry, args: &[u8], limit: usize, out: &mut Vec<u8>) -> u8 {
     let start = out.len();
     out.push(0);
-    let mut tag = wire::put_item(out, |out| entry.run(args, out));
+    let mut tag = wire::put_item(out, |out| entry.run(Format::Compact, args, out));
     let length = out.len() - start;
     if length > limit {
         out.truncate(start);

@@ -123,7 +123,7 @@ fn a_loop_of_flat_joins_is_right() {
                 sum + a + b
             })
         });
-        assert_eq!(sum, (0..100_000).map(|i| 2 * i + 1).sum());
+        assert_eq!(sum, (0..100_000).map(|i| 2 * i + 1).sum::<u64>());
     });
 }
 

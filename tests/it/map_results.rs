@@ -95,7 +95,7 @@ fn short_inputs_give_short_results() {
             assert_eq!(pool.map(0..len, |x| x.to_string()), expected);
             assert_eq!(pool.map(expected.clone(), |x| x), expected);
             let sum = pool.map_reduce(0..len, |x| x, || 0, |a, b| a + b);
-            assert_eq!(sum, (0..len).sum());
+            assert_eq!(sum, (0..len).sum::<usize>());
             let found = pool.find_any(0..len, |&x| x + 1 == len);
             assert_eq!(found, len.checked_sub(1));
         }

@@ -73,7 +73,7 @@ fn many_guests_take_part_at_once() {
                             }
                         });
                         assert_eq!(spawned.into_inner(), 50);
-                        assert_eq!(mapped, (0..500).map(|x| x + guest).sum());
+                        assert_eq!(mapped, (0..500).map(|x| x + guest).sum::<u64>());
                         fib
                     })
                 })

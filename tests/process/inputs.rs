@@ -1,6 +1,6 @@
 //! Bad input: what is refused, and with which text.
 
-use crate::support::{Log, Test, pool_of, pool_with, sizes};
+use crate::support::{Log, Test, each, pool_of, pool_with, sizes};
 use crate::tasks::{self, bytes, many_bytes, prepare, prepared, square};
 use heist::{Backend, Executor, ProcessPool, Task, WhenFull};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -43,6 +43,7 @@ pub fn tests() -> Vec<Test> {
         ("inputs::a_pool_in_a_worker", a_pool_in_a_worker),
         ("inputs::a_pool_in_a_forked_child", a_pool_in_a_forked_child),
         ("inputs::addresses", addresses),
+        ("inputs::ids_are_refused", || each(ids_are_refused)),
         ("inputs::what_a_worker_inherits", what_a_worker_inherits),
         ("inputs::the_tasks_are_listed", the_tasks_are_listed),
     ]
@@ -291,7 +292,7 @@ fn addresses() {
     for bad in [
         "threads",
         "threads://x",
-        "nats://host",
+        "steam://host",
         "processes://-1",
         "",
     ] {
@@ -324,4 +325,17 @@ fn the_tasks_are_listed() {
     assert!(task.place().0.ends_with("tasks.rs") && task.place().1 > 0);
     assert!(tasks.iter().any(|task| task.name() == "heist::ping"));
     assert!(tasks.iter().any(|task| task.name() == "registered by hand"));
+}
+
+fn ids_are_refused(executor: &dyn Backend) {
+    let error = executor
+        .task()
+        .id("order-17")
+        .submit(square::TASK, 1)
+        .join()
+        .unwrap_err();
+    assert!(
+        error.is_refused() && error.to_string().contains("clusters"),
+        "{error}"
+    );
 }

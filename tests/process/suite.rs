@@ -1,6 +1,6 @@
-//! What threads and processes have in common: each test runs on both, at all sizes.
+//! What all back ends have in common: each test runs on all of a harness, at all sizes.
 
-use crate::support::{LONG, Test, pool_of, sizes, until};
+use crate::support::{LONG, Test, each, until};
 use crate::tasks::{self, bytes, fails, join_words, nothing, panics, sleep_ms, square};
 use heist::{Backend, CancelToken, Executor, JoinSet, Priority, ThreadPool, WaitFor};
 use std::time::Duration;
@@ -28,7 +28,6 @@ pub fn tests() -> Vec<Test> {
         ("suite::time_limits", || each(time_limits)),
         ("suite::options", || each(options)),
         ("suite::tokens", || each(tokens)),
-        ("suite::ids_are_refused", || each(ids_are_refused)),
         ("suite::totals_add_up", || each(totals_add_up)),
         ("suite::a_shutdown_runs_what_is_queued", || {
             each(a_shutdown_runs_what_is_queued)
@@ -42,17 +41,6 @@ pub fn tests() -> Vec<Test> {
         ("suite::the_contracts_names", || each(the_contracts_names)),
         ("suite::many_threads_submit", || each(many_threads_submit)),
     ]
-}
-
-/// Runs a test on each back end, at each size, by its type and as a `dyn Backend`.
-fn each(test: fn(&dyn Backend)) {
-    for size in sizes() {
-        test(&ThreadPool::with_threads(size).unwrap());
-        test(&pool_of(size));
-        for scheme in ["threads", "processes"] {
-            test(&*heist::open(&format!("{scheme}://{size}")).unwrap());
-        }
-    }
 }
 
 fn values_go_there_and_back(executor: &dyn Backend) {
@@ -289,19 +277,6 @@ fn tokens(executor: &dyn Backend) {
     let late = executor.task().token(&token).submit(square::TASK, 1);
     assert!(late.join().unwrap_err().is_cancelled());
     heist::try_join_all(blocked).unwrap();
-}
-
-fn ids_are_refused(executor: &dyn Backend) {
-    let error = executor
-        .task()
-        .id("order-17")
-        .submit(square::TASK, 1)
-        .join()
-        .unwrap_err();
-    assert!(
-        error.is_refused() && error.to_string().contains("clusters"),
-        "{error}"
-    );
 }
 
 fn totals_add_up(executor: &dyn Backend) {

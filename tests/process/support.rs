@@ -1,9 +1,9 @@
 //! Pools, a watchdog, and a log of what has run.
 
-use heist::{Backend, ProcessPool, ProcessPoolBuilder};
+use heist::{Backend, ProcessPool, ProcessPoolBuilder, ThreadPool};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::fd::AsRawFd;
+
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -31,16 +31,6 @@ pub fn silence_expected_panics() {
     }));
 }
 
-/// Makes what the system or the runtime prints about the end of this process disappear.
-pub fn silence_stderr() {
-    let null = File::options()
-        .write(true)
-        .open("/dev/null")
-        .expect("/dev/null");
-    // SAFETY: the call takes two integers.
-    unsafe { libc::dup2(null.as_raw_fd(), 2) };
-}
-
 /// Longer than any wait of a test that works.
 pub const LONG: Duration = Duration::from_secs(60);
 
@@ -61,6 +51,17 @@ pub fn watched(body: fn()) {
     }
     if let Err(payload) = thread.join() {
         std::panic::resume_unwind(payload);
+    }
+}
+
+/// Runs a test on each back end, at each size, by its type and as a `dyn Backend`.
+pub fn each(test: fn(&dyn Backend)) {
+    for size in sizes() {
+        test(&ThreadPool::with_threads(size).unwrap());
+        test(&pool_of(size));
+        for scheme in ["threads", "processes"] {
+            test(&*heist::open(&format!("{scheme}://{size}")).unwrap());
+        }
     }
 }
 

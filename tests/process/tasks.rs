@@ -2,6 +2,8 @@
 
 use crate::support::note;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 #[heist::task]
@@ -94,7 +96,7 @@ pub enum Death {
 #[heist::task]
 pub fn dies(log: String, number: u64, death: Death) -> u64 {
     note(&log, number);
-    crate::support::silence_stderr();
+    silence_stderr();
     match death {
         Death::Kill => crate::support::kill(std::process::id()),
         Death::Segfault => {
@@ -147,7 +149,7 @@ pub fn writes_rubbish() -> u32 {
 /// Closes all descriptors of its process but the first three.
 #[heist::task]
 pub fn closes_all() -> u32 {
-    crate::support::silence_stderr();
+    silence_stderr();
     for fd in 3..64 {
         // SAFETY: none: others own the descriptors. That is what is tested.
         unsafe { libc::close(fd) };
@@ -158,7 +160,7 @@ pub fn closes_all() -> u32 {
 /// Leaves a child behind that holds copies of all descriptors, and dies.
 #[heist::task]
 pub fn forks_and_dies() -> u32 {
-    crate::support::silence_stderr();
+    silence_stderr();
     // SAFETY: the child calls only what a child of a process with threads may call.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -221,4 +223,14 @@ pub fn runs_the_program() -> String {
 #[heist::task]
 pub fn sleep_first(ms: u64) {
     sleep_ms(ms);
+}
+
+/// Makes what the system or the runtime prints about the end of this process disappear.
+fn silence_stderr() {
+    let null = File::options()
+        .write(true)
+        .open("/dev/null")
+        .expect("/dev/null");
+    // SAFETY: the call takes two integers.
+    unsafe { libc::dup2(null.as_raw_fd(), 2) };
 }

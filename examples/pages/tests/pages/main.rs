@@ -40,6 +40,8 @@ fn output(directory: &Path, executor: &str) -> (String, String) {
         directory: directory.to_owned(),
         executor: executor.to_owned(),
         quiet: true,
+        #[cfg(feature = "nats")]
+        worker: false,
     };
     let (mut output, mut notes) = (Vec::new(), Vec::new());
     pages::run(&options, &mut output, &mut notes).expect("the program runs");
@@ -100,6 +102,8 @@ fn a_wrong_address_is_a_failure() {
         directory: ".".into(),
         executor: "steam://4".to_owned(),
         quiet: true,
+        #[cfg(feature = "nats")]
+        worker: false,
     };
     let failure = pages::run(&options, &mut Vec::new(), &mut Vec::new()).unwrap_err();
     assert!(

@@ -1,9 +1,7 @@
 //! A back end by its address.
 
-use super::backend::Backend;
-use super::pool::ProcessPool;
-use crate::BuildError;
 use crate::pool::ThreadPool;
+use crate::{Backend, BuildError, ProcessPool};
 
 /// Opens a back end by its address, so that a program's configuration can choose it.
 ///
@@ -11,6 +9,7 @@ use crate::pool::ThreadPool;
 /// |---|---|
 /// | `threads://4` | a [`ThreadPool`] of four threads |
 /// | `processes://4` | a [`ProcessPool`] of four processes |
+/// | `nats://host:4222/queue`, `tls://host:4222/queue` | a cluster, with the feature `nats`: see `heist::nats` |
 ///
 /// Without a number, or with 0, the size is that of [`ThreadPool::new`] or [`ProcessPool::new`].
 ///
@@ -37,12 +36,18 @@ use crate::pool::ThreadPool;
 /// ```
 pub fn open(address: &str) -> Result<Box<dyn Backend>, BuildError> {
     let unknown = || {
+        // What is before an @ can be a password.
+        let shown = address.rsplit('@').next().unwrap_or_default();
         BuildError::of_backend(format!(
-            "{address:?} is no address of a back end: write threads://4 or processes://4, with the number of \
-             workers, or none for one for each processor"
+            "{shown:?} is no address of a back end: write threads://4 or processes://4, with the number of workers, or \
+             none for one for each processor, or nats://host:4222/queue if the program has heist's feature `nats`"
         ))
     };
     let (scheme, rest) = address.split_once("://").ok_or_else(unknown)?;
+    #[cfg(feature = "nats")]
+    if matches!(scheme, "nats" | "tls") {
+        return Ok(Box::new(crate::nats::Cluster::connect(address)?));
+    }
     let size: usize = match rest {
         "" => 0,
         rest => rest.parse().map_err(|_| unknown())?,

@@ -1,0 +1,294 @@
+//! The client's side: which calls are open, and what becomes of them.
+//!
+//! Threads that submit put a call into the table and start an asynchronous task on the client's thread ([`drive`](super::drive)), which carries it to the server
+//! ([`submit`](super::submit)). Outcomes come by a subscription. What it may have missed is looked up: after each new connection, and from time to time.
+
+use super::events::Watch;
+use super::link::Link;
+use super::names::Key;
+use super::record::{Kind, Record};
+use crate::executor::remote::Failure;
+use crate::process::{Defaults, Ends, Format, Outcome, TaskEntry, tag};
+use crate::sync::{Mutex, lock};
+use crate::{sys, unwind};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, MutexGuard};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// A call that was stored so long ago and is neither in the queue nor done has been removed.
+const OLD: Duration = Duration::from_secs(6);
+
+/// Whether calls are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Open,
+    /// What is open is carried through.
+    Leaving,
+    /// The thread has ended.
+    Over,
+}
+
+/// A call without an outcome.
+pub(super) struct Open {
+    pub(super) ends: Arc<dyn Ends>,
+    pub(super) index: u32,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) entry: &'static TaskEntry,
+    /// When it was found to be stored.
+    pub(super) stored: Option<Instant>,
+    pub(super) is_cancelled: bool,
+    /// Handles of the same call that were made later.
+    pub(super) others: Vec<Open>,
+}
+
+/// Totals since the client has connected.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Totals {
+    pub(super) submitted: u64,
+    pub(super) completed: u64,
+    pub(super) failed: u64,
+    pub(super) timed_out: u64,
+    pub(super) lost: u64,
+    pub(super) cancelled: u64,
+    pub(super) retried: u64,
+}
+
+pub(super) struct State {
+    pub(super) next: u64,
+    pub(super) open: HashMap<Key, Open>,
+    /// The number of calls that are not known to be stored.
+    pub(super) unstored: usize,
+    /// The number of cancels that the server does not know yet.
+    pub(super) unsaid: usize,
+    /// The server's queue is full.
+    pub(super) is_full: bool,
+    pub(super) gate: Gate,
+    pub(super) totals: Totals,
+}
+
+pub(super) struct Client {
+    pub(super) link: Link,
+    pub(super) session: Arc<str>,
+    /// Whether the session had an earlier client, so that each call may be stored already.
+    pub(super) resumed: bool,
+    pub(super) rejects: bool,
+    pub(super) defaults: Defaults,
+    pub(super) state: Mutex<State>,
+    pub(super) changed: Condvar,
+    pub(super) runtime: Handle,
+    pub(super) thread: ThreadId,
+    pub(super) forks: u64,
+    /// One at a time tries to send when the queue is full.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) stop: tokio::sync::Notify,
+}
+
+impl Client {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Tells those that wait for a change, and the thread if it may end.
+    pub(super) fn note_change(&self) {
+        self.changed.notify_all();
+        self.stop.notify_one();
+    }
+
+    /// Waits until `done` is true, or the time has come. Returns whether it is true.
+    pub(super) fn wait_until(&self, until: Option<Instant>, done: impl Fn(&State) -> bool) -> bool {
+        let mut state = self.lock();
+        while !done(&state) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            let waited = match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => {
+                    let waited = self.changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(|poison| poison.into_inner()).0
+                }
+                None => self
+                    .changed
+                    .wait(state)
+                    .unwrap_or_else(|poison| poison.into_inner()),
+            };
+            state = waited;
+        }
+        true
+    }
+
+    /// Whether this process is a fork of that which has connected. It has no thread of the client.
+    pub(super) fn is_forked(&self) -> bool {
+        self.forks != sys::fork_generation()
+    }
+
+    pub(super) fn is_own_thread(&self) -> bool {
+        self.thread == thread::current().id()
+    }
+
+    /// Runs something on the client's thread.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.runtime.spawn(work));
+    }
+
+    /// Runs something on the client's thread and waits for it. Returns nothing if the thread has ended, or if this is the thread.
+    pub(super) fn ask<R: Send + 'static>(
+        &self,
+        work: impl Future<Output = R> + Send + 'static,
+    ) -> Option<R> {
+        if self.is_own_thread() || self.is_forked() {
+            return None;
+        }
+        let (sender, answer) = std::sync::mpsc::channel();
+        self.spawn(async move { drop(sender.send(work.await)) });
+        answer.recv().ok()
+    }
+
+    /// Forgets a call whose handle was cancelled.
+    pub(super) fn give_up(&self, key: &str) {
+        let mut state = self.lock();
+        let mut open = state.open.remove(key);
+        state.totals.cancelled += u64::from(open.is_some());
+        let others = open.as_mut().map(|open| std::mem::take(&mut open.others));
+        if let Some(mut others) = others
+            && let Some(mut next) = others.pop()
+        {
+            // They wait for the outcome that the cancel has.
+            next.others = others;
+            state.open.insert(key.into(), next);
+        }
+        drop(state);
+        // Dropping it can run the user's code.
+        unwind::drop_quietly(open);
+        self.note_change();
+    }
+
+    /// Notes that a call is stored, or never will be.
+    pub(super) fn note_stored(&self) {
+        self.lock().unstored -= 1;
+        self.note_change();
+    }
+
+    /// Ends a call with a failure of this side.
+    pub(super) fn fail(&self, key: &str, failure: Failure) {
+        let mut state = self.lock();
+        let Some(open) = state.open.remove(key) else {
+            return;
+        };
+        state.totals.cancelled += 1 + open.others.len() as u64;
+        drop(state);
+        let copy = |failure: &Failure| match failure {
+            Failure::ShutDown => Failure::ShutDown,
+            Failure::Full => Failure::Full,
+            Failure::Refused(text) => Failure::Refused(Arc::clone(text)),
+            // Nothing else fails on this side.
+            _ => Failure::Closed,
+        };
+        for mut open in with_others(open) {
+            open.others.clear();
+            end(open, Outcome::Failure(copy(&failure)));
+        }
+        self.note_change();
+    }
+
+    /// Ends a call with what is stored for it.
+    pub(super) fn finish(&self, key: &str, record: &Record) {
+        let mut state = self.lock();
+        let Some(open) = state.open.remove(key) else {
+            return;
+        };
+        let others = open.others.len() as u64;
+        let totals = &mut state.totals;
+        // Handles that were made later count as what they are: calls that have ended.
+        totals.completed += others;
+        totals.retried += u64::from(record.starts.saturating_sub(1));
+        match record.kind {
+            _ if open.is_cancelled => totals.cancelled += 1,
+            Kind::Value => totals.completed += 1,
+            Kind::Panic | Kind::BadResult => totals.failed += 1,
+            Kind::Lost => (totals.failed, totals.lost) = (totals.failed + 1, totals.lost + 1),
+            Kind::Timeout => {
+                (totals.failed, totals.timed_out) = (totals.failed + 1, totals.timed_out + 1);
+            }
+            Kind::BadArgs | Kind::Refused | Kind::Cancelled => totals.cancelled += 1,
+        }
+        drop(state);
+        if record.kind == Kind::Lost {
+            self.watch.task_lost(record);
+        }
+        for open in with_others(open) {
+            open.ends.ran(record.ran);
+            end(open, outcome(record));
+        }
+        self.note_change();
+    }
+
+    /// Asks the thread to end when everything that is open has ended.
+    pub(super) fn leave(&self) {
+        let mut state = self.lock();
+        if state.gate == Gate::Open {
+            state.gate = Gate::Leaving;
+        }
+        drop(state);
+        self.note_change();
+    }
+
+    /// The calls that are stored and have no outcome, the oldest first, and when they were stored.
+    pub(super) fn waiting(&self, most: usize) -> Vec<(Key, bool)> {
+        let state = self.lock();
+        let waiting = state.open.iter().filter_map(|(key, open)| {
+            let stored = open.stored?;
+            Some((stored, Arc::clone(key)))
+        });
+        let mut waiting: Vec<_> = waiting.collect();
+        drop(state);
+        waiting.sort_unstable_by_key(|(stored, _)| *stored);
+        waiting.truncate(most);
+        let is_old = |(stored, key): (Instant, Key)| (key, stored.elapsed() > OLD);
+        waiting.into_iter().map(is_old).collect()
+    }
+}
+
+fn outcome(record: &Record) -> Outcome<'_> {
+    if let Some(failure) = record.failure() {
+        return Outcome::Failure(failure);
+    }
+    let tag = match record.kind {
+        Kind::Value => tag::VALUE,
+        Kind::Panic => tag::PANIC,
+        Kind::BadArgs => tag::BAD_ARGS,
+        _ => tag::BAD_RESULT,
+    };
+    Outcome::Sent(Format::Named, tag, &record.body)
+}
+
+/// A call and the handles of it that were made later.
+fn with_others(mut open: Open) -> impl Iterator<Item = Open> {
+    let others = std::mem::take(&mut open.others);
+    std::iter::once(open).chain(others)
+}
+
+pub(super) fn end(open: Open, outcome: Outcome<'_>) {
+    let Open {
+        ends,
+        index,
+        name,
+        entry,
+        ..
+    } = open;
+    finish(&*ends, index, outcome, name, entry);
+    unwind::drop_quietly(ends);
+}
+
+/// Reports an outcome. This runs the user's code.
+pub(super) fn finish(
+    ends: &dyn Ends,
+    index: u32,
+    outcome: Outcome<'_>,
+    name: Option<Arc<str>>,
+    entry: &'static TaskEntry,
+) {
+    let name = || name.clone().unwrap_or_else(|| entry.name().into());
+    unwind::catch(|| ends.end(index, outcome, &name)).unwrap_or_else(unwind::drop_quietly);
+}

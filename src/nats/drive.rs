@@ -1,0 +1,340 @@
+//! The client's thread, and what other threads start on it.
+
+use super::client::{Client, Gate, Open, State, Totals, end, finish};
+use super::events::{self, Watch};
+use super::link::{self, News, fresh_name};
+use super::names::{Key, key_of, key_of_id, lane_of};
+use super::options::Options;
+use super::record::{self, Record};
+use super::submit::{self, Item};
+use crate::executor::remote::Failure;
+use crate::process::{Defaults, Format, Job, Outcome};
+use crate::sync::Mutex;
+use crate::sys;
+use async_nats::{HeaderMap, Message, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar};
+use std::thread;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// The most calls that are sent and not known to be stored.
+const WINDOW: usize = 4096;
+
+/// How often the client looks up calls whose outcomes have not come, and how many at a time.
+const SWEEP: Duration = Duration::from_secs(2);
+const SWEEP_MAX: usize = 512;
+
+/// What a client is told.
+pub(super) struct Settings {
+    pub(super) session: Option<Arc<str>>,
+    pub(super) rejects: bool,
+    pub(super) tries: u32,
+}
+
+impl Client {
+    /// Connects on a thread of its own.
+    pub(super) fn start(
+        options: Options,
+        settings: Settings,
+    ) -> Result<(Arc<Self>, thread::JoinHandle<()>), String> {
+        let (sender, ready) = std::sync::mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("heist-nats".to_owned())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build();
+                let runtime = match runtime {
+                    Ok(runtime) => runtime,
+                    Err(error) => return drop(sender.send(Err(format!("no runtime: {error}")))),
+                };
+                runtime.block_on(async {
+                    match Client::connect(&options, settings).await {
+                        Ok((client, news, results)) => {
+                            let _ = sender.send(Ok(Arc::clone(&client)));
+                            client.run(news, results).await;
+                        }
+                        Err(text) => drop(sender.send(Err(text))),
+                    }
+                });
+                // Reads of files and names of hosts need not be waited for.
+                runtime.shutdown_background();
+            });
+        let thread = thread.map_err(|error| format!("no thread for the cluster: {error}"))?;
+        match ready.recv() {
+            Ok(Ok(client)) => Ok((client, thread)),
+            Ok(Err(text)) => Err(text),
+            Err(_) => Err("the cluster's thread has ended".to_owned()),
+        }
+    }
+
+    async fn connect(
+        options: &Options,
+        settings: Settings,
+    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<News>, Subscriber), String> {
+        let (link, news) = link::connect(options, "heist client").await?;
+        let resumed = settings.session.is_some();
+        let session = settings.session.unwrap_or_else(|| fresh_name(&link));
+        let subject = link.names.done(&format!("{session}.*"));
+        let results = link
+            .client
+            .subscribe(subject)
+            .await
+            .map_err(|error| error.to_string())?;
+        let watch = Arc::new(Watch::new());
+        let client = Arc::new(Client {
+            link,
+            session,
+            resumed,
+            rejects: settings.rejects,
+            defaults: Defaults {
+                tries: settings.tries,
+                timeout: None,
+                max_message: 1 << 30,
+                format: Format::Named,
+                takes_ids: true,
+            },
+            state: Mutex::new(State {
+                next: 0,
+                open: HashMap::new(),
+                unstored: 0,
+                unsaid: 0,
+                is_full: false,
+                gate: Gate::Open,
+                totals: Totals::default(),
+            }),
+            changed: Condvar::new(),
+            runtime: Handle::current(),
+            thread: thread::current().id(),
+            forks: sys::fork_generation(),
+            turn: tokio::sync::Mutex::new(()),
+            watch,
+            stop: tokio::sync::Notify::new(),
+        });
+        Ok((client, news, results))
+    }
+
+    /// Takes in a handle for a call that the server has.
+    pub(super) fn adopt(self: &Arc<Self>, key: Key, call: Open) {
+        let ends = Arc::clone(&call.ends);
+        let mut state = self.lock();
+        state.totals.submitted += 1;
+        match state.open.get_mut(&key) {
+            Some(open) => open.others.push(call),
+            None => drop(state.open.insert(Arc::clone(&key), call)),
+        }
+        drop(state);
+        let client = Arc::downgrade(self);
+        let keys = [Arc::clone(&key)];
+        let on_cancel = Box::new(move || {
+            if let Some(client) = client.upgrade() {
+                client.cancel(&keys);
+            }
+        });
+        ends.watch(on_cancel, None);
+        self.spawn(submit::follow(Arc::clone(self), key));
+    }
+
+    /// Takes a job: each of its items becomes a task in the cluster.
+    pub(super) fn submit(self: &Arc<Self>, mut job: Job) {
+        let mut keys = Vec::new();
+        let ends = Arc::clone(&job.ends);
+        while job.items() > 0 {
+            if !self.wait_for_room() {
+                self.lock().totals.cancelled += u64::from(job.items());
+                self.lock().totals.submitted += u64::from(job.items());
+                job.refuse(|| Failure::Closed);
+                break;
+            }
+            let body = Bytes::copy_from_slice(job.item());
+            let own_id = job.own_id();
+            let headers = headers(&job);
+            let (index, lane) = (job.next, lane_of(job.priority));
+            job.advance();
+            let mut state = self.lock();
+            state.totals.submitted += 1;
+            let key = match &own_id {
+                Some(id) => key_of_id(id),
+                None => {
+                    state.next += 1;
+                    key_of(&self.session, state.next - 1)
+                }
+            };
+            let call = Open {
+                ends: Arc::clone(&job.ends),
+                index,
+                name: job.own_name(),
+                entry: job.entry,
+                stored: None,
+                is_cancelled: false,
+                others: Vec::new(),
+            };
+            if state.open.contains_key(&key) {
+                state.totals.cancelled += 1;
+                drop(state);
+                let text = format!(
+                    "a call with the id `{}` is under way",
+                    own_id.unwrap_or_default()
+                );
+                end(call, Outcome::Failure(Failure::Refused(text.into())));
+                continue;
+            }
+            state.open.insert(Arc::clone(&key), call);
+            state.unstored += 1;
+            drop(state);
+            keys.push(Arc::clone(&key));
+            let item = Item {
+                key,
+                lane,
+                headers,
+                body,
+                is_unsure: self.resumed || own_id.is_some(),
+                is_foreign: own_id.is_some(),
+            };
+            self.spawn(submit::carry(Arc::clone(self), item));
+        }
+        let client = Arc::downgrade(self);
+        let on_cancel = Box::new(move || {
+            if let Some(client) = client.upgrade() {
+                client.cancel(&keys);
+            }
+        });
+        ends.watch(on_cancel, None);
+    }
+
+    /// Waits until a call may be sent. Returns whether calls are taken.
+    fn wait_for_room(&self) -> bool {
+        let has_room =
+            |state: &State| state.gate != Gate::Open || (state.unstored < WINDOW && !state.is_full);
+        // The thread never waits for itself.
+        if !self.is_own_thread() {
+            self.wait_until(None, has_room);
+        }
+        self.lock().gate == Gate::Open
+    }
+
+    /// Gives calls up whose handle was cancelled.
+    pub(super) fn cancel(self: &Arc<Self>, keys: &[Key]) {
+        for key in keys {
+            let mut state = self.lock();
+            let Some(open) = state.open.get_mut(key) else {
+                continue;
+            };
+            if std::mem::replace(&mut open.is_cancelled, true) {
+                continue;
+            }
+            // A call that is not stored is given up by the one that carries it.
+            if open.stored.is_none() {
+                continue;
+            }
+            state.unsaid += 1;
+            drop(state);
+            self.give_up(key);
+            self.spawn(submit::say_cancelled(Arc::clone(self), Arc::clone(key)));
+        }
+    }
+
+    /// The client's thread: takes outcomes in, and looks up what has not come.
+    async fn run(
+        self: Arc<Self>,
+        mut news: mpsc::UnboundedReceiver<News>,
+        mut results: Subscriber,
+    ) {
+        let mut sweep = tokio::time::interval(SWEEP);
+        let watching = tokio::spawn(events::watch(self.link.clone(), Arc::clone(&self.watch)));
+        loop {
+            tokio::select! {
+                message = results.next() => match message {
+                    Some(message) => self.result(message),
+                    None => break,
+                },
+                report = news.recv() => match report {
+                    Some(News::Disconnected) => self.watch.server(false),
+                    Some(report) => {
+                        if report == News::Connected {
+                            self.watch.server(true);
+                        }
+                        self.spawn(submit::sweep(Arc::clone(&self), usize::MAX));
+                    }
+                    None => break,
+                },
+                _ = sweep.tick() => self.spawn(submit::sweep(Arc::clone(&self), SWEEP_MAX)),
+                () = self.stop.notified() => {
+                    let state = self.lock();
+                    let is_done = state.open.is_empty() && state.unstored == 0 && state.unsaid == 0;
+                    if state.gate == Gate::Leaving && is_done {
+                        break;
+                    }
+                }
+            }
+        }
+        watching.abort();
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.link.client.flush()).await;
+        self.lock().gate = Gate::Over;
+        self.watch.end();
+        self.changed.notify_all();
+    }
+
+    /// Takes an outcome in that somebody has sent to the stream. If there may be another one, it is no more than a hint.
+    fn result(self: &Arc<Self>, message: Message) {
+        let Some(key) = self.link.names.read("done", &message.subject) else {
+            return;
+        };
+        let record = Record::parse(message.headers.as_ref(), message.payload);
+        match record {
+            Some(record) if !record.has_rivals() && record.blob.is_none() => {
+                self.finish(key, &record)
+            }
+            _ => self.spawn(submit::fetch(Arc::clone(self), key.into())),
+        }
+    }
+
+    /// Ends all open calls. Returns their number.
+    pub(super) fn drop_all(self: &Arc<Self>) -> usize {
+        let keys: Vec<Key> = self.lock().open.keys().cloned().collect();
+        let mut dropped = 0;
+        for key in keys {
+            let mut state = self.lock();
+            let Some(open) = state.open.get_mut(&key) else {
+                continue;
+            };
+            dropped += 1;
+            if open.stored.is_none() {
+                // The one that carries it gives it up.
+                open.is_cancelled = true;
+                let (ends, name, entry) = (Arc::clone(&open.ends), open.name.clone(), open.entry);
+                let index = open.index;
+                drop(state);
+                finish(
+                    &*ends,
+                    index,
+                    Outcome::Failure(Failure::ShutDown),
+                    name,
+                    entry,
+                );
+                continue;
+            }
+            state.unsaid += 1;
+            drop(state);
+            self.fail(&key, Failure::ShutDown);
+            self.spawn(submit::say_cancelled(Arc::clone(self), key));
+        }
+        dropped
+    }
+}
+
+fn headers(job: &Job) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(record::TASK, job.entry.name());
+    headers.insert(record::SIGNATURE, job.entry.signature());
+    headers.insert(record::TRIES, job.tries.to_string());
+    headers.insert(record::VERSION, record::PROTOCOL);
+    if let Some(timeout) = job.timeout() {
+        headers.insert(record::TIMEOUT, timeout.as_millis().to_string());
+    }
+    headers
+}

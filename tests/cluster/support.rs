@@ -1,0 +1,176 @@
+//! Clusters of each size, a watchdog, and what the tasks of tests/process need.
+
+use crate::parents::{self, Role};
+use crate::server::Server;
+use heist::Backend;
+use heist::nats::{Cluster, Options};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+pub type Test = (&'static str, fn());
+
+/// Longer than any wait of a test that works.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// How long a worker may be silent in the tests.
+pub const ACK_WAIT: Duration = Duration::from_secs(1);
+
+/// Runs `body` on a new thread. Ends the program if it takes longer than ten times [`LONG`].
+pub fn watched(body: fn()) {
+    let (done, ended) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let _done = done;
+        body();
+    });
+    match ended.recv_timeout(LONG * 10) {
+        Err(RecvTimeoutError::Timeout) => {
+            eprintln!("the test hangs");
+            std::process::abort();
+        }
+        Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+    }
+    if let Err(payload) = thread.join() {
+        std::panic::resume_unwind(payload);
+    }
+}
+
+/// Runs a test on a cluster with a worker of threads and one of processes, and on several workers.
+pub fn each(test: fn(&dyn Backend)) {
+    for (workers, places, isolate) in [(1, 1, true), (1, 2, false), (2, 1, true), (2, 4, false)] {
+        let server = Server::start();
+        let cluster = connect(&server);
+        let _workers: Vec<_> = (0..workers)
+            .map(|_| Worker::start(&server.address(), places, isolate))
+            .collect();
+        until(LONG, || cluster.num_workers() == workers * places);
+        test(&cluster);
+    }
+}
+
+pub fn options(server: &Server) -> Options {
+    let options = Options::new(&server.address()).expect("an address");
+    options
+        .ack_wait(ACK_WAIT)
+        .connect_timeout(Duration::from_secs(20))
+}
+
+pub fn connect(server: &Server) -> Cluster {
+    options(server).cluster().expect("a cluster")
+}
+
+/// Starts a program that ends with the thread that has started it.
+pub fn child(command: &mut Command) -> Child {
+    // SAFETY: the closure makes one call of the system.
+    unsafe { command.pre_exec(die_with_parent) };
+    command.spawn().expect("the program starts")
+}
+
+fn die_with_parent() -> std::io::Result<()> {
+    // SAFETY: the call takes integers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+    Ok(())
+}
+
+/// A worker process.
+pub struct Worker(Child);
+
+impl Worker {
+    pub fn start(address: &str, places: usize, isolate: bool) -> Self {
+        Self::with(address, places, isolate, &[])
+    }
+
+    /// Starts a worker with more environment variables.
+    pub fn with(address: &str, places: usize, isolate: bool, more: &[(&str, &str)]) -> Self {
+        let mut command = parents::other(Role::Worker);
+        command.env(parents::ADDRESS, address);
+        command.env(parents::PLACES, places.to_string());
+        command.env(parents::ISOLATE, isolate.to_string());
+        command.envs(more.iter().copied());
+        Worker(child(&mut command))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Sends SIGTERM, and returns the exit code.
+    pub fn end(&mut self) -> Option<i32> {
+        signal(self.pid(), libc::SIGTERM);
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> Option<i32> {
+        self.0.wait().expect("the worker has ended").code()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn kill(pid: u32) {
+    signal(pid, libc::SIGKILL);
+}
+
+pub fn signal(pid: u32, number: i32) {
+    let pid = libc::pid_t::try_from(pid).expect("an id of a process");
+    // SAFETY: the call takes two integers.
+    unsafe { libc::kill(pid, number) };
+}
+
+/// Waits until `condition` holds. Panics after `limit`.
+#[track_caller]
+pub fn until(limit: Duration, condition: impl Fn() -> bool) -> Duration {
+    let begin = Instant::now();
+    while !condition() {
+        assert!(begin.elapsed() < limit, "it has not happened in {limit:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    begin.elapsed()
+}
+
+/// A file to which each task appends its number when it begins.
+pub struct Log(tempfile::NamedTempFile);
+
+impl Log {
+    pub fn new() -> Self {
+        Log(tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a log"))
+    }
+
+    pub fn path(&self) -> String {
+        self.0.path().to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    /// How many times each of the tasks 0 to `tasks` has begun.
+    pub fn counts(&self, tasks: usize) -> Vec<u32> {
+        let bytes = std::fs::read(self.0.path()).expect("the log is read");
+        let mut counts = vec![0; tasks];
+        for entry in bytes.chunks_exact(8) {
+            let number = u64::from_le_bytes(entry.try_into().expect("eight bytes"));
+            counts[usize::try_from(number).expect("a number of a task")] += 1;
+        }
+        counts
+    }
+}
+
+/// Notes in the log that a task begins.
+pub fn note(log: &str, number: u64) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(log)
+        .expect("the log is there");
+    // One call of the system, which appends all bytes or none.
+    file.write_all(&number.to_le_bytes())
+        .expect("the log is written");
+}
