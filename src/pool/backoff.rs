@@ -9,7 +9,7 @@ use crate::sync::{spin_hint, yield_thread};
 use crate::sys::{TICKS_PER_MICROSECOND, ticks};
 use std::cell::Cell;
 // From std: a hint.
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Ordering, hint::AtomicU64};
 
 /// How long a worker that found nothing continues to search before it parks. A wake-up takes 7-17 us of the waker's time
 /// and 17-90 us until the woken thread runs (measured 2026-11, 2 cores), so a shorter gap is better waited out. The simulation in
