@@ -1,6 +1,6 @@
 //! An array that grows and never moves.
 
-use crate::sync::{MODEL, OnceLock};
+use crate::sync::{OnceLock, SHORT};
 
 /// An array of elements in chunks, which are allocated on first use: chunk `k` holds `FIRST << k` elements. An element stays at its address
 /// until the array is dropped. A look-up costs a few instructions and takes no lock.
@@ -10,7 +10,7 @@ pub(crate) struct Chunks<T> {
 }
 
 /// The number of elements of the first chunk.
-const FIRST: usize = if MODEL { 2 } else { 8 };
+const FIRST: usize = if SHORT { 2 } else { 8 };
 
 /// The number of chunks, which have room for eight million elements.
 const CHUNKS: usize = 20;

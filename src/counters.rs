@@ -1,7 +1,7 @@
 //! Event counts. Most have one writer at a time, so that counting is a load and a store on a cache line that the writer owns anyway.
 
 // From std in models too: what a count orders is not modelled, and a model that branches at each count would be slower.
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Ordering, hint::AtomicU64};
 
 /// A count with any number of readers. It has one writer at a time, or else all of its writers use [`add_shared`](Self::add_shared).
 #[derive(Debug, Default)]

@@ -246,6 +246,9 @@ pub use process::{
     ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
 pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
+#[cfg(heist_lines)]
+#[doc(hidden)]
+pub use sync::lines;
 
 /// What the code that `#[heist::task]` writes needs.
 #[cfg(all(feature = "process", target_os = "linux"))]

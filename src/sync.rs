@@ -4,8 +4,10 @@
 //! Loom tries every order of events in small parts of the crate, and knows what weak orderings permit. Shuttle runs whole pools, in a few of
 //! very many orders, and treats each access as sequentially consistent. Both are *models*: see [`MODEL`].
 //!
+//! With `heist_lines` beside shuttle, accesses are counted by cache line: see `lines`.
+//!
 //! **Invariant.** Everything on which a wait, a wake-up or a hand-over depends goes through this module, so that the models check what ships.
-//! Files that take atomics directly from std state why: theirs carry counts or hints and order nothing.
+//! Files that take atomics from [`hint`], or from std, state why: theirs carry counts or hints and order nothing.
 
 #[cfg(not(any(heist_loom, heist_shuttle)))]
 pub(crate) use std::{
@@ -62,11 +64,52 @@ mod delays {
 #[cfg(heist_shuttle)]
 pub(crate) use shuttle::{
     sync::{
-        Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+        Condvar, MutexGuard,
+        atomic::{Ordering, fence},
     },
     thread, thread_local,
 };
+
+#[cfg(all(heist_shuttle, not(heist_lines)))]
+pub(crate) use shuttle::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize},
+};
+
+#[cfg(heist_lines)]
+pub mod lines;
+
+/// What a build with `heist_lines` charges for the operations of a deque that is not made of the types of this module. Nothing in other builds.
+#[cfg(not(any(heist_loom, heist_lines)))]
+#[derive(Clone)]
+pub(crate) struct Deque;
+
+#[cfg(not(any(heist_loom, heist_lines)))]
+impl Deque {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        Deque
+    }
+    #[inline(always)]
+    pub(crate) fn push(&self) {}
+    #[inline(always)]
+    pub(crate) fn pop(&self, _: impl FnOnce() -> usize, _: bool) {}
+    #[inline(always)]
+    pub(crate) fn look(&self) {}
+    #[inline(always)]
+    pub(crate) fn steal(&self) {}
+}
+
+#[cfg(heist_lines)]
+pub(crate) use lines::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Deque, Mutex, hint,
+};
+
+/// Atomics of std in models too, for counts and hints, which order nothing.
+#[cfg(not(heist_lines))]
+pub(crate) mod hint {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+}
 
 #[cfg(all(heist_loom, not(test)))]
 compile_error!(
@@ -118,6 +161,7 @@ pub(crate) use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Locks a mutex and ignores poison: every critical section of this crate leaves its data valid at each point where it could unwind.
+#[cfg_attr(heist_lines, track_caller)]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     #[cfg(heist_delays)]
     delays::delay();
@@ -126,6 +170,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether the build is for loom or shuttle. A model tries orders of events, and waits out no time.
 pub(crate) const MODEL: bool = cfg!(any(heist_loom, heist_shuttle));
+
+/// Whether arrays are short, so that a model often comes to their ends.
+pub(crate) const SHORT: bool = MODEL && !cfg!(heist_lines);
 
 /// Spins for one turn of a bounded spin.
 #[cfg(not(any(heist_loom, heist_shuttle)))]

@@ -10,6 +10,7 @@ use std::path::Path;
 const CRATE: Order = Order {
     sources: "src",
     files: &[
+        "sync/lines",
         "sync",
         "testing",
         "sys",
@@ -260,6 +261,7 @@ const SCALE: Order = Order {
         "sim/wake",
         "sim/run",
         "sim/steal",
+        "sim/scope",
         "sim/wait",
         "sim/search",
         "sim",

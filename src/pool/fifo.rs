@@ -19,7 +19,7 @@
 //! `taken`. If so, it keeps the segment for the next push that needs one, or frees it. If not, it puts the segment on the list `unfinished`, at
 //! which the taker of the last place of another segment looks again. So a taker that is delayed holds up nobody, and keeps one segment.
 
-use crate::sync::{AtomicPtr, AtomicUsize, MODEL, Ordering, turn, yield_thread};
+use crate::sync::{AtomicPtr, AtomicUsize, MODEL, Ordering, SHORT, turn, yield_thread};
 use crossbeam_utils::CachePadded;
 use std::array;
 use std::ptr::{self, NonNull};
@@ -30,7 +30,7 @@ mod models;
 mod tests;
 
 /// The number of indices in a lap.
-const LAP: usize = if MODEL { 4 } else { 64 };
+const LAP: usize = if SHORT { 4 } else { 64 };
 
 /// The number of places in a segment.
 const PLACES: usize = LAP - 1;

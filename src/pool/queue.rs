@@ -11,40 +11,60 @@ pub(crate) use model::*;
 mod real {
     use super::super::fifo::Fifo;
     use crate::job::{Task, TaskHeader};
-    use crate::sync::turn;
+    use crate::sync::{Deque, turn};
     use crossbeam_deque as deque;
 
     /// The owner's end of a worker's deque, last in, first out, or first in, first out.
-    pub(crate) struct Local(deque::Worker<Task>);
+    pub(crate) struct Local {
+        deque: deque::Worker<Task>,
+        lines: Deque,
+        is_fifo: bool,
+    }
     /// The thieves' end of a worker's deque, first in, first out.
-    pub(crate) struct Stealer(deque::Stealer<Task>);
+    pub(crate) struct Stealer {
+        deque: deque::Stealer<Task>,
+        lines: Deque,
+    }
     /// A queue that any thread uses at both ends, first in, first out.
     pub(crate) struct Injector(Fifo<TaskHeader>);
 
     impl Local {
         pub(crate) fn new() -> Self {
-            Local(deque::Worker::new_lifo())
+            Self::of(deque::Worker::new_lifo(), false)
         }
         pub(crate) fn new_fifo() -> Self {
-            Local(deque::Worker::new_fifo())
+            Self::of(deque::Worker::new_fifo(), true)
+        }
+        fn of(deque: deque::Worker<Task>, is_fifo: bool) -> Self {
+            Local {
+                deque,
+                lines: Deque::new(),
+                is_fifo,
+            }
         }
         pub(crate) fn stealer(&self) -> Stealer {
-            Stealer(self.0.stealer())
+            Stealer {
+                deque: self.deque.stealer(),
+                lines: self.lines.clone(),
+            }
         }
         #[inline]
         pub(crate) fn push(&self, task: Task) {
             turn();
-            self.0.push(task);
+            self.lines.push();
+            self.deque.push(task);
         }
         #[inline]
         pub(crate) fn pop(&self) -> Option<Task> {
             turn();
-            self.0.pop()
+            self.lines.pop(|| self.deque.len(), self.is_fifo);
+            self.deque.pop()
         }
         /// Without a fence, unlike the same question at the other end.
         pub(crate) fn is_empty(&self) -> bool {
             turn();
-            self.0.is_empty()
+            self.lines.look();
+            self.deque.is_empty()
         }
     }
 
@@ -54,7 +74,7 @@ mod real {
         }
         /// Steals some tasks, up to half of them, into `own`. Returns the first one.
         pub(crate) fn steal_some(&self, own: &Local) -> Option<Task> {
-            self.steal_by(|deque| deque.steal_batch_and_pop(&own.0))
+            self.steal_by(|deque| deque.steal_batch_and_pop(&own.deque))
         }
         #[inline]
         fn steal_by(
@@ -67,7 +87,8 @@ mod real {
                 return None;
             }
             loop {
-                match steal(&self.0) {
+                self.lines.steal();
+                match steal(&self.deque) {
                     deque::Steal::Success(task) => return Some(task),
                     deque::Steal::Empty => return None,
                     // Another thief has made progress.
@@ -77,7 +98,8 @@ mod real {
         }
         pub(crate) fn len(&self) -> usize {
             turn();
-            self.0.len()
+            self.lines.look();
+            self.deque.len()
         }
     }
 

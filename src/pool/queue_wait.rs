@@ -4,7 +4,7 @@
 //! accesses nothing here. There are few places. While its place is taken, a task is not measured.
 
 // From std in models too: measurements need no ordering beyond that of the queues through which the task itself goes.
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Ordering, hint::AtomicU64};
 
 /// One task in this many is measured, once its submitter has submitted [`ALL`]. A measurement costs about 100 ns, as much as submitting and
 /// running a task. With one in 64, a submit from outside took 2 % longer; with one in 256, no difference shows (measured 2026-11, 2 cores).

@@ -16,7 +16,7 @@ use crate::counters::{Count, Counters};
 use crate::ring::Announcements;
 use crate::sleep::{Parker, Sleep};
 use crate::sync::{
-    Arc, AtomicBool, AtomicPtr, AtomicUsize, MODEL, Mutex, Ordering, ThreadHandle, lock, now,
+    Arc, AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, SHORT, ThreadHandle, lock, now,
 };
 use crate::sys;
 use crossbeam_utils::CachePadded;
@@ -59,7 +59,7 @@ pub(crate) struct Registry {
     /// The budget for the heavy fences of guests that leave.
     pub(super) exits: Budget,
     /// Whether a thread of the pool is taking a fork by force at the moment. From std: a hint.
-    pub(super) forcing: CachePadded<std::sync::atomic::AtomicBool>,
+    pub(super) forcing: CachePadded<crate::sync::hint::AtomicBool>,
     pub(super) threads: CachePadded<Mutex<Threads>>,
     /// Free guest slots, each taken by swap. The first one is usually the one used last.
     guests: [CachePadded<AtomicPtr<Slot>>; CACHED],
@@ -80,7 +80,7 @@ pub(crate) struct Registry {
 }
 
 /// The number of threads from outside that can enter and leave a pool at the same time without a lock.
-const CACHED: usize = if MODEL { 1 } else { 4 };
+const CACHED: usize = if SHORT { 1 } else { 4 };
 
 /// What the registry calls in the modules above it: the registry starts threads, and these threads use the registry. Each call is rare.
 pub(super) struct Upcalls {

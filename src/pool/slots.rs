@@ -14,7 +14,7 @@ use crate::chunks::Chunks;
 use crate::sync::{AtomicU64, AtomicUsize, OnceLock, Ordering};
 use crossbeam_utils::CachePadded;
 // From std: a hint.
-use std::sync::atomic::AtomicU64 as HintWord;
+use crate::sync::hint::AtomicU64 as HintWord;
 
 /// The slots of a pool by id. The table grows and never shrinks, and slots never move.
 #[derive(Default)]

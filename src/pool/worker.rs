@@ -98,13 +98,16 @@ fn next(member: Member<'_>, mode: &mut Mode) -> Option<Work> {
     }
 }
 
-/// Ends a search that has found something. If there is more, other threads search: one if none does, and one more if few do. Another thread watches the
-/// streams whose items are kept for their consumers.
+/// Ends a search that has found something. If there is more, other threads search: one if none does, and up to two more if few do. Another thread watches
+/// the streams whose items are kept for their consumers.
 fn spread(member: Member<'_>) {
     let registry = member.registry;
     registry.hand_off_search();
-    if registry.sleep.counts().may_spread(registry.sleep.target()) && sees_any(member) {
-        registry.dispatch(registry.sleep.claim_second());
+    // One more would only take the place of this thread among those that search, and a pool would wake up in linear time.
+    for _ in 0..2 {
+        if registry.sleep.counts().may_spread(registry.sleep.target()) && sees_any(member) {
+            registry.dispatch(registry.sleep.claim_second());
+        }
     }
     let streams = &registry.injector.streams;
     if streams.must_watch() && !streams.is_watched() {

@@ -46,12 +46,12 @@
 //! Without the fence pair both could take the item, and the models whose names contain `force` fail.
 
 use crate::barrier::{self, Flavour, light};
-use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, SHORT, fence};
 use crate::sys::ticks;
 use crossbeam_utils::CachePadded;
 use std::ptr::NonNull;
 // From std: a hint.
-use std::sync::atomic::AtomicU64 as Hint;
+use crate::sync::hint::AtomicU64 as Hint;
 
 mod packed;
 use packed::Ts;
@@ -63,10 +63,7 @@ mod tests;
 
 /// The number of entries of a ring. A deeper join continues in another ring. The 32 KiB of pointers suffice for any balanced recursion, and are
 /// small enough for one ring for each thread.
-#[cfg(not(any(heist_loom, heist_shuttle)))]
-pub(crate) const CAPACITY: usize = 4096;
-#[cfg(any(heist_loom, heist_shuttle))]
-pub(crate) const CAPACITY: usize = 4;
+pub(crate) const CAPACITY: usize = if SHORT { 4 } else { 4096 };
 
 const _: () = assert!(CAPACITY < packed::MAX_INDEX);
 

@@ -38,7 +38,7 @@
 //! - A thread that counts as searching has something else to do first. A new thread does if there is a start hook, which can take long.
 //! - A worker that was called parks again.
 //!
-//! The last searcher that *finds* something claims the next thread at once. One that sees more claims a second one while fewer than half of the awake search.
+//! The last searcher that *finds* something claims the next thread at once. One that sees more claims up to two while fewer than half of the awake search.
 //!
 //! # Calls
 //!

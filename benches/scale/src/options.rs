@@ -47,9 +47,8 @@ pub struct SimulateOptions {
     /// The numbers of workers.
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = positive, default_value = "2,8,32,64,128,256,512")]
     pub threads: Vec<usize>,
-    /// A base (before, now, first) and the options that are switched on beside it, such as `before+check+look`. The README lists the
-    /// options.
-    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Policy::parse, default_value = "before,now")]
+    /// A base (heist, before) and the options that are switched on beside it, such as `before+check+look`. The README lists the options.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = Policy::parse, default_value = "before,heist")]
     pub policies: Vec<Policy>,
     /// The time that each worker has to work at best, in milliseconds.
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "10")]
@@ -60,6 +59,9 @@ pub struct SimulateOptions {
     /// The shape of the tree.
     #[arg(long, value_enum, default_value = "random")]
     pub shape: Shape,
+    /// Each node of the tree is a task of one scope, in place of a fork.
+    #[arg(long)]
+    pub scope: bool,
     /// How often the program runs. Of several runs the first is left out.
     #[arg(long, default_value_t = 1, value_parser = positive)]
     pub bursts: usize,

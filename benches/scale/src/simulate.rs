@@ -44,6 +44,7 @@ pub fn point(
             bursts: options.bursts,
             gap: (options.gap_us * 1e3) as Ns,
             costs,
+            in_scope: options.scope,
             policy: policy.clone(),
             seed: options.seed + seed,
         });
@@ -85,8 +86,11 @@ pub fn print_costs(options: &SimulateOptions, costs: &Costs) {
 /// Prints the program and the table of its runs.
 pub fn print_points(options: &SimulateOptions, per_worker_ms: f64, points: &[Point]) {
     println!(
-        "\nsimulated: {:?} tree, leaves of {} us, {per_worker_ms} ms a worker, seed {}",
-        options.shape, options.leaf_us, options.seed
+        "\nsimulated: {:?} tree of {}, leaves of {} us, {per_worker_ms} ms a worker, seed {}",
+        options.shape,
+        if options.scope { "tasks" } else { "forks" },
+        options.leaf_us,
+        options.seed
     );
     let head = [
         "P policy",

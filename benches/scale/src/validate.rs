@@ -91,6 +91,7 @@ fn simulated(workload: Workload, costs: Costs, policy: Policy, seed: u64) -> Cou
         bursts: RUNS + 1,
         gap: GAP.as_nanos() as Ns,
         costs,
+        in_scope: false,
         policy,
         seed,
     });

@@ -12,10 +12,13 @@ use super::Source;
 use crate::fork::join;
 use crate::pool::{Registry, context, worker};
 use crate::ring::Ring;
+use crate::sync::{
+    Ordering,
+    hint::{AtomicBool, AtomicUsize},
+};
 use crate::sys;
 use std::iter::Take;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// How long a piece should take, in [`sys::ticks`]: about 1 us, which is some 300 forks (bench `map`, 2026-11).
 const PIECE: u64 = sys::TICKS_PER_MICROSECOND;

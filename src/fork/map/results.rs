@@ -4,9 +4,9 @@ use super::Source;
 use super::drive::Part;
 use crate::pool::context;
 use crate::sync::{Mutex, lock};
+use crate::sync::{Ordering, hint::AtomicUsize};
 use std::marker::PhantomData;
 use std::mem;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Adjacent results in a buffer, owned until the buffer's owner takes them over.
 pub(super) struct Filled<R> {

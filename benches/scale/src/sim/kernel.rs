@@ -3,6 +3,9 @@
 use super::costs::Costs;
 use crate::workload::Ns;
 
+/// The running average grows from here on by at most the factor 2 in each step.
+const LEAST_AVERAGE: Ns = 200;
+
 /// The kernel's queue of membarriers, and what the pool knows about their duration.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
@@ -23,12 +26,12 @@ pub struct Barrier {
 }
 
 impl Kernel {
-    /// An idle machine. A pool measures one membarrier when it is made.
-    pub fn new(costs: &Costs) -> Self {
+    /// An idle machine. Nobody has measured a membarrier.
+    pub fn new() -> Self {
         Kernel {
             free_at: 0,
             next: (0, 0),
-            average: costs.barrier_base,
+            average: 0,
         }
     }
 
@@ -46,7 +49,10 @@ impl Kernel {
         let end = begin + costs.barrier_base + others * costs.barrier_per_thread;
         self.free_at = end;
         self.next = (begin, end);
-        self.average = (7 * self.average + (end - now)) / 8;
+        // A thread that shares barriers measures its own one only, without those before it.
+        let took = if shares { end - begin } else { end - now };
+        let took = took.min(8 * self.average.max(LEAST_AVERAGE));
+        self.average = self.average - self.average / 8 + took / 8;
         Barrier { end, is_own: true }
     }
 

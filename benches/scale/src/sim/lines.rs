@@ -17,6 +17,10 @@ pub struct Transfers {
     pub word: u64,
     /// The idle list's lock.
     pub lock: u64,
+    /// The words that say which slots are active.
+    pub active: u64,
+    /// The count of a scope.
+    pub scope: u64,
     /// Nanoseconds that threads spent waiting for a line which others were changing.
     pub waited: Ns,
 }

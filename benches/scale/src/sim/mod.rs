@@ -10,6 +10,7 @@ mod lines;
 mod policy;
 mod ring;
 mod run;
+mod scope;
 mod search;
 mod sleepers;
 mod steal;
@@ -28,6 +29,7 @@ pub use world::Setup;
 
 use crate::workload::Ns;
 use run::Returned;
+use scope::Next;
 use steal::Looked;
 use thread::{GUEST, Purpose, Resume, Scan, State, Step, Then, Wait};
 use world::World;
@@ -84,16 +86,18 @@ fn step(world: &mut World, thread: usize, now: Ns, tallies: &mut Vec<Tally>) -> 
         State::Return => match world.return_from(thread, now) {
             Returned::Next(step) => step,
             Returned::Free(now) => world.next_work(thread, now),
-            Returned::Ended(now) => {
-                if tallies.len() + 1 == world.setup.bursts {
-                    tallies.push(world.tally);
-                }
-                world.threads[thread].state = State::Ended;
-                Some(now + world.setup.gap)
-            }
+            Returned::Ended(now) => ended(world, thread, now, tallies),
         },
         State::Wait(wait) => world.wait_round(thread, now, wait),
         State::Pause(wait) => world.pause_wait(thread, now, wait),
+        State::TaskEnd => match world.end_task(thread, now) {
+            Next::Step(step) => step,
+            Next::Free(now) => world.next_work(thread, now),
+        },
+        State::ScopeWait(wait) => match world.wait_for_scope(thread, now, wait) {
+            Some(step) => step,
+            None => ended(world, thread, now, tallies),
+        },
         State::Scan(scan) => look(world, thread, now, scan),
         State::Idle(search, round) => world.end_round(thread, now, search, round),
         State::Announced(then) => world.enter_barrier(thread, now, then),
@@ -101,9 +105,20 @@ fn step(world: &mut World, thread: usize, now: Ns, tallies: &mut Vec<Tally>) -> 
     }
 }
 
+/// The program has ended.
+fn ended(world: &mut World, thread: usize, now: Ns, tallies: &mut Vec<Tally>) -> Step {
+    if tallies.len() + 1 == world.setup.bursts {
+        tallies.push(world.tally);
+    }
+    world.threads[thread].state = State::Ended;
+    Some(now + world.setup.gap)
+}
+
 fn woken(world: &mut World, thread: usize, now: Ns) -> Step {
     world.running += 1;
-    if world.threads[thread].runs.is_empty() {
+    if world.setup.in_scope && thread == GUEST {
+        world.resume_scope(now)
+    } else if world.threads[thread].runs.is_empty() {
         world.threads[thread].claimed = false;
         world.wake_free(thread, now)
     } else {
@@ -113,7 +128,7 @@ fn woken(world: &mut World, thread: usize, now: Ns) -> Step {
 
 fn fenced(world: &mut World, thread: usize, now: Ns, then: Then) -> Step {
     match then {
-        Then::ParkFree => world.end_free_barrier(thread, now),
+        Then::ParkFree(seen) => world.end_free_barrier(thread, now, seen),
         Then::ParkBound { freed } => world.look_before_parking(thread, now, true, freed),
         Then::Force {
             victim,
@@ -157,7 +172,15 @@ fn look(world: &mut World, thread: usize, now: Ns, mut scan: Scan) -> Step {
 fn began(world: &mut World, thread: usize, now: Ns, scan: Scan, victim: usize) -> Step {
     let public = world.rings[victim].public();
     match scan.purpose {
-        Purpose::Free(_) => Some(world.stop_searching(thread, now, public)),
+        Purpose::Free(_) => {
+            let searched = world.threads[thread].searching;
+            let now = world.stop_searching(thread, now, public);
+            Some(if searched {
+                world.spread(thread, now)
+            } else {
+                now
+            })
+        }
         Purpose::Wait(_) => Some(now),
         Purpose::Park { .. } | Purpose::Help => Some(world.end_parking(thread, now, public)),
     }
@@ -172,7 +195,12 @@ fn nothing(world: &mut World, thread: usize, now: Ns, scan: Scan) -> Step {
         }
         Purpose::Wait(wait) => {
             world.threads[thread].state = State::Pause(wait);
-            Some(now)
+            let deques = if world.setup.policy.skips_parked {
+                world.slots as Ns * world.setup.costs.clean_line
+            } else {
+                0
+            };
+            Some(now + deques)
         }
         Purpose::Park { fenced, freed } => world.end_parking_look(thread, now, fenced, freed),
         Purpose::Help => {

@@ -19,7 +19,21 @@ pub struct Policy {
     /// A thread that parks looks plainly before it pays for a heavy barrier.
     pub looks_first: bool,
     /// A searcher is wanted while fewer than half of the awake threads search, not only while none does.
-    pub spreads_wakes: bool,
+    pub crowds: bool,
+    /// A free worker that has found something and sees more wakes a second one while fewer than half of the awake threads search.
+    pub spreads: bool,
+    /// It wakes up to two then.
+    pub spreads_twice: bool,
+    /// A wait spins for at least four times what a heavy barrier takes before it parks.
+    pub lingers: bool,
+    /// Searches and waits end by the clock, a thief waits at least 1 us before it forces, and pauses take 31 ns at first.
+    pub by_clock: bool,
+    /// Searches skip the slots of workers that are parked.
+    pub skips_parked: bool,
+    /// A worker that parks makes no heavy barrier if each ring still has a request from before an earlier one.
+    pub remembers: bool,
+    /// Each thread counts the tasks of a scope on a line of its own, and on the scope's line only when it begins and ends to take part.
+    pub counts_apart: bool,
     /// A finder or publisher wakes two threads if there is work for both.
     pub wakes_pairs: bool,
     /// A worker that finds half of the awake threads searching parks at once.
@@ -42,12 +56,31 @@ pub struct Policy {
 /// The options, by the names that the command line uses.
 pub const OPTIONS: &[(&str, &str)] = &[
     ("check", "look whether a deque is empty before a steal"),
-    ("patience", "force after 1x the barrier's own cost"),
+    ("patience", "force after 1.5x the barrier's own cost"),
     ("patience2", "force after 2x the barrier's own cost"),
     ("one", "one forcer at a time in a pool"),
     ("share", "share the next barrier while one is under way"),
     ("look", "look plainly before the barrier of a parker"),
-    ("spread", "search with up to half of the awake threads"),
+    (
+        "spread",
+        "a finder that sees more wakes a second worker while few search",
+    ),
+    ("two", "with spread: it wakes up to two"),
+    (
+        "linger",
+        "waits spin for 4x the barrier's own cost at least",
+    ),
+    ("crowd", "search with up to half of the awake threads"),
+    ("clock", "searches and waits by the clock"),
+    ("skip", "searches skip the slots of parked workers"),
+    (
+        "remember",
+        "no barrier for a parker while all requests stand from before an earlier one",
+    ),
+    (
+        "leaves",
+        "each thread counts the tasks of a scope on a line of its own",
+    ),
     ("pair", "wake two threads if there is work for both"),
     ("cap", "park at once if half of the awake threads search"),
     ("jump", "visit victims in coprime steps"),
@@ -68,16 +101,15 @@ pub const OPTIONS: &[(&str, &str)] = &[
 pub const BASES: &[(&str, &[&str])] = &[
     ("before", &[]),
     (
-        "now",
+        "heist",
         &[
-            "check", "patience", "one", "share", "look", "spread", "pair",
+            "check", "clock", "patience", "one", "share", "skip", "remember", "spread", "peek",
         ],
     ),
-    ("first", &["narrow"]),
 ];
 
 impl Policy {
-    /// Parses a base and options: `before`, `now+jump`, `before+check+look`.
+    /// Parses a base and options: `heist`, `heist+jump`, `before+check+look`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = text.split('+');
         let base = parts.next().unwrap_or_default();
@@ -101,7 +133,14 @@ impl Policy {
             one_forcer: false,
             shares_barriers: false,
             looks_first: false,
-            spreads_wakes: false,
+            crowds: false,
+            spreads: false,
+            spreads_twice: false,
+            lingers: false,
+            by_clock: false,
+            skips_parked: false,
+            remembers: false,
+            counts_apart: false,
             wakes_pairs: false,
             caps_searchers: false,
             jumps: false,
@@ -116,12 +155,19 @@ impl Policy {
     fn switch_on(&mut self, option: &str) -> Result<(), String> {
         match option {
             "check" => self.checks_deques = true,
-            "patience" => self.patience_percent = Some(100),
+            "patience" => self.patience_percent = Some(150),
             "patience2" => self.patience_percent = Some(200),
             "one" => self.one_forcer = true,
             "share" => self.shares_barriers = true,
             "look" => self.looks_first = true,
-            "spread" => self.spreads_wakes = true,
+            "spread" => self.spreads = true,
+            "two" => self.spreads_twice = true,
+            "linger" => self.lingers = true,
+            "crowd" => self.crowds = true,
+            "clock" => self.by_clock = true,
+            "skip" => self.skips_parked = true,
+            "remember" => self.remembers = true,
+            "leaves" => self.counts_apart = true,
             "pair" => self.wakes_pairs = true,
             "cap" => self.caps_searchers = true,
             "jump" => self.jumps = true,
@@ -143,10 +189,6 @@ impl Policy {
 
     /// How many threads may search when `awake` threads are awake, before no further one is woken.
     pub fn wanted_searchers(&self, awake: usize) -> usize {
-        if self.spreads_wakes {
-            (awake / 2).max(1)
-        } else {
-            1
-        }
+        if self.crowds { (awake / 2).max(1) } else { 1 }
     }
 }

@@ -3,6 +3,7 @@
 use super::jobs::{JobId, ROOT};
 use super::lines::Line;
 use crate::workload::{Node, Ns};
+use std::collections::VecDeque;
 
 /// The second closure of a join.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,10 @@ pub struct Ring {
     epoch: u32,
     /// When somebody asked for work, if the owner has not answered.
     requested: Option<Ns>,
+    /// How many requests the owner has answered.
+    pub answers: u64,
+    /// The tasks in the owner's deque, the oldest first.
+    pub tasks: VecDeque<Node>,
     /// Counts the changes that a thief's look must fetch again.
     pub version: u32,
     /// The line of `top`, `split` and the claim.
@@ -55,6 +60,8 @@ impl Ring {
             claimed: false,
             epoch: 0,
             requested: Some(0),
+            answers: 0,
+            tasks: VecDeque::new(),
             version: 0,
             line: Line::new(),
         }
@@ -100,6 +107,7 @@ impl Ring {
     /// Answers a request: half of the private part becomes public if nothing is. Returns whether it did.
     pub fn answer(&mut self) -> bool {
         self.requested = None;
+        self.answers += 1;
         self.version = self.version.wrapping_add(1);
         let shares = !self.is_empty() && self.public() == 0;
         if shares {

@@ -29,6 +29,10 @@ impl World {
             .setup
             .workload
             .root(self.setup.seed + 77 * burst as u64);
+        if self.setup.in_scope {
+            self.threads[thread].runs.clear();
+            self.scope.begin();
+        }
         self.threads[thread].state = State::Run(root);
         Some(now)
     }
@@ -36,6 +40,9 @@ impl World {
     /// Forks down to a leaf, or until a request is due.
     pub fn run_subtree(&mut self, thread: usize, now: Ns, node: Node) -> Step {
         self.set_busy(now, thread, true);
+        if self.setup.in_scope {
+            return self.run_task(thread, now, node);
+        }
         let (mut now, mut node) = (now, node);
         let run = self.innermost(thread);
         loop {
@@ -58,7 +65,7 @@ impl World {
     }
 
     /// Makes half of the private forks public, and wakes somebody for them if nobody searches.
-    fn answer_request(&mut self, thread: usize, now: Ns) -> Ns {
+    pub fn answer_request(&mut self, thread: usize, now: Ns) -> Ns {
         self.tally.answers += 1;
         let mut now = now + self.setup.costs.answer;
         if self.rings[thread].answer() {

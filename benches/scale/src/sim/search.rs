@@ -1,13 +1,16 @@
 //! What a free worker does: it searches, then parks.
 
 use super::jobs::ROOT;
-use super::steal::FORCE_ROUND;
-use super::thread::{Purpose, Search, State, Step, Then};
+use super::steal::{FIRST_PAUSE, FORCE_ROUND};
+use super::thread::{Announced, Purpose, Search, State, Step, Then};
 use super::world::World;
 use crate::workload::Ns;
 
 /// How long a worker that found nothing keeps looking before it parks. A copy of `SEARCH_TIME` in `src/pool/backoff.rs` of heist: change both.
 const SEARCH_TIME: Ns = 50_000;
+
+/// How long a worker that found nothing searches while another one does. A copy of `BRIEF_TIME` there.
+const BRIEF_TIME: Ns = 1_000;
 
 /// What lies between two looks: the own queues, the inbox, the counts.
 const OWN_QUEUES: Ns = 40;
@@ -33,6 +36,17 @@ impl World {
         if self.sleepers.overcommitted() {
             let now = self.begin_search(thread, now);
             return self.park_free(thread, now);
+        }
+        if round > 0 && self.setup.policy.by_clock {
+            let now = now + (FIRST_PAUSE << (round - 1).min(5));
+            let time = match search.others {
+                0 => SEARCH_TIME.max(2 * self.patience()),
+                _ => BRIEF_TIME,
+            };
+            if now >= search.since + time {
+                return self.park_free(thread, now);
+            }
+            return self.look_again(thread, now, search, round + 1);
         }
         if round == 0 {
             let now = self.begin_search(thread, now);
@@ -70,6 +84,10 @@ impl World {
     /// A look at the two deques of each slot, which are empty in a fork-join program.
     fn deques_cost(&self) -> Ns {
         let (costs, slots) = (&self.setup.costs, self.slots as Ns);
+        if self.setup.policy.skips_parked {
+            // Charged for each slot that a search does not skip.
+            return 0;
+        }
         if self.setup.policy.checks_deques {
             return 2 * slots * costs.clean_line;
         }
@@ -80,24 +98,35 @@ impl World {
 
     /// Goes on the idle list. The last searcher looks once more if there is room for it.
     pub fn park_free(&mut self, thread: usize, now: Ns) -> Step {
-        let now = self.lock_idle(now, thread);
+        let now = self.lock_idle(now, thread, false);
         let mut now = self.change_word(now, thread);
         self.sleepers.park(thread);
         self.threads[thread].searching = false;
         if self.sleepers.searching > 0 || !self.sleepers.has_room() {
-            return self.sleep_free(thread);
+            return self.sleep_free(thread, now);
         }
-        if self.setup.policy.looks_first {
-            now += self.request_all(now) + self.look_cost();
-            if self.sees_work() {
-                return self.unpark(thread, now);
-            }
+        let (cost, is_new) = self.request_all(now);
+        now += cost;
+        let seen = self.announced();
+        let policy = &self.setup.policy;
+        if policy.looks_first && self.sees_work() {
+            let now = now + self.look_cost();
+            return self.unpark(thread, now);
         }
-        self.announce(thread, now, Then::ParkFree)
+        if policy.remembers && !is_new && self.ordered == Some(seen) {
+            self.tally.spared += 1;
+            return self.look_last(thread, now);
+        }
+        self.announced_all(thread, now, Then::ParkFree(seen))
     }
 
     /// The heavy barrier of a parking worker has ended.
-    pub fn end_free_barrier(&mut self, thread: usize, now: Ns) -> Step {
+    pub fn end_free_barrier(&mut self, thread: usize, now: Ns, seen: Announced) -> Step {
+        self.ordered = Some(seen);
+        self.look_last(thread, now)
+    }
+
+    fn look_last(&mut self, thread: usize, now: Ns) -> Step {
         let now = now + self.look_cost();
         if std::mem::take(&mut self.threads[thread].claimed) {
             return self.wake_free(thread, now);
@@ -105,10 +134,12 @@ impl World {
         if self.sees_work() && self.sleepers.wants(&self.setup.policy) {
             return self.unpark(thread, now);
         }
-        self.sleep_free(thread)
+        self.sleep_free(thread, now)
     }
 
-    fn sleep_free(&mut self, thread: usize) -> Step {
+    fn sleep_free(&mut self, thread: usize, now: Ns) -> Step {
+        // Nobody waits for the rest of what the thread does before it sleeps.
+        self.set_active(now, thread, false);
         self.tally.parks += 1;
         self.running -= 1;
         self.threads[thread].state = State::Asleep;
@@ -117,7 +148,7 @@ impl World {
 
     /// Leaves the idle list by itself.
     fn unpark(&mut self, thread: usize, now: Ns) -> Step {
-        let now = self.lock_idle(now, thread);
+        let now = self.lock_idle(now, thread, true);
         self.sleepers.unpark(thread);
         self.threads[thread].searching = true;
         self.next_work(thread, now)
@@ -126,7 +157,8 @@ impl World {
     /// A claimed worker, which counts as searching, begins to look.
     pub fn wake_free(&mut self, thread: usize, now: Ns) -> Step {
         // It takes the lock to find that it is on no list any more.
-        let now = self.lock_idle(now, thread);
+        let now = self.set_active(now, thread, true);
+        let now = self.lock_idle(now, thread, true);
         self.next_work(thread, now)
     }
 }

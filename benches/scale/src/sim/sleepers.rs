@@ -1,5 +1,6 @@
-//! The sleep word and the idle list: who is awake, who searches, who can be had.
+//! The sleep word and the idle list: who is awake, who searches, who can be had. And the count for which a scope's owner sleeps.
 
+use super::lines::Line;
 use super::policy::Policy;
 
 /// A thread that was claimed.
@@ -71,6 +72,16 @@ impl Sleepers {
             && self.has_room()
     }
 
+    /// Whether a thread that has found something, and sees more, should get one more worker.
+    pub fn may_spread(&self) -> bool {
+        2 * self.searching < self.awake() && !self.idle.is_empty() && self.has_room()
+    }
+
+    /// How many threads are on the idle list.
+    pub fn parked(&self) -> usize {
+        self.idle.len() + self.idle_spares.len()
+    }
+
     /// Claims a free thread, which counts as awake and searching from now on.
     pub fn claim(&mut self) -> Option<Claimed> {
         let parked = self.idle.pop().or_else(|| self.idle_spares.pop());
@@ -106,5 +117,32 @@ impl Sleepers {
         } else {
             &mut self.idle_spares
         }
+    }
+}
+
+/// The scope's count.
+#[derive(Debug)]
+pub struct Scope {
+    /// The tasks that have not ended, and the body.
+    pub left: u64,
+    /// The line of the word in which all threads but the owner count.
+    pub line: Line,
+    /// Whether the owner sleeps.
+    pub is_parked: bool,
+}
+
+impl Scope {
+    /// No scope.
+    pub fn new() -> Self {
+        Scope {
+            left: 0,
+            line: Line::new(),
+            is_parked: false,
+        }
+    }
+
+    /// The owner begins the body.
+    pub fn begin(&mut self) {
+        self.left = 1;
     }
 }

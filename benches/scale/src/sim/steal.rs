@@ -1,12 +1,18 @@
 //! What a thief takes: a public fork, else it asks the owner, else it forces.
 
 use super::jobs::{JobId, ROOT};
-use super::thread::{Resume, Run, Scan, State, Step, Then};
-use super::world::World;
+use super::thread::{Purpose, Resume, Run, Scan, State, Step, Then};
+use super::world::{BITS, World};
 use crate::workload::Ns;
 
 /// From which round on a thief forces where it does not wait by the clock.
 pub const FORCE_ROUND: u32 = 5;
+
+/// The pause after the first round of a search or wait; each further one is twice as long, up to a microsecond.
+pub const FIRST_PAUSE: Ns = 31;
+
+/// A thief that goes by the clock waits at least so long before it forces.
+const LEAST_PATIENCE: Ns = 1_000;
 
 /// How long a thief looks before other threads' events are looked at: longer looks see rings as they were this long ago.
 const LOOK_BATCH: Ns = 100;
@@ -62,9 +68,7 @@ impl World {
         let policy = &self.setup.policy;
         let is_due = match policy.patience_percent {
             None => round >= FORCE_ROUND,
-            Some(percent) => {
-                100 * now.saturating_sub(since) >= percent * self.kernel.average() && round > 0
-            }
+            Some(_) => now.saturating_sub(since) >= self.patience() && round > 0,
         };
         let may = (!policy.patient_waits || self.threads[thread].runs.is_empty())
             && !(policy.one_forcer && self.forcing > 0);
@@ -73,6 +77,14 @@ impl World {
         } else {
             Attempt::Nothing
         }
+    }
+
+    /// How long a request stands before a thief forces.
+    pub fn patience(&self) -> Ns {
+        let policy = &self.setup.policy;
+        let least = if policy.by_clock { LEAST_PATIENCE } else { 0 };
+        let percent = policy.patience_percent.unwrap_or(0);
+        (percent * self.kernel.average() / 100).max(least)
     }
 
     /// Takes the oldest fork of `victim`, which is public, and begins it.
@@ -100,10 +112,22 @@ impl World {
             let Some(victim) = scan.order.next_victim() else {
                 return Looked::Nothing(now);
             };
-            if victim == thread {
+            let is_new_word = std::mem::replace(&mut scan.word, victim / BITS) != victim / BITS;
+            let (is_active, cost) = self.is_active(thread, victim, is_new_word);
+            now += cost;
+            if victim == thread || !is_active {
                 continue;
             }
             match self.attempt(thread, victim, &mut now, (scan.below, scan.round, asks)) {
+                Attempt::Nothing if matches!(scan.purpose, Purpose::Free(_)) => {
+                    if self.setup.policy.skips_parked {
+                        // Both deques.
+                        now += 2 * self.setup.costs.clean_line;
+                    }
+                    if self.begin_task(thread, victim, &mut now) {
+                        return Looked::Began(now, victim);
+                    }
+                }
                 Attempt::Nothing => {}
                 Attempt::Began => return Looked::Began(now, victim),
                 Attempt::Force => return Looked::Force(now, victim),

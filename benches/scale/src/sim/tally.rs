@@ -28,6 +28,8 @@ pub struct Tally {
     pub failed_forces: u64,
     /// Heavy barriers that do not belong to a force: what heist's statistics call barriers.
     pub announcements: u64,
+    /// Threads that parked without a heavy barrier, because all requests stood from before an earlier one.
+    pub spared: u64,
     /// Membarriers that the kernel carried out.
     pub membarriers: u64,
     /// Share requests that were answered.

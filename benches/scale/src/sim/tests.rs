@@ -9,6 +9,7 @@ fn setup(threads: usize, policy: &str) -> Setup {
         bursts: 2,
         gap: 100_000,
         costs: Costs::bare(),
+        in_scope: false,
         policy: Policy::parse(policy).expect("a policy"),
         seed: 7,
     }
@@ -23,11 +24,11 @@ fn serial_time(workload: &Workload, node: Node) -> Ns {
 
 const POLICIES: [&str; 6] = [
     "before",
-    "now",
-    "first",
-    "now+jump+cap",
+    "heist",
+    "before+narrow",
+    "heist+jump+cap",
     "before+look+near",
-    "before+calm+spread+pair",
+    "before+calm+crowd+pair",
 ];
 
 #[test]
@@ -55,10 +56,33 @@ fn each_leaf_runs_once() {
 }
 
 #[test]
+fn each_task_of_a_scope_runs_once() {
+    for policy in ["heist", "heist+leaves", "before"] {
+        for threads in [1, 2, 7, 64] {
+            let setup = Setup {
+                in_scope: true,
+                ..setup(threads, policy)
+            };
+            let (workload, seed) = (setup.workload, setup.seed);
+            let tallies = simulate(setup);
+            assert_eq!(
+                tallies.len(),
+                2,
+                "{policy}, {threads}: a thread sleeps for ever"
+            );
+            for (burst, tally) in (0..).zip(tallies) {
+                let work = serial_time(&workload, workload.root(seed + 77 * burst));
+                assert_eq!(tally.work, work, "{policy}, {threads}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     let counts = |tally: &Tally| (tally.span, tally.steals, tally.probes, tally.membarriers);
     let run = || {
-        simulate(setup(16, "now"))
+        simulate(setup(16, "heist"))
             .iter()
             .map(counts)
             .collect::<Vec<_>>()
@@ -78,6 +102,6 @@ fn no_run_is_faster_than_its_threads() {
 #[test]
 fn an_unknown_policy_or_option_is_an_error() {
     assert!(Policy::parse("later").is_err());
-    assert!(Policy::parse("now+magic").is_err());
+    assert!(Policy::parse("heist+magic").is_err());
     assert!(Policy::parse("before+check+spread").is_ok());
 }

@@ -7,6 +7,9 @@ use crate::workload::{Node, Ns};
 /// The thread that runs the program.
 pub const GUEST: usize = 0;
 
+/// What a thread has seen that has asked all rings: the number of slots, and how many requests the owners have answered.
+pub type Announced = (usize, u64);
+
 /// The order in which a thief visits the rings.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
@@ -57,6 +60,8 @@ pub struct Scan {
     pub below: JobId,
     /// Why the thread looks.
     pub purpose: Purpose,
+    /// The word of the set of active slots at which it has looked last.
+    pub word: usize,
 }
 
 /// Why a thread looks at all rings.
@@ -99,8 +104,8 @@ pub enum Then {
         epoch: u32,
         resume: Resume,
     },
-    /// The last look of a free worker.
-    ParkFree,
+    /// The last look of a free worker, which has asked all rings and seen this.
+    ParkFree(Announced),
     /// The last look of a waiting thread.
     ParkBound { freed: bool },
 }
@@ -129,6 +134,10 @@ pub enum State {
     Run(Node),
     /// A closure has returned.
     Return,
+    /// A task of the scope has ended.
+    TaskEnd,
+    /// The scope's owner waits for its tasks.
+    ScopeWait(Wait),
     /// It waits for the newest fork of its ring, and looks at the thief's.
     Wait(Wait),
     /// It looks at all rings.

@@ -1,7 +1,7 @@
 //! How a thread waits for a stolen fork: it looks at the thief's ring, then at all rings, spins, and parks.
 
 use super::jobs::JobId;
-use super::steal::{Attempt, FORCE_ROUND};
+use super::steal::{Attempt, FIRST_PAUSE, FORCE_ROUND};
 use super::thread::{GUEST, Purpose, Resume, State, Step, Then, Wait};
 use super::wake::Seeker;
 use super::world::World;
@@ -12,6 +12,9 @@ const WIDE_ROUND: u32 = 4;
 
 /// How many rounds a wait spends before it looks at the clock.
 const UNTIMED_ROUNDS: u32 = FORCE_ROUND + 1;
+
+/// How long a wait spins that lingers, at most.
+const MOST_WAIT_TIME: Ns = 200_000;
 
 /// How long a wait spins.
 const WAIT_TIME: Ns = 20_000;
@@ -52,13 +55,24 @@ impl World {
 
     /// The end of a round that has found nothing: a pause, or the thread parks.
     pub fn pause_wait(&mut self, thread: usize, now: Ns, wait: Wait) -> Step {
-        let now = now + (self.setup.costs.spin_hint << wait.round.min(5));
+        let by_clock = self.setup.policy.by_clock;
+        let pause = if by_clock {
+            FIRST_PAUSE
+        } else {
+            self.setup.costs.spin_hint
+        };
+        let now = now + (pause << wait.round.min(5));
         let mut wait = Wait {
             round: wait.round + 1,
             ..wait
         };
-        let spins =
-            wait.round <= UNTIMED_ROUNDS || now < *wait.since.get_or_insert(now) + WAIT_TIME;
+        let is_untimed = !by_clock && wait.round <= UNTIMED_ROUNDS;
+        let time = if self.setup.policy.lingers {
+            (4 * self.kernel.average()).clamp(WAIT_TIME, MOST_WAIT_TIME)
+        } else {
+            WAIT_TIME
+        };
+        let spins = is_untimed || now < *wait.since.get_or_insert(now) + time;
         let thief = self.jobs.get(self.rings[thread].awaited()).thief;
         if spins && !self.threads[thief].helping {
             self.threads[thread].state = State::Wait(wait);
@@ -89,7 +103,7 @@ impl World {
             self.sleepers.helpers += 1;
         }
         if self.setup.policy.looks_first {
-            let now = now + self.request_all(now);
+            let now = now + self.request_all(now).0;
             return self.look_before_parking(thread, now, false, freed);
         }
         if self.setup.policy.light_waits && !freed {
@@ -100,9 +114,15 @@ impl World {
 
     /// Asks all rings. A heavy barrier follows.
     pub fn announce(&mut self, thread: usize, now: Ns, then: Then) -> Step {
+        let now = now + self.request_all(now).0;
+        self.announced_all(thread, now, then)
+    }
+
+    /// All rings are asked. A heavy barrier follows.
+    pub fn announced_all(&mut self, thread: usize, now: Ns, then: Then) -> Step {
         self.tally.announcements += 1;
         self.threads[thread].state = State::Announced(then);
-        Some(now + self.request_all(now))
+        Some(now)
     }
 
     /// Looks for what the waiting thread may run, if there is room for one more.

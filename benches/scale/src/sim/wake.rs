@@ -21,7 +21,7 @@ impl World {
         if !self.sleepers.wants(&self.setup.policy) {
             return None;
         }
-        let mut now = self.lock_idle(now, thread);
+        let mut now = self.lock_idle(now, thread, false);
         if self.sleepers.prefers_helpers() {
             let helper = match seeker {
                 Seeker::Publisher(run) => self.helper_above(run),
@@ -31,7 +31,7 @@ impl World {
                     if helper.is_none() {
                         // What a helper may run could be in a private part: all rings are asked, and looked at behind a barrier.
                         self.tally.announcements += 1;
-                        now += self.request_all(now);
+                        now += self.request_all(now).0;
                         now = self.membarrier(now, thread);
                     }
                     helper
@@ -77,6 +77,37 @@ impl World {
         self.recruit_for(thread, now, Seeker::Searcher, public)
     }
 
+    /// A free worker has ended its search by finding something. A second worker is woken if few threads search and there is more.
+    pub fn spread(&mut self, thread: usize, now: Ns) -> Ns {
+        let most = if self.setup.policy.spreads_twice {
+            2
+        } else {
+            1
+        };
+        (0..most).fold(now, |now, _| self.spread_once(thread, now))
+    }
+
+    fn spread_once(&mut self, thread: usize, now: Ns) -> Ns {
+        if !self.setup.policy.spreads || !self.sleepers.may_spread() {
+            return now;
+        }
+        let (sees_more, cost) = self.sees_more(thread);
+        let now = now + cost;
+        if !sees_more {
+            return now;
+        }
+        let now = self.lock_idle(now, thread, false);
+        let now = self.change_word(now, thread);
+        match self.sleepers.claim() {
+            Some(Claimed::Parked(other)) => {
+                self.threads[other].searching = true;
+                self.wake(now, other)
+            }
+            Some(Claimed::New) => self.start_spare(now),
+            None => now,
+        }
+    }
+
     /// Wakes a parked thread. One that has not slept yet finds that it was claimed.
     pub fn wake(&mut self, now: Ns, thread: usize) -> Ns {
         self.tally.wakeups += 1;
@@ -95,6 +126,7 @@ impl World {
         self.slots += 1;
         self.threads[thread].searching = true;
         self.threads[thread].state = State::Woken;
+        self.set_active(now, thread, true);
         self.schedule(now + self.setup.costs.start_latency, thread);
         now + 2 * self.setup.costs.wake_call
     }

@@ -6,9 +6,9 @@ use super::kernel::Kernel;
 use super::lines::{Changed, Line};
 use super::policy::Policy;
 use super::ring::Ring;
-use super::sleepers::Sleepers;
+use super::sleepers::{Scope, Sleepers};
 use super::tally::Tally;
-use super::thread::{Order, Purpose, Scan, State, Step, Then, Thread};
+use super::thread::{Announced, GUEST, Order, Purpose, Scan, State, Step, Then, Thread};
 use crate::workload::{Ns, Workload};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,11 +28,16 @@ pub struct Setup {
     pub gap: Ns,
     /// What operations cost.
     pub costs: Costs,
+    /// Each node of the tree is a task of one scope, in place of a fork.
+    pub in_scope: bool,
     /// What the scheduler does.
     pub policy: Policy,
     /// All random numbers follow from it.
     pub seed: u64,
 }
+
+/// The number of slots in a word of the set of active ones.
+pub const BITS: usize = 64;
 
 /// The simulated machine. See the module.
 pub struct World {
@@ -63,6 +68,16 @@ pub struct World {
     lock: Line,
     /// The version of each ring when each thread last looked.
     seen: Vec<u32>,
+    /// Whether searches look at each slot.
+    active: Vec<bool>,
+    /// The words of that set, and how often each has changed.
+    active_words: Vec<(Line, u32)>,
+    /// How often each word had changed when each thread last looked.
+    seen_words: Vec<u32>,
+    /// What the last parker with a heavy barrier has seen: the number of slots, and of answers.
+    pub ordered: Option<Announced>,
+    /// The scope, if the program is one.
+    pub scope: Scope,
     queue: BinaryHeap<Reverse<(Ns, u64, usize)>>,
     events: u64,
 }
@@ -71,13 +86,14 @@ impl World {
     /// All workers are parked; the guest is about to run the program.
     pub fn new(setup: Setup) -> Self {
         let places = 1 + setup.threads + setup.spares;
+        let words = places.div_ceil(BITS);
         let thread = |index: usize| Thread::asleep(setup.seed * 7919 + index as u64);
-        World {
+        let mut world = World {
             threads: (0..places).map(thread).collect(),
             rings: vec![Ring::new(); places],
             jobs: Jobs::default(),
             sleepers: Sleepers::new(setup.threads, setup.spares),
-            kernel: Kernel::new(&setup.costs),
+            kernel: Kernel::new(),
             forcing: 0,
             running: 1,
             slots: 1 + setup.threads,
@@ -87,10 +103,17 @@ impl World {
             word: Line::new(),
             lock: Line::new(),
             seen: vec![u32::MAX; places * places],
+            active: vec![!setup.policy.skips_parked; places],
+            active_words: vec![(Line::new(), 0); words],
+            seen_words: vec![u32::MAX; places * words],
+            ordered: None,
+            scope: Scope::new(),
             queue: BinaryHeap::new(),
             events: 0,
             setup,
-        }
+        };
+        world.active[GUEST] = true;
+        world
     }
 
     // ---- time ----
@@ -167,9 +190,44 @@ impl World {
         self.note_wait(&changed)
     }
 
-    /// A change of the idle list.
-    pub fn lock_idle(&mut self, now: Ns, thread: usize) -> Ns {
-        let changed = self.lock.hold(now, thread, self.setup.costs.lock);
+    /// A look at the word that says whether a slot is active. Returns whether it is, and what the look costs.
+    pub fn is_active(&mut self, thread: usize, slot: usize, is_new_word: bool) -> (bool, Ns) {
+        if !self.setup.policy.skips_parked {
+            return (true, 0);
+        }
+        let mut cost = 0;
+        if is_new_word {
+            let version = self.active_words[slot / BITS].1;
+            let seen = &mut self.seen_words[thread * self.active_words.len() + slot / BITS];
+            let is_clean = std::mem::replace(seen, version) == version;
+            self.tally.transfers.active += u64::from(!is_clean);
+            cost = if is_clean {
+                self.setup.costs.clean_line
+            } else {
+                self.setup.costs.dirty_line
+            };
+        }
+        (self.active[slot], cost)
+    }
+
+    /// Lets searches look at a thread's slot or skip it.
+    pub fn set_active(&mut self, now: Ns, thread: usize, is_active: bool) -> Ns {
+        if !self.setup.policy.skips_parked {
+            return now;
+        }
+        self.active[thread] = is_active;
+        let (line, version) = &mut self.active_words[thread / BITS];
+        *version = version.wrapping_add(1);
+        let changed = line.change(&self.setup.costs, now, thread, false);
+        self.tally.transfers.active += u64::from(changed.moved);
+        self.note_wait(&changed)
+    }
+
+    /// A change of the idle list, in which the thread looks for itself first if it `searches`.
+    pub fn lock_idle(&mut self, now: Ns, thread: usize, searches: bool) -> Ns {
+        let search = self.sleepers.parked() as Ns / 3;
+        let time = self.setup.costs.lock + if searches { search } else { 0 };
+        let changed = self.lock.hold(now, thread, time);
         self.tally.transfers.lock += u64::from(changed.moved);
         self.note_wait(&changed)
     }
@@ -221,6 +279,7 @@ impl World {
             round,
             below,
             purpose,
+            word: usize::MAX,
         })
     }
 
@@ -231,23 +290,45 @@ impl World {
 
     /// Whether any ring has something to steal.
     pub fn sees_work(&self) -> bool {
-        self.rings[..self.slots].iter().any(|ring| !ring.is_empty())
+        self.rings[..self.slots]
+            .iter()
+            .any(|ring| !ring.is_empty() || !ring.tasks.is_empty())
     }
 
-    /// A look at all rings without taking anything, at lines that have mostly not changed.
+    /// What it costs to look until one ring has something to steal, among rings that owners keep writing.
+    pub fn sees_more(&mut self, thread: usize) -> (bool, Ns) {
+        let first = self.threads[thread].random.below(self.slots);
+        let slots = (first..self.slots).chain(0..first);
+        let mut cost = 0;
+        for slot in slots.filter(|&slot| slot != thread && self.active[slot]) {
+            cost += self.setup.costs.dirty_line;
+            if !self.rings[slot].is_empty() || !self.rings[slot].tasks.is_empty() {
+                return (true, cost);
+            }
+        }
+        (false, cost)
+    }
+
+    /// A look at all rings without taking anything: only the owners that run have written theirs.
     pub fn look_cost(&self) -> Ns {
-        self.slots as Ns * 3 * self.setup.costs.clean_line
+        let costs = &self.setup.costs;
+        let running = self.running.min(self.slots) as Ns;
+        self.slots as Ns * 3 * costs.clean_line + running * (costs.dirty_line - costs.clean_line)
     }
 
-    /// Asks each ring's owner to look up. Returns what that costs.
-    pub fn request_all(&mut self, now: Ns) -> Ns {
+    /// Asks each ring's owner to look up. Returns what that costs, and whether a ring had no request yet.
+    pub fn request_all(&mut self, now: Ns) -> (Ns, bool) {
         let costs = self.setup.costs;
         let rings = self.rings[..self.slots].iter_mut();
-        rings
-            .map(|ring| match ring.request(now) {
-                true => costs.dirty_line,
-                false => costs.clean_line,
-            })
-            .sum()
+        rings.fold((0, false), |(cost, any), ring| match ring.request(now) {
+            true => (cost + costs.dirty_line, true),
+            false => (cost + costs.clean_line, any),
+        })
+    }
+
+    /// What a thread sees that has asked all rings.
+    pub fn announced(&self) -> Announced {
+        let answers = self.rings[..self.slots].iter().map(|ring| ring.answers);
+        (self.slots, answers.sum())
     }
 }
