@@ -5,6 +5,7 @@ use super::queue::Injector;
 use super::streams::Streams;
 use crate::counters::Count;
 use crate::job::Task;
+use crate::sleep::Sleep;
 
 /// One first-in, first-out queue for each priority, one for woken futures, and the streams, which have normal priority.
 pub(crate) struct PriorityQueues {
@@ -95,33 +96,35 @@ impl PriorityQueues {
     /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or one of another queue
     /// if that has its turn.
     #[inline]
-    pub(super) fn steal_first(&self, turn: u32) -> Option<Task> {
+    pub(super) fn steal_first(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         let may_have_some =
             turn.is_multiple_of(FAIR_INTERVAL) || !self.queue(Priority::High).is_empty();
-        may_have_some.then(|| self.find_first(turn)).flatten()
+        may_have_some
+            .then(|| self.find_first(turn, sleep))
+            .flatten()
     }
 
     #[cold]
-    fn find_first(&self, turn: u32) -> Option<Task> {
+    fn find_first(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         let is_fair = turn.is_multiple_of(FAIR_INTERVAL);
         let fair = || match turn / FAIR_INTERVAL % TURNS {
             0 => self.queue(Priority::Normal).steal(),
             1 => self.steal_woken(),
             2 => self.steal_last(),
-            _ => self.streams.take(turn / (FAIR_INTERVAL * TURNS)),
+            _ => self.streams.take(turn / (FAIR_INTERVAL * TURNS), sleep),
         };
         let first = is_fair.then(fair).flatten();
         first.or_else(|| self.queue(Priority::High).steal())
     }
 
     /// Takes what comes before the detached tasks of other workers, in search number `turn`.
-    pub(super) fn steal_next(&self, turn: u32) -> Option<Task> {
+    pub(super) fn steal_next(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         let high = self.queue(Priority::High).steal();
         let (normal, woken) = (
             || self.queue(Priority::Normal).steal(),
             || self.steal_woken(),
         );
-        let item = || self.streams.take(turn / 3);
+        let item = || self.streams.take(turn / 3, sleep);
         match turn % 3 {
             0 => high.or_else(normal).or_else(woken).or_else(item),
             1 => high.or_else(woken).or_else(item).or_else(normal),
@@ -136,7 +139,10 @@ impl PriorityQueues {
 
     /// Takes anything.
     pub(super) fn steal(&self) -> Option<Task> {
-        self.steal_next(0)
+        self.queue(Priority::High)
+            .steal()
+            .or_else(|| self.queue(Priority::Normal).steal())
+            .or_else(|| self.steal_woken())
             .or_else(|| self.streams.take_any())
             .or_else(|| self.steal_last())
     }
@@ -152,7 +158,7 @@ impl PriorityQueues {
     }
 
     /// Whether there is nothing that a worker would take.
-    pub(crate) fn offers_none(&self) -> bool {
-        self.queues.iter().all(Injector::is_empty) && self.streams.offers_none()
+    pub(crate) fn offers_none(&self, sleep: &Sleep) -> bool {
+        self.queues.iter().all(Injector::is_empty) && self.streams.offers_none(sleep)
     }
 }

@@ -243,7 +243,7 @@ impl<'a> Member<'a> {
         self.has_nothing_in_deques()
             && self.hot.is_empty()
             && self.inbox.is_empty()
-            && self.registry.injector.offers_none()
+            && self.registry.injector.offers_none(&self.registry.sleep)
             && self.registry.scope_injector.is_empty()
     }
 

@@ -108,6 +108,6 @@ pub(crate) use directory::{check_fork_of, pool, with_pool};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Role, SWEEP_LEAST, Slot};
-pub(crate) use streams::StreamQueue;
+pub(crate) use streams::{RunningItem, StreamQueue};
 pub use thread_pool::ThreadPool;
 pub use threads::PoolThread;

@@ -234,7 +234,7 @@ impl Registry {
             _ => slot.has_help(),
         };
         // A task in the scope injector needs a worker, since its scope may have no owner in the pool.
-        if !self.injector.offers_none() || !self.scope_injector.is_empty() {
+        if !self.injector.offers_none(&self.sleep) || !self.scope_injector.is_empty() {
             return Some(Need::Worker);
         }
         let (used, mut need) = (self.roster.is_used(), None);
@@ -285,7 +285,7 @@ impl Registry {
     /// Whether there is a task that only a worker will run.
     pub(super) fn has_detached(&self) -> bool {
         let used = self.roster.is_used();
-        !self.injector.offers_none() || self.slots().any(|slot| slot.has_detached(used))
+        !self.injector.offers_none(&self.sleep) || self.slots().any(|slot| slot.has_detached(used))
     }
 
     /// Finds a thread for work that is already visible, after room was made.

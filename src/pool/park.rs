@@ -131,9 +131,11 @@ fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
         // The thread stays on the idle list as long as it would only find that the consumers are still there.
         let streams = &member.registry.injector.streams;
         while !member.parker.park_timeout(WATCH_TIME) && streams.must_watch() {
-            if streams.take_owed_looks() {
-                member.registry.wake_for_capacity();
-            } else if !streams.offers_none() {
+            let is_done = match streams.take_owed_looks() {
+                true => member.registry.wake_for_capacity(),
+                false => streams.offers_none(&member.registry.sleep),
+            };
+            if !is_done {
                 break;
             }
         }

@@ -93,7 +93,7 @@ impl Registry {
 
     /// Queues an item of a stream. `here` is the member of this pool as which the consumer acts.
     pub(crate) fn enqueue_item(&self, here: Option<Member<'_>>, queue: &StreamQueue, task: Task) {
-        let (is_offered, is_near) = queue.push(task, self.sleep.target());
+        let (is_offered, is_near) = queue.push(task);
         let is_served = match (is_near, is_offered) {
             (false, _) => false,
             // The consumer is not a member, and leaves room for one thread fewer than the pool counts.
@@ -112,7 +112,7 @@ impl Registry {
 
     /// Finds a thread for the items of a stream, none of which is kept for the consumer any more.
     pub(crate) fn offer_items(&self, queue: &StreamQueue) {
-        if queue.offers_some(true) {
+        if !queue.is_empty() {
             self.injected();
         }
     }

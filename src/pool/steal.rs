@@ -66,7 +66,8 @@ pub(super) fn steal_any(member: Member<'_>, may_force: bool) -> Option<Work> {
 
 /// Whether there may be more that [`steal_any`] could take.
 pub(super) fn sees_any(member: Member<'_>) -> bool {
-    !member.registry.injector.offers_none() || victims(member).any(Slot::has_work)
+    !member.registry.injector.offers_none(&member.registry.sleep)
+        || victims(member).any(Slot::has_work)
 }
 
 /// Takes the oldest task of another slot's deque.
@@ -107,7 +108,11 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
             .find_map(|victim| steal_task(member, &victim.detached));
         in_deque.or_else(|| steal_ready(member, worthwhile))
     };
-    let injector = || registry.injector.steal_next(member.turns());
+    let injector = || {
+        registry
+            .injector
+            .steal_next(member.turns(), &registry.sleep)
+    };
     let task = match registry.config.waits {
         Waits::Own => injector().or_else(others),
         Waits::Any => others().or_else(injector),
@@ -121,7 +126,10 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
 pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
     let inbox = || member.inbox.take().map(Work::broadcast);
     let queued = || {
-        let first = member.registry.injector.steal_first(member.turn());
+        let first = member
+            .registry
+            .injector
+            .steal_first(member.turn(), &member.registry.sleep);
         let own = || {
             if member.has_futures() {
                 return own_with_futures(member);
@@ -139,7 +147,12 @@ pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
 #[inline(never)]
 fn own_with_futures(member: Member<'_>) -> Option<Task> {
     let yielded = member.take_yield();
-    let first = || member.registry.injector.steal_next(member.turns());
+    let first = || {
+        member
+            .registry
+            .injector
+            .steal_next(member.turns(), &member.registry.sleep)
+    };
     let first = yielded.then(first).flatten();
     first.or_else(|| member.next_with_futures())
 }
@@ -192,7 +205,10 @@ pub(super) fn next_in_injector(member: Member<'_>) -> Option<Work> {
     if waits_any(registry) || member.turns().is_multiple_of(STEAL_INTERVAL) {
         return None;
     }
-    registry.injector.steal_next(member.turns()).map(Work::task)
+    registry
+        .injector
+        .steal_next(member.turns(), &registry.sleep)
+        .map(Work::task)
 }
 
 /// Takes anything, in the middle of other work.

@@ -16,10 +16,11 @@
 //! A consumer goes away without notice. So while it is expected, one worker *watches*: when it parks it sleeps for [`WATCH_TIME`] only, and then looks again. Items
 //! that are kept count as visible to a look if no worker watches. The look then wakes a worker, which watches.
 //!
-//! While the consumer is near, it uses one of the pool's places, so one worker fewer than the pool has runs items. The worker that has just ended an item takes the
-//! next one, and the others wait a moment before they take its place. Otherwise all of them would stay awake, and one more thread than there are places would run.
+//! While the consumer is near, it uses one of the pool's places. If more threads are awake than are left then, those that run items go on, and the others find none:
+//! the worker that has just ended an item takes the next one, and others wait a moment before they take its place. Otherwise all of them would stay awake.
 
 use crate::job::Task;
+use crate::sleep::Sleep;
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock};
 use crate::sys::{self, TICKS_PER_MICROSECOND, ticks};
 use std::cell::Cell;
@@ -84,11 +85,10 @@ pub(crate) struct StreamQueue {
     is_inside: AtomicBool,
     /// The average time of an item, in ticks.
     cost: HintWord,
-    /// The number of the pool's places when an item was last pushed.
-    threads: HintCount,
-    /// The number of workers that run items, and whether the consumer is one of them.
+    /// The number of workers that run items, the consumer among them if it is one.
     running: HintCount,
-    consumer_runs: AtomicBool,
+    /// Whether the consumer, while it is near, uses a place without being counted as awake in the pool.
+    is_uncounted: AtomicBool,
     /// When a worker last ended an item, in ticks.
     freed: HintWord,
     /// Whether the consumer has left the pool without looking whether another thread is wanted.
@@ -103,9 +103,8 @@ impl Default for StreamQueue {
             seen: AtomicU64::new(0),
             is_inside: AtomicBool::new(false),
             cost: HintWord::new(LONG_ITEM),
-            threads: HintCount::new(0),
             running: HintCount::new(0),
-            consumer_runs: AtomicBool::new(false),
+            is_uncounted: AtomicBool::new(false),
             freed: HintWord::new(0),
             owes_look: AtomicBool::new(false),
         }
@@ -144,21 +143,15 @@ impl Drop for RunningItem<'_> {
 
 // ORDERING: Relaxed. `len` is changed under the lock and is a hint without it. The other atomics are hints: a wrong answer costs a nap of the worker that watches.
 impl StreamQueue {
-    /// Appends an item, in a pool with so many places. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
-    pub(super) fn push(&self, task: Task, threads: usize) -> (bool, bool) {
-        self.threads.store(threads, Ordering::Relaxed);
+    /// Appends an item. Returns whether there are items that are not kept for the consumer, and whether the consumer uses one of the pool's places.
+    pub(super) fn push(&self, task: Task) -> (bool, bool) {
         let len = self.change(|items| {
             items.push_back(task);
             items.len()
         });
-        // The consumer is the current thread.
-        let kept = match self.seen.load(Ordering::Relaxed) {
-            seen if MODEL || seen == 0 => Kept::Nothing,
-            _ => self.kept_while_expected(),
-        };
+        let kept = self.kept();
         let is_near = kept != Kept::Nothing || self.is_near();
-        let is_offered = kept.leaves_some_of(len) && self.has_place();
-        (is_offered, is_near)
+        (kept.leaves_some_of(len), is_near)
     }
 
     /// Takes the first item if it is the one that `is_wanted`.
@@ -172,8 +165,8 @@ impl StreamQueue {
     }
 
     /// Takes the first item that is not kept for the consumer, if there is a place for the current worker.
-    fn take(&self) -> Option<Task> {
-        if self.len.load(Ordering::Relaxed) == 0 || !self.has_place() {
+    fn take(&self, sleep: &Sleep) -> Option<Task> {
+        if self.len.load(Ordering::Relaxed) == 0 || !self.has_place(sleep, 0) {
             return None;
         }
         let kept = self.kept();
@@ -196,44 +189,46 @@ impl StreamQueue {
         result
     }
 
-    /// Returns whether there are items that the current thread may take, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
+    /// Returns whether there are items that one more thread could take, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
     /// looks before it sleeps and one that pushes an item, the later one sees what the other has done before.
-    pub(super) fn offers_some(&self, kept_too: bool) -> bool {
+    fn offers_some(&self, kept_too: bool, sleep: &Sleep) -> bool {
         let len = lock(&self.items).len();
-        len > 0 && (kept_too || self.kept().leaves_some_of(len) && self.has_place())
+        len > 0 && (kept_too || self.kept().leaves_some_of(len) && self.has_place(sleep, 1))
     }
 
-    /// Whether the current worker may run an item beside those that do.
-    fn has_place(&self) -> bool {
+    /// Returns whether there are items.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.items).is_empty()
+    }
+
+    /// Whether a worker that looks for an item may run one beside those that do, with so many `more` threads awake than there are now.
+    fn has_place(&self, sleep: &Sleep, more: usize) -> bool {
         let is_stuck = || ticks().wrapping_sub(self.seen()) > STUCK_TIME;
         if MODEL || !self.is_near() || is_stuck() {
             return true;
         }
-        let consumer_runs = usize::from(self.consumer_runs.load(Ordering::Relaxed));
-        let others = self
-            .running
-            .load(Ordering::Relaxed)
-            .saturating_sub(consumer_runs);
-        let least = usize::from(!self.is_expected());
-        let threads = self.threads.load(Ordering::Relaxed);
-        let places = threads.saturating_sub(1).max(least);
-        if others + 1 != places {
-            return others < places;
+        let (counts, threads) = (sleep.counts(), sleep.target());
+        let is_uncounted = self.is_uncounted.load(Ordering::Relaxed);
+        let outside = counts.guests.max(usize::from(is_uncounted));
+        if counts.workers + more + outside <= threads {
+            return true;
+        }
+        let running = self.running.load(Ordering::Relaxed);
+        // The only worker runs items beside a consumer that is in a long one.
+        let places = threads
+            .saturating_sub(outside)
+            .max(usize::from(!self.is_expected()));
+        if running + 1 != places {
+            return running < places;
         }
         let freed = self.freed.load(Ordering::Relaxed);
         FREED.get() == freed || ticks().wrapping_sub(freed) > NEXT_TIME
     }
 
     fn kept(&self) -> Kept {
-        if self.is_expected() {
-            self.kept_while_expected()
-        } else {
+        if !self.is_expected() {
             Kept::Nothing
-        }
-    }
-
-    fn kept_while_expected(&self) -> Kept {
-        if self.cost() < SHARED_TIME {
+        } else if self.cost() < SHARED_TIME {
             Kept::All
         } else {
             Kept::First
@@ -242,8 +237,9 @@ impl StreamQueue {
 
     // ---- the consumer ----
 
-    /// Notes that the consumer, which runs items itself, asks for a result. It was away since the tick `left`.
-    pub(crate) fn enter(&self, left: u64) {
+    /// Notes that the consumer, which runs items itself, asks for a result. It was away since the tick `left`. `is_outside` is whether it is no member of the pool.
+    pub(crate) fn enter(&self, left: u64, is_outside: bool) {
+        self.is_uncounted.store(is_outside, Ordering::Relaxed);
         let now = rough_now();
         let is_back_soon = now.wrapping_sub(left) < RETURN_TIME;
         self.seen
@@ -276,9 +272,14 @@ impl StreamQueue {
         self.is_inside.store(false, Ordering::Relaxed);
     }
 
-    /// Notes whether the consumer, which is a worker, runs an item itself.
-    pub(crate) fn set_consumer_runs(&self, runs: bool) {
-        self.consumer_runs.store(runs, Ordering::Relaxed);
+    /// Notes whether the consumer, which is no member of the pool, is its guest for an item.
+    pub(crate) fn set_guest(&self, is_guest: bool) {
+        self.is_uncounted.store(!is_guest, Ordering::Relaxed);
+    }
+
+    /// Notes that the consumer neither runs nor awaits an item.
+    pub(crate) fn end_wait(&self) {
+        self.is_inside.store(false, Ordering::Relaxed);
     }
 
     /// Notes that the current thread runs an item until the result is dropped. A guest is not counted: it is the consumer most of the time.
@@ -370,13 +371,15 @@ impl Streams {
     }
 
     /// Takes an item of one of the streams, beginning with number `turn`.
-    pub(super) fn take(&self, turn: u32) -> Option<Task> {
+    pub(super) fn take(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         if self.len.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let queues = lock(&self.queues);
         let (before, from) = queues.split_at(turn as usize % queues.len().max(1));
-        from.iter().chain(before).find_map(|queue| queue.take())
+        from.iter()
+            .chain(before)
+            .find_map(|queue| queue.take(sleep))
     }
 
     /// Takes an item, even if it is kept for a consumer.
@@ -402,9 +405,9 @@ impl Streams {
     }
 
     /// Whether there are no items other than those that are kept for consumers while a worker watches.
-    pub(super) fn offers_none(&self) -> bool {
+    pub(super) fn offers_none(&self, sleep: &Sleep) -> bool {
         let kept_too = !self.is_watched();
-        self.sum(|queue| usize::from(queue.offers_some(kept_too))) == 0
+        self.sum(|queue| usize::from(queue.offers_some(kept_too, sleep))) == 0
     }
 
     fn sum(&self, of: impl Fn(&StreamQueue) -> usize) -> usize {

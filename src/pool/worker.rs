@@ -62,7 +62,9 @@ fn next(member: Member<'_>, mode: &mut Mode) -> Option<Work> {
                 None
             } else if *mode == Mode::Staying {
                 // However many threads are awake, this one has stayed for such a task.
-                steal_detached(member).or_else(|| steal_scope_task(member))
+                steal_detached(member)
+                    .or_else(|| steal_scope_task(member))
+                    .or_else(|| registry.injector.streams.take_any().map(Work::task))
             } else if !registry.sleep.overcommitted() {
                 next_in_injector(member).or_else(|| steal_any(member, false))
             } else if registry.sleep.counts().workers <= 1 {

@@ -513,7 +513,8 @@ impl Sleep {
         self.still_wanted(Need::Help) || self.still_wanted(Need::Worker)
     }
 
-    /// Notes whether a thread is on a list. The caller holds the lock.
+    /// Notes whether a thread is on a list. The caller holds the lock. That a thread is off the lists is noted only after the word counts it as awake: the thread may
+    /// go on at once.
     fn note_listed(&self, slot: usize, is_listed: bool) {
         // ORDERING: Relaxed: the flag orders nothing. Its reader is the thread itself, which reads what it wrote when it parked, or a later value.
         self.listed

@@ -89,10 +89,10 @@ impl Sleep {
 
     /// Counts the threads of these slots, which are off the idle list, as awake and searching.
     fn count_woken(&self, slots: &[usize]) {
+        let count = slots.len() as u64;
+        self.add(count * (ONE_WORKER + ONE_SEARCHING), count * ONE_AVAILABLE);
         for slot in slots {
             self.note_listed(*slot, false);
         }
-        let count = slots.len() as u64;
-        self.add(count * (ONE_WORKER + ONE_SEARCHING), count * ONE_AVAILABLE);
     }
 }

@@ -4,11 +4,12 @@ use crate::support::{
     KINDS, LONG, SOON, Settings, collected, hold_all, on_pool, on_pool_of, pool_with, stream,
     threads, timeout, watched, window,
 };
-use heist::WhenFull;
+use heist::{ThreadPool, WhenFull};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Duration;
 
 #[test]
 fn a_stream_is_consumed_on_the_one_worker_of_a_pool() {
@@ -345,5 +346,38 @@ fn the_consumer_may_leave_the_rest_to_another_pool() {
         });
         consumer.join().unwrap();
         assert_eq!(*log.lock().unwrap(), [30; 4]);
+    });
+}
+
+/// Three of four workers block in items, and say so. The fourth runs items beside the consumer.
+#[test]
+fn items_that_block_leave_their_places() {
+    watched(|| {
+        for spares in [0, 4] {
+            let builder = ThreadPool::builder().num_threads(4).spare_threads(spares);
+            let pool = builder.build().unwrap();
+            let consumer = thread::current().id();
+            let (blocked, elsewhere) =
+                (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (count, ran) = (Arc::clone(&blocked), Arc::clone(&elsewhere));
+            let (release, released) = mpsc::channel::<()>();
+            let released = Mutex::new(released);
+            let mut stream = pool.imap_unordered(0.., move |_: u64| {
+                thread::sleep(Duration::from_micros(30));
+                if thread::current().id() == consumer {
+                    return;
+                }
+                if count.fetch_add(1, Ordering::Relaxed) < 3 {
+                    heist::blocking(|| drop(released.lock().unwrap().recv()));
+                } else {
+                    ran.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            // The consumer is there all the time.
+            while blocked.load(Ordering::Relaxed) < 3 || elsewhere.load(Ordering::Relaxed) < 100 {
+                stream.next().unwrap().1.unwrap();
+            }
+            drop(release);
+        }
     });
 }

@@ -5,7 +5,7 @@ use crate::executor::error::JoinError;
 use crate::executor::handle::JoinHandle;
 use crate::executor::pending::HasTask;
 use crate::executor::task::TaskRef;
-use crate::pool::{self, Registry};
+use crate::pool::{self, Registry, Role, RunningItem, StreamQueue, context};
 use crate::sync::Arc;
 use crate::unwind::{self, Payload};
 use std::collections::VecDeque;
@@ -80,6 +80,47 @@ pub(super) fn pull<I, R, F>(
     Some((submit(ChunkTask::Many(batch, f)), len))
 }
 
+/// The function of a stream.
+pub(super) trait Apply<I> {
+    type Out;
+
+    fn apply(&self, item: I) -> Self::Out;
+
+    /// Notes that the current thread runs a chunk until the result is dropped.
+    fn begin(&self) -> Option<RunningItem<'_>>;
+}
+
+/// The function of a stream of a scope, whose tasks are in the scope's queues.
+pub(super) struct Plain<F>(pub(super) F);
+
+impl<I, R, F: Fn(I) -> R> Apply<I> for Plain<F> {
+    type Out = R;
+
+    fn apply(&self, item: I) -> R {
+        (self.0)(item)
+    }
+
+    fn begin(&self) -> Option<RunningItem<'_>> {
+        None
+    }
+}
+
+/// The function of a stream that has a queue of its own.
+pub(super) struct Queued<F>(pub(super) F, pub(super) Arc<StreamQueue>);
+
+impl<I, R, F: Fn(I) -> R> Apply<I> for Queued<F> {
+    type Out = R;
+
+    fn apply(&self, item: I) -> R {
+        (self.0)(item)
+    }
+
+    fn begin(&self) -> Option<RunningItem<'_>> {
+        let on_worker = context::slot().is_some_and(|slot| slot.role() != Role::Guest);
+        Some(self.1.begin_item(on_worker))
+    }
+}
+
 /// The captures of the task of a chunk.
 pub(super) enum ChunkTask<I, F> {
     One(I, Arc<F>),
@@ -108,7 +149,7 @@ impl<I> Drop for Batch<I> {
     }
 }
 
-impl<I, F> ChunkTask<I, F> {
+impl<I, F: Apply<I>> ChunkTask<I, F> {
     /// Returns the number of tasks for which the chunk counts in the pool's statistics, if [`run`](Self::run) counts their ends. `None` for a chunk of one item,
     /// which is counted like any other task.
     pub(super) fn self_counted(&self) -> Option<u64> {
@@ -119,16 +160,17 @@ impl<I, F> ChunkTask<I, F> {
     }
 
     /// Applies the function to the items.
-    pub(super) fn run<R>(self) -> Chunk<R>
-    where
-        F: Fn(I) -> R,
-    {
+    pub(super) fn run(self) -> Chunk<F::Out> {
         match self {
-            ChunkTask::One(item, f) => Chunk::One(f(item)),
+            ChunkTask::One(item, f) => {
+                let _running = f.begin();
+                Chunk::One(f.apply(item))
+            }
             ChunkTask::Many(mut batch, f) => {
+                let _running = f.begin();
                 let mut results = Vec::with_capacity(batch.items.len());
                 while let Some(item) = batch.items.next() {
-                    let result = unwind::catch(|| f(item));
+                    let result = unwind::catch(|| f.apply(item));
                     match result {
                         Ok(_) => batch.count(|counters| &counters.completed, 1),
                         Err(_) => batch.count(|counters| &counters.failed, 1),

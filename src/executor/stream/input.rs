@@ -10,7 +10,7 @@ use crate::executor::submit::may_exceed_capacity;
 use crate::executor::task::TaskRef;
 use crate::executor::{timer, tombstones};
 use crate::pool::worker;
-use crate::pool::{Registry, Role, StreamQueue, ThreadPool, WhenFull, context};
+use crate::pool::{Registry, StreamQueue, ThreadPool, WhenFull, context};
 use crate::sleep::Event;
 use crate::sync::{Arc, now};
 use crate::sys::TICKS_PER_MICROSECOND;
@@ -104,14 +104,16 @@ impl OpenStream {
         let registry = self.pool.registry();
         match context::member_of(registry) {
             Some(member) => {
-                self.queue.set_consumer_runs(member.role() != Role::Guest);
                 member.run_in_place(entry);
-                self.queue.set_consumer_runs(false);
                 member.look_idle_after_help();
             }
-            None => worker::as_consumer(registry, &self.queue, |member| {
-                member.run_in_place(entry);
-            }),
+            None => {
+                self.queue.set_guest(true);
+                worker::as_consumer(registry, &self.queue, |member| {
+                    member.run_in_place(entry);
+                });
+                self.queue.set_guest(false);
+            }
         }
     }
 }
@@ -293,6 +295,13 @@ where
         run_in(self.runner.registry(), task);
     }
 
+    /// Notes that the consumer neither runs nor awaits an item.
+    pub(super) fn end_wait(&self) {
+        if let Runner::Pool(stream) = &self.runner {
+            stream.queue.end_wait();
+        }
+    }
+
     /// Called before the consumer sleeps until another thread has finished an item. If that is not a matter of moments, the threads of the pool may take all
     /// items that have not begun.
     pub(super) fn await_others(&self, event: &impl Event) {
@@ -309,7 +318,10 @@ where
     pub(super) fn enter(&self) {
         if let Runner::Pool(stream) = &self.runner {
             match self.wait_mode() {
-                WaitMode::Helping(Until::Any) => stream.queue.enter(stream.left.get()),
+                WaitMode::Helping(Until::Any) => {
+                    let is_outside = context::member_of(stream.pool.registry()).is_none();
+                    stream.queue.enter(stream.left.get(), is_outside);
+                }
                 _ => stream.queue.sleep(),
             }
         }

@@ -19,10 +19,10 @@ use super::state::UNCOUNTED;
 use super::submit::submit_chunk;
 use super::timer::deadline_after;
 use crate::fork::Scope;
-use crate::pool::{Role, StreamQueue, ThreadPool, context, global};
+use crate::pool::{StreamQueue, ThreadPool, global};
 use crate::sleep::Event;
 use crate::sync::Arc;
-use chunk::{Chunk, InFlight, pull};
+use chunk::{Chunk, InFlight, Plain, Queued, pull};
 use input::{Input, OpenStream, Runner, WaitMode, acts_in_pool};
 use std::collections::VecDeque;
 use std::fmt;
@@ -149,12 +149,7 @@ impl ThreadPool {
         R: Send + 'static,
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
-        let (pool, counted) = (self.clone(), Arc::clone(&queue));
-        let f = Arc::new(move |item| {
-            let on_worker = context::slot().is_some_and(|slot| slot.role() != Role::Guest);
-            let _running = counted.begin_item(on_worker);
-            f(item)
-        });
+        let (f, pool) = (Arc::new(Queued(f, Arc::clone(&queue))), self.clone());
         move |n, if_full| {
             pull(&mut input, n, &f, pool.registry(), |task| {
                 submit_chunk(
@@ -229,7 +224,7 @@ impl<'scope> Scope<'scope> {
         R: Send + 'scope,
         F: Fn(I::Item) -> R + Send + Sync + 'scope,
     {
-        let (mut input, f) = (input.into_iter(), Arc::new(f));
+        let (mut input, f) = (input.into_iter(), Arc::new(Plain(f)));
         let submit = move |n, _| {
             pull(&mut input, n, &f, self.registry(), |task| {
                 let items = task.self_counted();
@@ -492,7 +487,10 @@ impl<R> ImapUnordered<'_, R> {
                     input.run(oldest);
                 }
                 input.await_others(&*in_flight.arrivals);
-                return in_flight.block(None);
+                let in_time = in_flight.block(None);
+                // The input may be pulled before the next item is run or awaited.
+                input.end_wait();
+                return in_time;
             }
         }
         true

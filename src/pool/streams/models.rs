@@ -12,7 +12,7 @@ fn an_item_against_park() {
         let pool = pool(1, 0);
         let registry = pool.registry();
         let queue = registry.open_stream();
-        queue.enter(0);
+        queue.enter(0, true);
         queue.begin_wait();
         // The worker has a thread, which may be about to park.
         pool.spawn(|| ());

@@ -2,63 +2,67 @@
 
 use super::*;
 
-/// A queue in a pool with so many places.
-fn in_pool(threads: usize) -> StreamQueue {
-    let queue = StreamQueue::default();
-    queue.threads.store(threads, Ordering::Relaxed);
-    queue
+/// The counts of a pool of so many workers, all of them awake.
+fn all_awake(workers: usize) -> Sleep {
+    let sleep = Sleep::new(workers, 0, false);
+    for index in 0..workers {
+        assert!(sleep.claim_worker(index));
+    }
+    sleep
 }
 
-/// Whether there is a place while the consumer is in `next`.
-fn has_place(queue: &StreamQueue) -> bool {
-    queue.enter(queue.leave());
-    queue.has_place()
+/// Whether a worker has a place while a consumer from outside is in `next`.
+fn has_place(queue: &StreamQueue, sleep: &Sleep) -> bool {
+    queue.enter(queue.leave(), true);
+    queue.has_place(sleep, 0)
 }
 
 #[test]
 fn a_consumer_that_is_near_has_one_of_the_places() {
-    let queue = in_pool(3);
+    let (queue, sleep) = (StreamQueue::default(), all_awake(3));
     let first = queue.begin_item(true);
-    assert!(has_place(&queue));
+    assert!(has_place(&queue, &sleep));
     let second = queue.begin_item(true);
-    assert!(!has_place(&queue));
+    assert!(!has_place(&queue, &sleep));
     drop(second);
     // This thread has just ended an item.
-    assert!(has_place(&queue));
+    assert!(has_place(&queue, &sleep));
     drop(first);
 }
 
 #[test]
-fn a_consumer_that_sleeps_leaves_its_place() {
-    let queue = in_pool(2);
+fn a_worker_that_is_blocked_leaves_its_place() {
+    let (queue, sleep) = (StreamQueue::default(), all_awake(2));
     let running = queue.begin_item(true);
-    assert!(!has_place(&queue));
-    queue.sleep();
-    assert!(queue.has_place());
+    assert!(!has_place(&queue, &sleep));
+    let _ = sleep.park_bound(false);
+    assert!(has_place(&queue, &sleep));
     drop(running);
 }
 
 #[test]
-fn a_consumer_that_is_away_leaves_its_place() {
-    let queue = in_pool(2);
+fn a_consumer_that_sleeps_or_is_away_leaves_its_place() {
+    let (queue, sleep) = (StreamQueue::default(), all_awake(2));
     let running = queue.begin_item(true);
-    queue.enter(queue.leave());
+    assert!(!has_place(&queue, &sleep));
+    queue.sleep();
+    assert!(queue.has_place(&sleep, 0));
+    queue.enter(queue.leave(), true);
     queue.leave();
     let start = ticks();
     while ticks().wrapping_sub(start) <= NEAR_TIME {
         std::hint::spin_loop();
     }
-    assert!(queue.has_place());
+    assert!(queue.has_place(&sleep, 0));
     drop(running);
 }
 
 #[test]
-fn an_item_on_a_guest_or_on_the_consumer_takes_no_place_of_workers() {
-    let queue = in_pool(2);
-    let on_guest = queue.begin_item(false);
-    assert!(has_place(&queue));
-    queue.set_consumer_runs(true);
+fn a_consumer_that_is_a_worker_needs_no_further_place() {
+    let (queue, sleep) = (StreamQueue::default(), all_awake(2));
+    queue.enter(queue.leave(), false);
+    assert!(queue.has_place(&sleep, 0));
     let on_consumer = queue.begin_item(true);
-    assert!(has_place(&queue));
-    drop((on_guest, on_consumer));
+    assert!(queue.has_place(&sleep, 0));
+    drop(on_consumer);
 }
