@@ -1,6 +1,6 @@
 //! A call of a task on its way to a back end, first with types, then without.
 
-use super::codec::{self, Format};
+use super::codec::{self, Body, Format};
 use super::options::{CallOptions, Defaults};
 use super::task::{Task, TaskEntry};
 use super::{threads, wire};
@@ -214,37 +214,6 @@ impl Rare {
         let (name, id) = (options.name.clone(), options.id.clone());
         let is_there = name.is_some() || id.is_some() || timeout.is_some();
         is_there.then(|| Box::new(Rare { name, id, timeout }))
-    }
-}
-
-/// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
-#[derive(Clone)]
-pub(crate) enum Body {
-    Small(Arc<[u8]>),
-    Large(Arc<Vec<u8>>),
-}
-
-/// The most bytes of a small body. Copying so many costs about as much as one system call.
-const SMALL: usize = 16 << 10;
-
-impl Body {
-    fn new(bytes: Vec<u8>) -> Self {
-        if bytes.len() <= SMALL {
-            Body::Small(bytes.into())
-        } else {
-            Body::Large(Arc::new(bytes))
-        }
-    }
-}
-
-impl Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Body::Small(bytes) => bytes,
-            Body::Large(bytes) => bytes,
-        }
     }
 }
 

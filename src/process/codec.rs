@@ -5,6 +5,8 @@ use crate::unwind::{self, Payload};
 use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
 
 /// How values become bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,5 +112,36 @@ pub(super) fn panic_text(payload: Payload) -> String {
     match message {
         Some(message) => format!("a panic: {message}"),
         None => "a panic".to_owned(),
+    }
+}
+
+/// Encoded arguments. A small body has one block of memory. A large one keeps the vector in which it was made, because copying it would cost more.
+#[derive(Clone)]
+pub(crate) enum Body {
+    Small(Arc<[u8]>),
+    Large(Arc<Vec<u8>>),
+}
+
+/// The most bytes of a small body. Copying so many costs about as much as one system call.
+const SMALL: usize = 16 << 10;
+
+impl Body {
+    pub(super) fn new(bytes: Vec<u8>) -> Self {
+        if bytes.len() <= SMALL {
+            Body::Small(bytes.into())
+        } else {
+            Body::Large(Arc::new(bytes))
+        }
+    }
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Body::Small(bytes) => bytes,
+            Body::Large(bytes) => bytes,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A worker as its pool sees it: the process, what was sent to it, and what it has taken.
 
-use super::call::{Body, Job};
+use super::call::Job;
+use super::codec::Body;
 use super::os::{self, Page};
 use super::wire::{self, Rubbish};
 use super::worker::{Numbers, VARIABLE, greeting};

@@ -368,7 +368,10 @@ fn items_that_block_leave_their_places() {
                     return;
                 }
                 if count.fetch_add(1, Ordering::Relaxed) < 3 {
-                    heist::blocking(|| drop(released.lock().unwrap().recv()));
+                    heist::blocking(|| {
+                        // Until the sender is dropped.
+                        let _ = released.lock().unwrap().recv();
+                    });
                 } else {
                     ran.fetch_add(1, Ordering::Relaxed);
                 }
