@@ -63,6 +63,8 @@ fn a_timeout_kills(late: Duration) {
         let limit = Duration::from_millis(200);
         let mut least = LONG;
         for _ in 0..3 {
+            // A worker that was killed is replaced a moment later.
+            until(LONG, || pids(&pool).len() == workers);
             let begin = Instant::now();
             let handle = pool.task().timeout(limit).submit(sleep_ms::TASK, 10_000);
             let old = pids(&pool);
