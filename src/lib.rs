@@ -198,11 +198,11 @@ mod stats;
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
 
-// The same tasks on several computers.
+// Clusters: clients submit the tasks of `process` to a queue on a NATS server, and workers on any number of computers run them.
 #[cfg(all(feature = "nats", target_os = "linux"))]
 pub mod nats;
 
-// A back end by its address.
+// `open`, which creates a back end from an address.
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod open;
 

@@ -1,4 +1,4 @@
-//! A back end by its address.
+//! Creates a back end from an address such as `processes://4`.
 
 use crate::pool::ThreadPool;
 use crate::{Backend, BuildError, ProcessPool};

@@ -20,13 +20,13 @@ use tokio::runtime::Handle;
 /// A call that was stored so long ago and is neither in the queue nor done has been removed.
 const OLD: Duration = Duration::from_secs(6);
 
-/// Whether calls are taken.
+/// Whether the client accepts calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
     Open,
-    /// What is open is carried through.
+    /// The client accepts no calls, and completes those that are open.
     Leaving,
-    /// The thread has ended.
+    /// The client's thread has ended.
     Over,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Open {
     pub(super) index: u32,
     pub(super) name: Option<Arc<str>>,
     pub(super) entry: &'static TaskEntry,
-    /// When it was found to be stored.
+    /// When the client learned that the server has stored the call.
     pub(super) stored: Option<Instant>,
     pub(super) is_cancelled: bool,
     /// Handles of the same call that were made later.
@@ -80,7 +80,7 @@ pub(super) struct Client {
     pub(super) runtime: Handle,
     pub(super) thread: ThreadId,
     pub(super) forks: u64,
-    /// One at a time tries to send when the queue is full.
+    /// Held by the future that tries to store a call while the queue is full, so that only one future tries at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
     pub(super) watch: Arc<Watch>,
     pub(super) stop: tokio::sync::Notify,
@@ -154,12 +154,12 @@ impl Client {
         if let Some(mut others) = others
             && let Some(mut next) = others.pop()
         {
-            // They wait for the outcome that the cancel has.
+            // The other handles of the call wait for the outcome that the cancel leads to.
             next.others = others;
             state.open.insert(key.into(), next);
         }
         drop(state);
-        // Dropping it can run the user's code.
+        // Dropping the call can run the user's code, so the lock is released first.
         unwind::drop_quietly(open);
         self.note_change();
     }
@@ -182,7 +182,7 @@ impl Client {
             Failure::ShutDown => Failure::ShutDown,
             Failure::Full => Failure::Full,
             Failure::Refused(text) => Failure::Refused(Arc::clone(text)),
-            // Nothing else fails on this side.
+            // A client fails a call with no other failure than these and `Closed`.
             _ => Failure::Closed,
         };
         for mut open in with_others(open) {

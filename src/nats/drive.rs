@@ -61,7 +61,7 @@ impl Client {
                         Err(text) => drop(sender.send(Err(text))),
                     }
                 });
-                // Reads of files and names of hosts need not be waited for.
+                // The runtime does not wait for file reads and host name lookups that are still under way.
                 runtime.shutdown_background();
             });
         let thread = thread.map_err(|error| format!("no thread for the cluster: {error}"))?;
@@ -210,7 +210,7 @@ impl Client {
     fn wait_for_room(&self) -> bool {
         let has_room =
             |state: &State| state.gate != Gate::Open || (state.unstored < WINDOW && !state.is_full);
-        // The thread never waits for itself.
+        // The client's thread must not wait for room, because only that thread makes room.
         if !self.is_own_thread() {
             self.wait_until(None, has_room);
         }
@@ -227,7 +227,7 @@ impl Client {
             if std::mem::replace(&mut open.is_cancelled, true) {
                 continue;
             }
-            // A call that is not stored is given up by the one that carries it.
+            // The future that stores a call (`submit::carry`) gives the call up if it is cancelled before it is stored.
             if open.stored.is_none() {
                 continue;
             }
@@ -304,7 +304,7 @@ impl Client {
             };
             dropped += 1;
             if open.stored.is_none() {
-                // The one that carries it gives it up.
+                // The future that stores the call (`submit::carry`) sees the flag and gives the call up.
                 open.is_cancelled = true;
                 let (ends, name, entry) = (Arc::clone(&open.ends), open.name.clone(), open.entry);
                 let index = open.index;

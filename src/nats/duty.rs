@@ -80,7 +80,7 @@ impl Station {
                 _ = beat.tick() => self.heartbeat().await,
                 _ = connections.changed() => {
                     connections.borrow_and_update();
-                    // The server has forgotten the requests.
+                    // After a reconnect the server no longer knows the requests for tasks of the connection before.
                     self.lock().asked = Default::default();
                     self.announce(false).await;
                 }
@@ -160,7 +160,7 @@ impl Station {
             let in_hand: usize = state.hand.iter().map(VecDeque::len).sum();
             let free = (places + ahead).saturating_sub(state.busy + in_hand);
             for (lane, request) in requests.iter_mut().enumerate() {
-                // An urgent task may come at any time: it is the next one to be served.
+                // A worker without a free place still asks for one task of high priority, which it runs as soon as a place is free.
                 let wanted = match lane {
                     0 if state.hand[0].is_empty() => free.max(1),
                     _ => free,
@@ -272,7 +272,7 @@ impl Station {
                 }
             }
             if !late.is_empty() {
-                // Tasks take longer than it seemed.
+                // A task has waited too long for a place, so tasks take longer than the mean says. A larger mean keeps this worker from asking ahead.
                 state.mean = state.mean.map(|mean| mean.max(AHEAD * 2));
             }
             late
@@ -289,7 +289,7 @@ impl Station {
         let replies: Vec<_> = {
             let mut state = self.lock();
             state.cancelled.retain(|_, at| at.elapsed() < MEMORY);
-            // Others have run them since, or refused them.
+            // By now another worker has run a task that this worker does not know, or has refused it.
             let unknown_for = self.settings.unknown_for * 2;
             state
                 .unknown
@@ -371,7 +371,7 @@ impl Station {
                 self.reply(reply, b"-NAK").await;
             }
         }
-        // What the server has sent before it knows is given back too.
+        // The server sends tasks until it learns that this worker takes no more. They are given back too.
         let _ = tasks.drain().await;
         let rest = async {
             while let Some(message) = tasks.next().await {
@@ -388,7 +388,7 @@ impl Station {
             return false;
         }
         let station = Arc::clone(self);
-        // It waits for the processes.
+        // The shutdown waits for the processes to end, so it runs on a thread of its own.
         let thread = std::thread::Builder::new().name("heist-force".to_owned());
         thread.spawn(move || station.backend.shutdown_now()).is_ok()
     }

@@ -27,25 +27,25 @@ const PATIENCE: Duration = Duration::from_millis(200);
 #[serde(default)]
 #[non_exhaustive]
 pub struct ClusterWorker {
-    /// Its name, which no other worker has.
+    /// The worker's name. No other worker has the same name.
     pub name: String,
-    /// The name of its computer.
+    /// The name of the computer on which the worker runs.
     pub host: String,
-    /// The id of its process.
+    /// The id of the worker's process.
     pub pid: u32,
-    /// How many tasks it runs at the same time.
+    /// The number of tasks that the worker can run at the same time.
     pub places: usize,
-    /// How many tasks it runs now.
+    /// The number of tasks that the worker runs now.
     pub running: usize,
-    /// How many tasks it has run.
+    /// The number of tasks that the worker has run.
     pub done: u64,
-    /// How many of them panicked, were lost, or missed their time limit.
+    /// The number of tasks on this worker that panicked, were lost, or exceeded their time limit.
     pub failed: u64,
-    /// The version that it [was given](super::Worker::version).
+    /// The version that the worker [was given](super::Worker::version).
     pub version: String,
-    /// How many tasks its program knows.
+    /// The number of tasks that are registered in the worker's program.
     pub tasks: usize,
-    /// How long it has worked, in seconds.
+    /// The time since the worker started, in seconds.
     pub seconds: u64,
 }
 
@@ -58,11 +58,11 @@ pub struct ClusterTask {
     pub key: String,
     /// The name of the task.
     pub task: String,
-    /// The name of the worker.
+    /// The name of the worker that runs the task.
     pub worker: String,
-    /// How many times it was started.
+    /// How many times the task was started.
     pub start: u32,
-    /// How long it has run, in milliseconds.
+    /// How long the task has run, in milliseconds.
     pub milliseconds: u64,
 }
 
@@ -78,7 +78,7 @@ pub(super) struct Notice {
 
 /// What a queue holds, and who works for it. See [`Cluster::stats`](super::Cluster::stats).
 ///
-/// It prints itself as a table.
+/// `Display` prints a table with a row for each worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ClusterStats {
@@ -150,12 +150,12 @@ pub enum Event {
     TaskLost {
         /// The name of the task.
         task: String,
-        /// The name of the worker that has noticed it.
+        /// The name of the worker that has reported the loss.
         noticed_by: String,
     },
     /// The connection to the server has ended.
     ServerAway,
-    /// There is a connection again.
+    /// The client is connected to the server again.
     ServerBack,
 }
 

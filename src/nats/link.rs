@@ -33,13 +33,13 @@ const HEADER_ROOM: usize = 16 << 10;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What somebody answers.
+/// The answer to a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Is(Bytes),
-    /// Nobody listens.
+    /// No program has subscribed to the subject.
     Nobody,
-    /// Nobody has answered in time.
+    /// There was no answer in time.
     Silence,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Found {
     pub(super) payload: Bytes,
 }
 
-/// The server is away, or does not answer.
+/// The error of an operation for which the server cannot be reached or does not answer.
 #[derive(Debug)]
 pub(super) struct Away;
 
@@ -58,7 +58,7 @@ pub(super) struct Away;
 pub(super) enum News {
     Connected,
     Disconnected,
-    /// Messages were dropped.
+    /// The client has dropped messages, because it did not read them fast enough.
     SlowConsumer,
 }
 
@@ -382,7 +382,7 @@ impl Link {
         }
     }
 
-    /// Asks others.
+    /// Sends a request to whoever has subscribed to the subject, and waits for one answer.
     pub(super) async fn ask(&self, subject: String, payload: Bytes, time: Duration) -> Answer {
         let request = Request::new().payload(payload).timeout(Some(time));
         match self.client.send_request(subject, request).await {
@@ -446,7 +446,7 @@ impl Link {
     }
 
     pub(super) async fn delete_blob(&self, name: &str) {
-        // It expires by itself.
+        // If this fails, the server removes the object when its time is over.
         let _ = self.blobs.delete(name).await;
     }
 

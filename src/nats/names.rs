@@ -6,13 +6,13 @@ use std::sync::Arc;
 /// Where the servers are, which queue is meant, and who asks.
 #[derive(Clone)]
 pub(super) struct Address {
-    /// Each with its scheme and port.
+    /// The addresses of the servers, each with a scheme and a port.
     pub(super) servers: Vec<String>,
     pub(super) login: Option<(String, String)>,
     pub(super) queue: String,
 }
 
-/// What an address looks like.
+/// The advice of errors that reject an address.
 const FORM: &str = "write nats://host:4222/queue or tls://host:4222/queue, with several hosts separated by commas, and \
                     user:password@ before them if the server wants that";
 

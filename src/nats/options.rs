@@ -114,7 +114,7 @@ impl Options {
 }
 
 impl fmt::Debug for Options {
-    /// Shows no secrets.
+    /// Leaves out passwords, keys and credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("address", &self.address.shown())

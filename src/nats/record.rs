@@ -52,7 +52,7 @@ pub(super) const KINDS: [(Kind, &str); 8] = [
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) kind: Kind,
-    /// A value or a panic in MessagePack, or a text.
+    /// A value or a panic in MessagePack, or for the other kinds a text.
     pub(super) body: Bytes,
     /// The name of the object that holds the body.
     pub(super) blob: Option<String>,
@@ -63,7 +63,7 @@ pub(super) struct Record {
     pub(super) starts: u32,
     /// The name of the worker.
     pub(super) worker: String,
-    /// The process that was lost.
+    /// The id of the process that was lost.
     pub(super) pid: u32,
     pub(super) signal: Option<i32>,
     pub(super) code: Option<i32>,
@@ -166,13 +166,13 @@ pub(super) fn number<N: std::str::FromStr>(headers: &HeaderMap, name: &'static s
 #[derive(Debug)]
 pub(super) enum Stored {
     Yes,
-    /// There is a message of this subject, and there may be only one.
+    /// The stream already holds a message with this subject, and accepts only one.
     Taken,
     /// The stream is full.
     Full,
-    /// The server will never take it.
+    /// The server has refused the message for good, for the reason that the text gives.
     Refused(String),
-    /// Nobody knows.
+    /// There was no answer, so the message may be stored or not.
     Unsure,
 }
 
@@ -199,7 +199,7 @@ pub(super) fn stored(answer: &[u8]) -> Stored {
         return Stored::Yes;
     };
     match err_code {
-        // The code of a stream that refuses: the text says why.
+        // Several refusals of a stream have this code. Only the text tells which one it is.
         Some(10077) if description.contains("per subject") => Stored::Taken,
         Some(10077) if description.contains("exceeded") => Stored::Full,
         Some(10054) => Stored::Refused(description),

@@ -186,7 +186,7 @@ impl Thread {
         let Some(index) = self.peers.iter().position(|peer| peer.id == id) else {
             return;
         };
-        // This comes before the last bytes are read.
+        // The end of the process is looked up before the socket is read: what is read afterwards includes the last bytes of a process that has ended.
         let has_ended = has_ended || self.has_ended_unseen(index);
         let mut total = 0;
         loop {

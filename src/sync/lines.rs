@@ -312,7 +312,7 @@ impl<T> Mutex<T> {
     #[track_caller]
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         let guard = self.inner.lock();
-        // One locks, and one unlocks.
+        // Counts one read-modify-write for the lock and one for the unlock.
         note(ptr::from_ref(self), Access::Change);
         note(ptr::from_ref(self), Access::Change);
         guard

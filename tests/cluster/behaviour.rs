@@ -263,7 +263,7 @@ fn a_running_call_is_cancelled() {
             begin.elapsed()
         );
         assert_eq!(log.counts(2), [1, 1]);
-        // One that does not look at its token is killed, if it is in a process.
+        // A task that does not look at its token is killed if it runs in a process.
         if isolate {
             let handle = cluster.submit(sleep_ms::TASK, 120_000);
             until(LONG, || !cluster.running().is_empty());

@@ -120,16 +120,7 @@ fn check(
     let handles: Vec<_> = (0..tasks)
         .map(|n| cluster.attach::<u64>(session, n).expect("it is known"))
         .collect();
-    let mut lost = 0;
-    for (n, handle) in (0..).zip(handles) {
-        match handle.join() {
-            Ok(value) => assert_eq!(value, n * n),
-            Err(error) => {
-                assert!(parents::is_lost(&error), "{error}");
-                lost += 1;
-            }
-        }
-    }
+    let lost = parents::lost_among(handles);
     let found = begin.elapsed();
     let counts = log.counts(usize::try_from(tasks).expect("a number of tasks"));
     let starts: u32 = counts.iter().sum();

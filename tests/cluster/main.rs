@@ -9,6 +9,8 @@ mod chaos;
 mod figures;
 mod parents;
 mod server;
+#[path = "../process/signals.rs"]
+mod signals;
 #[path = "../process/suite.rs"]
 mod suite;
 mod support;

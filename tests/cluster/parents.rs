@@ -1,7 +1,7 @@
 //! This program as a worker or as a client of its own.
 
 use heist::nats::{Options, SessionId};
-use heist::{Executor, JoinError};
+use heist::{Executor, JoinError, JoinHandle};
 use std::process::Command;
 use std::time::Duration;
 
@@ -87,18 +87,23 @@ fn run_client(options: Options) -> Result<(), heist::BuildError> {
     let handles: Vec<_> = (0..tasks)
         .map(|n| call.submit(crate::chaos::work::TASK, (log.clone(), n)))
         .collect();
+    println!("lost {}", lost_among(handles));
+    Ok(())
+}
+
+/// Joins the calls of `work`, each of which must have its value or be lost. Returns how many are lost.
+pub fn lost_among(handles: Vec<JoinHandle<u64>>) -> u64 {
     let mut lost = 0;
     for (n, handle) in (0..).zip(handles) {
         match handle.join() {
             Ok(value) => assert_eq!(value, n * n),
             Err(error) => {
-                lost += 1;
                 assert!(is_lost(&error), "{error}");
+                lost += 1;
             }
         }
     }
-    println!("lost {lost}");
-    Ok(())
+    lost
 }
 
 pub fn is_lost(error: &JoinError) -> bool {

@@ -2,6 +2,7 @@
 
 use crate::parents::{self, Role};
 use crate::server::Server;
+pub use crate::signals::{kill, signal};
 use heist::Backend;
 use heist::nats::{Cluster, Options};
 use std::fs::OpenOptions;
@@ -117,16 +118,6 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-pub fn kill(pid: u32) {
-    signal(pid, libc::SIGKILL);
-}
-
-pub fn signal(pid: u32, number: i32) {
-    let pid = libc::pid_t::try_from(pid).expect("an id of a process");
-    // SAFETY: the call takes two integers.
-    unsafe { libc::kill(pid, number) };
 }
 
 /// Waits until `condition` holds. Panics after `limit`.

@@ -10,6 +10,7 @@ mod inputs;
 mod kills;
 mod limits;
 mod parents;
+mod signals;
 mod suite;
 mod support;
 mod tasks;

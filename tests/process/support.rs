@@ -1,5 +1,6 @@
 //! Pools, a watchdog, and a log of what has run.
 
+pub use crate::signals::{kill, signal};
 use heist::{Backend, ProcessPool, ProcessPoolBuilder, ThreadPool};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -89,16 +90,6 @@ pub fn is_alive(pid: u32) -> bool {
         .next()
         .and_then(|rest| rest.trim().chars().next());
     !matches!(state, Some('Z' | 'X') | None)
-}
-
-pub fn kill(pid: u32) {
-    signal(pid, libc::SIGKILL);
-}
-
-pub fn signal(pid: u32, signal: i32) {
-    let pid = libc::pid_t::try_from(pid).expect("an id of a process");
-    // SAFETY: the call takes two integers.
-    unsafe { libc::kill(pid, signal) };
 }
 
 /// Waits until `condition` holds. Panics after `limit`. The time in which the program was stopped does not count.

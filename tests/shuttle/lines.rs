@@ -111,7 +111,7 @@ fn settle(pool: &ThreadPool, parked: usize) {
     while stats(pool).idle < parked {
         thread::yield_now();
     }
-    // One that counts as parked may look once more.
+    // A thread that counts as parked may still look for work once.
     for _ in 0..20_000 {
         thread::yield_now();
     }

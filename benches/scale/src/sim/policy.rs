@@ -22,7 +22,7 @@ pub struct Policy {
     pub crowds: bool,
     /// A free worker that has found something and sees more wakes a second one while fewer than half of the awake threads search.
     pub spreads: bool,
-    /// It wakes up to two then.
+    /// With `spreads`, such a worker wakes up to two others.
     pub spreads_twice: bool,
     /// A wait spins for at least four times what a heavy barrier takes before it parks.
     pub lingers: bool,

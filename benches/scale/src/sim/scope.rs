@@ -16,9 +16,9 @@ const WAIT_TIME: Ns = 20_000;
 
 /// What a thread does that has ended a task.
 pub enum Next {
-    /// It goes on.
+    /// The thread goes on with this step.
     Step(Step),
-    /// A worker is free.
+    /// The thread is a worker that has nothing left to run, from this time on.
     Free(Ns),
 }
 

@@ -31,43 +31,19 @@ const POLICIES: [&str; 6] = [
     "before+calm+crowd+pair",
 ];
 
-#[test]
-fn each_leaf_runs_once() {
-    for policy in POLICIES {
-        for threads in [1, 2, 7, 64] {
-            let setup = setup(threads, policy);
-            let (workload, seed) = (setup.workload, setup.seed);
-            let tallies = simulate(setup);
-            assert_eq!(
-                tallies.len(),
-                2,
-                "{policy}, {threads}: a thread sleeps for ever"
-            );
-            for (burst, tally) in (0..).zip(tallies) {
-                let root = workload.root(seed + 77 * burst);
-                assert_eq!(
-                    tally.work,
-                    serial_time(&workload, root),
-                    "{policy}, {threads}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn each_task_of_a_scope_runs_once() {
-    for policy in ["heist", "heist+leaves", "before"] {
+/// Checks that the threads do the work of the serial program, with forks or with the tasks of a scope, and that none sleeps for ever.
+fn assert_all_work_is_done(policies: &[&str], in_scope: bool) {
+    for policy in policies {
         for threads in [1, 2, 7, 64] {
             let setup = Setup {
-                in_scope: true,
+                in_scope,
                 ..setup(threads, policy)
             };
-            let (workload, seed) = (setup.workload, setup.seed);
+            let (workload, seed, bursts) = (setup.workload, setup.seed, setup.bursts);
             let tallies = simulate(setup);
             assert_eq!(
                 tallies.len(),
-                2,
+                bursts,
                 "{policy}, {threads}: a thread sleeps for ever"
             );
             for (burst, tally) in (0..).zip(tallies) {
@@ -76,6 +52,16 @@ fn each_task_of_a_scope_runs_once() {
             }
         }
     }
+}
+
+#[test]
+fn each_leaf_runs_once() {
+    assert_all_work_is_done(&POLICIES, false);
+}
+
+#[test]
+fn each_task_of_a_scope_runs_once() {
+    assert_all_work_is_done(&["heist", "heist+leaves", "before"], true);
 }
 
 #[test]
