@@ -2,7 +2,7 @@
 
 use crate::support::{LONG, Log, Test, is_alive, pids, pool_of, pool_with, sizes, until};
 use crate::tasks::{self, logged, pid, sleep_ms, square, until_cancelled};
-use heist::{Backend, CancelToken, Executor, Priority, ProcessPool, WhenFull};
+use heist::{Backend, CancelToken, Executor, Priority, WhenFull};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Test> {
@@ -44,16 +44,6 @@ pub fn tests() -> Vec<Test> {
             a_shutdown_during_the_start,
         ),
     ]
-}
-
-/// Waits until each worker of the pool has run a task.
-fn all_ready(pool: &ProcessPool) {
-    let processes = || pool.stats().processes;
-    until(LONG, || {
-        let handles = (0..4 * pool.num_workers()).map(|_| pool.submit(sleep_ms::TASK, 1));
-        heist::try_join_all(handles).unwrap();
-        processes().len() == pool.num_workers() && processes().iter().all(|one| one.done > 0)
-    });
 }
 
 /// The least delay of three, because other programs use the machine too, is below `late`.
@@ -160,11 +150,13 @@ fn a_cancelled_task_is_asked_then_killed() {
 
 fn a_cancelled_task_that_waits_never_runs() {
     for workers in sizes() {
-        let (pool, log) = (pool_of(workers), Log::new());
-        all_ready(&pool);
+        let pool = pool_with(|builder| builder.num_workers(workers).grace(Duration::ZERO));
+        let log = Log::new();
         let slow: Vec<_> = (0..workers)
-            .map(|_| pool.submit(sleep_ms::TASK, 1000))
+            .map(|_| pool.submit(sleep_ms::TASK, 600_000))
             .collect();
+        // No worker is free for the others before each one runs a slow task.
+        until(LONG, || slow.iter().all(heist::JoinHandle::is_running));
         let waiting: Vec<_> = (0..50)
             .map(|n| pool.submit(logged::TASK, (log.path(), n)))
             .collect();
@@ -173,13 +165,14 @@ fn a_cancelled_task_that_waits_never_runs() {
         for handle in waiting {
             assert!(handle.join().unwrap_err().is_cancelled());
         }
+        assert_eq!(pool.stats().cancelled, 50);
         for handle in slow {
-            handle.join().unwrap();
+            assert!(handle.cancel());
         }
         pool.wait_idle();
         assert!(log.counts(50).iter().all(|count| *count == 0));
         let stats = pool.stats();
-        assert_eq!((stats.cancelled, stats.queued, stats.active), (50, 0, 0));
+        assert_eq!((stats.queued, stats.active), (0, 0));
     }
 }
 
@@ -205,7 +198,8 @@ fn high_priority_comes_first() {
         crate::support::note(&log, number);
     }
     let (pool, log) = (pool_of(1), Log::new());
-    let first = pool.submit(sleep_ms::TASK, 300);
+    let gate = Log::new();
+    let first = pool.submit(until_cancelled::TASK, gate.path());
     let submit = |n: u64, priority| {
         pool.task()
             .priority(priority)
@@ -214,7 +208,8 @@ fn high_priority_comes_first() {
     let mut handles: Vec<_> = (0..3).map(|n| submit(n, Priority::Low)).collect();
     handles.extend((3..6).map(|n| submit(n, Priority::Normal)));
     handles.extend((6..9).map(|n| submit(n, Priority::High)));
-    first.join().unwrap();
+    until(LONG, || first.is_running());
+    assert!(first.cancel());
     heist::try_join_all(handles).unwrap();
     let bytes = std::fs::read(log.path()).unwrap();
     let order: Vec<u64> = bytes
