@@ -222,13 +222,13 @@ fn streams_have_panics(executor: &dyn Backend) {
 }
 
 fn time_limits(executor: &dyn Backend) {
-    let limit = Duration::from_secs(1);
-    let slow = executor.task().timeout(limit).submit(sleep_ms::TASK, 4000);
+    let limit = Duration::from_millis(500);
+    let slow = executor.task().timeout(limit).submit(sleep_ms::TASK, 1000);
     let quick = executor.task().timeout(LONG).submit(square::TASK, 3);
     assert_eq!(quick.join().unwrap(), 9);
     assert!(slow.join().unwrap_err().is_timeout());
     let items = executor
-        .imap(sleep_ms::TASK, [1, 4000, 1])
+        .imap(sleep_ms::TASK, [1, 1000, 1])
         .item_timeout(limit);
     let late: Vec<_> = items
         .map(|item| item.is_err_and(|error| error.is_timeout()))
@@ -236,7 +236,7 @@ fn time_limits(executor: &dyn Backend) {
     assert_eq!(late, [false, true, false]);
     // The time that a task waits does not count.
     let blocked: Vec<_> = (0..executor.num_workers())
-        .map(|_| executor.submit(sleep_ms::TASK, 1500))
+        .map(|_| executor.submit(sleep_ms::TASK, 600))
         .collect();
     let waits = executor.task().timeout(limit).submit(square::TASK, 4);
     assert_eq!(waits.join().unwrap(), 16);
