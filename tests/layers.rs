@@ -40,6 +40,7 @@ const CRATE: Order = Order {
         "pool/admission",
         "pool/inbox",
         "pool/hot",
+        "pool/credits",
         "pool/slot",
         "pool/streams",
         "pool/injector",

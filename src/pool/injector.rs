@@ -104,6 +104,13 @@ impl PriorityQueues {
             .flatten()
     }
 
+    /// Whether [`steal_first`](Self::steal_first) might find something in this search.
+    #[inline]
+    pub(super) fn may_offer_first(&self, turn: u32, sleep: &Sleep) -> bool {
+        !self.queue(Priority::High).is_empty()
+            || (turn.is_multiple_of(FAIR_INTERVAL) && !self.offers_none(sleep))
+    }
+
     #[cold]
     fn find_first(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         let is_fair = turn.is_multiple_of(FAIR_INTERVAL);

@@ -24,6 +24,9 @@ mod inbox;
 // The future that a thread polls next.
 mod hot;
 
+// How a worker counts the tasks of a scope.
+pub(crate) mod credits;
+
 // What one thread shows to the others.
 mod slot;
 

@@ -1,5 +1,6 @@
 //! A slot: the memory through which one thread takes part in one pool, and into which the others look.
 
+use super::credits::Credits;
 use super::hot::Hot;
 use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
@@ -131,6 +132,7 @@ struct Owner {
     position: Cell<usize>,
     /// The number of scopes that are open on this slot.
     scopes: Cell<usize>,
+    credits: Credits,
     /// The memory of tasks that ended here, for tasks that are spawned here.
     blocks: Blocks,
     /// The state of the random generator that picks victims.
@@ -180,6 +182,7 @@ impl Slot {
                 detached,
                 position: Cell::new(0),
                 scopes: Cell::new(0),
+                credits: Credits::default(),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 tombstones: Cell::new(0),
@@ -314,6 +317,12 @@ impl Slot {
         }
     }
 
+    /// Owner: the credits by which it counts tasks of the scope for which it works.
+    #[inline]
+    pub(crate) fn credits(&self) -> &Credits {
+        &self.owner.credits
+    }
+
     /// Owner: the memory for new tasks.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.owner.blocks
@@ -369,6 +378,11 @@ impl Slot {
     #[inline]
     pub(super) fn has_futures(&self) -> bool {
         self.owner.has_futures.get()
+    }
+
+    /// Owner: whether it has a woken future, in its deque or as the hot one.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.hot.is_empty() || !self.owner.ready.is_empty()
     }
 
     /// Owner: whether the last task has yielded, which is forgotten.

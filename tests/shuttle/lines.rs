@@ -567,8 +567,8 @@ fn lines_that_move() {
     count_whole("steal in a tree of forks", fork_tree);
     let flat = count_whole("steal in a scope whose owner spawns", flat_scope);
     assert_constant(&flat, 2.0);
-    // No bound for each steal: each task of a thief counts itself where it is spawned and where it ends.
-    count_whole("steal in a scope whose tasks spawn", deep_scope);
+    let deep = count_whole("steal in a scope whose tasks spawn", deep_scope);
+    assert_constant(&deep, 2.0);
 
     let one = count_submits("submit from one thread outside", |_| 1);
     let many = count_submits("submit from P threads outside", |threads| threads);
