@@ -37,6 +37,7 @@ const CRATE: Order = Order {
         "pool/backoff",
         "pool/fifo",
         "pool/queue",
+        "pool/shards",
         "pool/admission",
         "pool/inbox",
         "pool/hot",

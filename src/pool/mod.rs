@@ -15,6 +15,9 @@ mod fifo;
 // Deques, by crossbeam-deque, and injectors.
 mod queue;
 
+// Queues and counts in parts, for many threads.
+mod shards;
+
 // Whether a task may be queued.
 mod admission;
 

@@ -4,13 +4,14 @@ use super::credits::Credits;
 use super::hot::Hot;
 use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
+use super::shards::STAY;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, MODEL, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
 #[cfg(heist_loom)]
@@ -186,7 +187,7 @@ impl Slot {
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 tombstones: Cell::new(0),
-                turns: Cell::new(0),
+                turns: Cell::new(if MODEL { 0 } else { id as u32 * STAY }),
                 ready,
                 has_futures: Cell::new(false),
                 hot_runs: Cell::new(0),

@@ -402,7 +402,7 @@ impl<'scope> Scope<'scope> {
             }
             None => {
                 registry.end_idle_moment(None);
-                registry.outside.submitted.add_shared(tasks);
+                registry.outside.own().submitted.add_shared(tasks);
                 registry.inject_scope_task(task);
             }
         }
