@@ -194,6 +194,9 @@ mod future;
 // Snapshots of what a pool does.
 mod stats;
 
+// What a pool did: a record of its threads, and the forms in which a program can show it.
+pub mod trace;
+
 // Pools of processes, and one interface for them and threads.
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
@@ -249,6 +252,8 @@ pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]
 pub use sync::lines;
+#[doc(no_inline)]
+pub use trace::Trace;
 
 /// What the code that `#[heist::task]` writes needs.
 #[cfg(all(feature = "process", target_os = "linux"))]

@@ -131,6 +131,8 @@ const CRATE: Order = Order {
         "future",
         "stats/queue_wait",
         "stats",
+        "trace/model",
+        "trace",
         "process/os",
         "process/wire",
         "process/codec",
