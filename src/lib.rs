@@ -152,6 +152,9 @@ mod unwind;
 // Event counts of one thread, for statistics.
 mod counters;
 
+// What one thread did and when, in a ring of bounded size.
+mod record;
+
 // Free memory blocks of one thread, for tasks.
 mod blocks;
 
@@ -213,6 +216,12 @@ mod open;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+/// Called when a pool was made. Its modules cannot import this, which is above them.
+const POOL_MADE: fn(&pool::Registry) = trace::pool_made;
+
+/// Called when a pool has ended.
+const POOL_ENDS: fn(&pool::Registry) = trace::pool_ends;
+
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
     JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, Lost, PanicLocation, Promise, RunningTask,
@@ -252,8 +261,9 @@ pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]
 pub use sync::lines;
+pub use trace::{Span, mark, span};
 #[doc(no_inline)]
-pub use trace::Trace;
+pub use trace::{Trace, TraceSettings};
 
 /// What the code that `#[heist::task]` writes needs.
 #[cfg(all(feature = "process", target_os = "linux"))]
