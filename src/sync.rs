@@ -108,7 +108,7 @@ pub(crate) use lines::{
 /// Atomics of std in models too, for counts and hints, which order nothing.
 #[cfg(not(heist_lines))]
 pub(crate) mod hint {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 }
 
 #[cfg(all(heist_loom, not(test)))]

@@ -48,6 +48,9 @@ mod registry;
 // As which member the current thread acts.
 pub(crate) mod context;
 
+// Recording what a thread does.
+mod recording;
+
 // What a thread has taken.
 mod work;
 
@@ -104,6 +107,8 @@ pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};
 pub use config::{Priority, Start, Waits, WhenFull};
 pub(crate) use context::Member;
+#[cfg(feature = "trace")]
+pub(crate) use directory::try_all;
 pub(crate) use directory::{check_fork_of, pool, with_pool};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;

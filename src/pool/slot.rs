@@ -7,8 +7,11 @@ use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
+use crate::record::Recorder;
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
+// From std in models too: models record nothing.
+use crate::sync::hint::AtomicPtr;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
@@ -18,6 +21,7 @@ use std::cell::Cell;
 #[cfg(not(heist_loom))]
 use std::cell::Cell as Tracked;
 use std::mem::offset_of;
+use std::ptr;
 
 /// The part that a thread plays in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ pub(crate) struct Slot {
     /// The submitted task that runs on this slot.
     pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
-    /// Accessed by the owner only.
+    /// Accessed by the owner only, except `recorder`.
     owner: CachePadded<Owner>,
 }
 
@@ -122,6 +126,9 @@ const _: () = {
 
 /// The part of a slot that only its owner accesses.
 struct Owner {
+    /// What records the slot's events, or null. It lives as long as the registry. Written by a thread that starts or stops a recording, and by the owner, which
+    /// lends the recorder of one slot to another one of its own.
+    recorder: AtomicPtr<Recorder>,
     /// The role of the owning thread. It equals the slot's kind, except on a second ring, which a worker can own.
     role: Tracked<Role>,
     deque: Local,
@@ -150,8 +157,8 @@ struct Owner {
     has_left: Cell<bool>,
 }
 
-// SAFETY: (1) `owner` is private, and only the owning thread, whose context holds the slot, calls the methods that access it. (2) Every
-// other field is `Sync`.
+// SAFETY: (1) `owner` is private, and only the owning thread, whose context holds the slot, calls the methods that access it, except `recorder`, which is
+// `Sync`. (2) Every other field is `Sync`.
 unsafe impl Sync for Slot {}
 // SAFETY: a slot goes from one thread to another through the registry only: under its lock, or by a Release compare-and-swap and an
 // Acquire swap of the cached guest slot. Either orders the accesses of the two threads.
@@ -175,6 +182,7 @@ impl Slot {
             running: CachePadded::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
+                recorder: AtomicPtr::new(ptr::null_mut()),
                 role: Tracked::new(kind),
                 deque,
                 detached,
@@ -191,6 +199,24 @@ impl Slot {
                 has_left: Cell::new(false),
             }),
         }
+    }
+
+    // ---- the record ----
+
+    /// Owner: what records the slot's events, if they are recorded.
+    #[inline(always)]
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        // ORDERING: Acquire pairs with the Release in `set_recorder`.
+        let recorder = self.owner.recorder.load(Ordering::Acquire);
+        // SAFETY: the pointer is null, or that of a recorder of the registry's recording, which is freed together with this slot.
+        unsafe { recorder.as_ref() }
+    }
+
+    /// Sets or removes the [`recorder`](Self::recorder), which must live as long as the slot. Returns the address of the previous one.
+    pub(super) fn set_recorder(&self, recorder: *const Recorder) -> *const Recorder {
+        let recorder = recorder.cast_mut();
+        // ORDERING: Release pairs with the Acquire in `recorder`.
+        self.owner.recorder.swap(recorder, Ordering::AcqRel)
     }
 
     // ---- owner only ----

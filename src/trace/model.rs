@@ -1,8 +1,11 @@
 //! What a trace holds.
 
+use crate::record::TraceSettings;
+pub use crate::record::{Outcome, SiteKind, Wait, Work};
 use crate::stats::PoolStats;
+use std::time::Duration;
 
-/// What happened on the threads of a pool in a span of time. See `ThreadPool::trace`.
+/// What happened on the threads of a pool in a span of time. See [`ThreadPool::trace`](crate::ThreadPool::trace).
 #[derive(Clone, Debug)]
 pub struct Trace {
     /// The file name of the program.
@@ -27,6 +30,118 @@ pub struct Trace {
     pub(crate) tracks: Vec<Track>,
 }
 
+impl Trace {
+    /// Returns settings for a recording of which a snapshot shows at most the last `time`, as far as there is room for its
+    /// events. With [`Duration::MAX`] it shows all that there is room for.
+    pub fn last(time: Duration) -> TraceSettings {
+        TraceSettings::new(time)
+    }
+
+    /// Returns the records of the threads: workers first, by index, then spare threads, then threads from outside.
+    pub fn tracks(&self) -> &[Track] {
+        &self.tracks
+    }
+
+    /// Returns the records of the workers, by index.
+    pub fn workers(&self) -> impl Iterator<Item = &Track> {
+        let is_worker = |track: &&Track| matches!(track.role, TrackRole::Worker(_));
+        self.tracks.iter().filter(is_worker)
+    }
+
+    /// Returns all events with their tracks, one track after the other.
+    pub fn events(&self) -> impl Iterator<Item = (&Track, &Event)> {
+        let of_track = |track| Track::events(track).iter().map(move |event| (track, event));
+        self.tracks.iter().flat_map(of_track)
+    }
+
+    /// Returns the places and names that events refer to by their index.
+    pub fn sites(&self) -> &[Site] {
+        &self.sites
+    }
+
+    /// Returns how many events were lost for lack of room. The number is exact.
+    pub fn lost(&self) -> u64 {
+        self.tracks.iter().map(|track| track.lost).sum()
+    }
+
+    /// Returns how long the pool had been recorded when the snapshot was taken.
+    pub fn duration(&self) -> Duration {
+        Duration::from_nanos(self.taken)
+    }
+
+    /// Returns the pool's statistics at the snapshot.
+    pub fn stats(&self) -> &PoolStats {
+        &self.stats
+    }
+
+    /// Returns the pool's statistics when the recording began.
+    pub fn stats_before(&self) -> &PoolStats {
+        &self.before
+    }
+}
+
+impl Site {
+    /// Returns what the site makes.
+    pub fn kind(&self) -> SiteKind {
+        self.kind
+    }
+
+    /// Returns the name that the user gave, or else the type name of the closure.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Track {
+    /// Returns what kind of thread the track belongs to.
+    pub fn role(&self) -> TrackRole {
+        self.role
+    }
+
+    /// Returns the name of the thread.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the system's number of the thread, or 0 if it is not known.
+    pub fn thread_id(&self) -> u64 {
+        self.thread_id
+    }
+
+    /// Returns how many events were recorded, which is the sum of those that are here, [lost](Self::lost) and
+    /// [older](Self::older).
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns how many events were lost for lack of room.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Returns how many events were left out because they are older than the [time](Trace::last) that was asked for.
+    pub fn older(&self) -> u64 {
+        self.older
+    }
+
+    /// Returns the events, oldest first.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+impl Event {
+    /// Returns when it happened, since the recording began.
+    pub fn time(&self) -> Duration {
+        Duration::from_nanos(self.time)
+    }
+
+    /// Returns what happened.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+}
+
 /// A place in the program that makes work, or a name that the user gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
@@ -35,30 +150,6 @@ pub struct Site {
     pub(crate) name: String,
     pub(crate) file: Option<&'static str>,
     pub(crate) line: u32,
-}
-
-/// What a [`Site`] makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SiteKind {
-    /// A fork of `join`.
-    Join,
-    /// A task of a scope.
-    Scope,
-    /// A part of a map.
-    Map,
-    /// A submitted task.
-    Task,
-    /// A future.
-    Future,
-    /// A closure of `broadcast`.
-    Broadcast,
-    /// A closure of `run`.
-    Run,
-    /// A span of `span`.
-    Span,
-    /// A mark of `mark`.
-    Mark,
 }
 
 /// The record of one thread, oldest event first.
@@ -72,6 +163,8 @@ pub struct Track {
     pub(crate) written: u64,
     /// The number of events that were overwritten.
     pub(crate) lost: u64,
+    /// The number of events that were left out because they are older than the time that was asked for.
+    pub(crate) older: u64,
     pub(crate) events: Vec<Event>,
 }
 
@@ -200,54 +293,4 @@ pub enum EventKind {
     },
     /// The innermost span of the user ends.
     SpanEnd,
-}
-
-/// What runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Work {
-    /// A stolen fork of a `join` or a map.
-    Fork,
-    /// A task of a scope.
-    ScopeTask,
-    /// A submitted task.
-    Task,
-    /// A poll of a future.
-    Poll,
-    /// A closure of `broadcast`.
-    Broadcast,
-    /// A closure of `run`.
-    Run,
-}
-
-/// How a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It returned.
-    Returned,
-    /// It panicked.
-    Panicked,
-    /// It was cancelled.
-    Cancelled,
-    /// It is a future that waits for its waker.
-    Suspended,
-}
-
-/// What a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Wait {
-    /// A stolen fork.
-    Fork,
-    /// The tasks of a scope.
-    Scope,
-    /// A task with a handle.
-    Handle,
-    /// Something else that happens once.
-    Latch,
-    /// A blocking call of the user.
-    Blocking,
-    /// Work: the thread searches, between runs.
-    Idle,
 }
