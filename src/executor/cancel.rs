@@ -104,9 +104,7 @@ fn finish_late(task: &TaskRef, place: Option<Whereabouts>, cause: Cause) {
         (std::mem::take(&mut list.waiters), task.state.finish())
     };
     if let Some(registry) = registry.as_ref().filter(|_| !waiters.is_empty()) {
-        registry.record(Entry::Finished {
-            id: task.record_id(),
-        });
+        registry.with_recorder(|recorder| recorder.finished(task.record_id()));
     }
     waiters.into_iter().for_each(Waiter::wake);
     if !wanted {

@@ -386,9 +386,7 @@ impl TaskRef {
             self.discard(registry);
         }
         if let Some(registry) = registry.filter(|_| !waiters.is_empty()) {
-            registry.record(Entry::Finished {
-                id: self.record_id(),
-            });
+            registry.with_recorder(|recorder| recorder.finished(self.record_id()));
         }
         waiters.into_iter().for_each(Waiter::wake);
     }

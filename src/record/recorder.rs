@@ -219,6 +219,15 @@ impl Recorder {
         self.ends(panicked);
     }
 
+    /// Writer: a task for which a thread waits has ended, by the run that has ended last if that was just now.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn finished(&self, id: u32) {
+        let is_fresh = self.state.is_fresh.get();
+        self.put_at(self.fresh_time(), Entry::Finished { id });
+        self.state.is_fresh.set(is_fresh);
+    }
+
     /// Writer: the thread has taken work from the slot `victim`.
     #[cold]
     pub(crate) fn stole(&self, victim: usize, what: Work, forced: bool) {

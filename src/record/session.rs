@@ -85,10 +85,11 @@ struct Current {
     settings: TraceSettings,
     begun: Reading,
     at: SystemTime,
-    /// The room of the ring of a thread, in events.
+    /// The room of the ring of an expected thread, in events.
     share: usize,
-    /// The bytes that are left for further rings.
+    /// The room that is left for expected threads, and for all others.
     left: usize,
+    left_for_others: usize,
     tracks: Vec<(Option<usize>, Arc<Recorder>)>,
     before: Option<Box<dyn Any + Send>>,
 }
@@ -144,16 +145,14 @@ impl Recording {
     ) {
         let mut session = lock(&self.session);
         session.stop();
-        let share = settings.max_bytes / EVENT_SIZE / (threads + 2).max(1);
-        let share = match share {
-            LEAST.. => 1 << share.ilog2(),
-            _ => LEAST,
-        };
+        let events = settings.max_bytes / EVENT_SIZE;
+        let share = power_of_two(events / (threads + 1));
         session.current = Some(Current {
             begun: Clock::get().reading(),
             at: SystemTime::now(),
             share,
-            left: settings.max_bytes,
+            left: threads * share,
+            left_for_others: events - threads * share,
             tracks: Vec::new(),
             before,
             settings,
@@ -187,8 +186,7 @@ impl Recording {
         let mut session = lock(&self.session);
         let session = &mut *session;
         let current = session.current.as_mut()?;
-        let capacity = current.room();
-        current.left -= capacity * EVENT_SIZE;
+        let capacity = current.take_room(is_pool_thread);
         // A thread that records for one slot may still write to its earlier recorder. No thread outside the pool does if it is the only reference.
         let is_free = |(of, recorder): &mut (Option<usize>, Arc<Recorder>)| {
             *of == slot
@@ -237,13 +235,24 @@ impl Recording {
 }
 
 impl Current {
-    /// The room of the next ring, within what is left.
-    fn room(&self) -> usize {
-        let mut room = self.share;
-        while room * EVENT_SIZE > self.left {
-            room /= 2;
+    /// Takes the room of the next ring out of what is left. Threads that were not expected get at most half of what is left for such threads, so that something is left
+    /// for the next one.
+    fn take_room(&mut self, is_pool_thread: bool) -> usize {
+        if is_pool_thread && self.left >= self.share {
+            self.left -= self.share;
+            return self.share;
         }
-        if room < LEAST { 0 } else { room }
+        let room = power_of_two(self.share.min(self.left_for_others / 2));
+        self.left_for_others -= room;
+        room
+    }
+}
+
+/// The greatest power of two that is at most `events`, or 0 if that is too little for a ring.
+fn power_of_two(events: usize) -> usize {
+    match events {
+        LEAST.. => 1 << events.ilog2(),
+        _ => 0,
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) struct Sites {
     numbers: HashMap<(SiteKind, String), u32>,
     /// The numbers of the words that were seen before, and of the user's names.
     words: HashMap<SiteWord, u32>,
+    /// The last word, which often is the next one too.
+    last: Option<(SiteWord, u32)>,
     named: HashMap<(SiteKind, u32), u32>,
     names: Vec<Arc<str>>,
 }
@@ -28,6 +30,7 @@ impl Sites {
             sites: Vec::new(),
             numbers: HashMap::new(),
             words: HashMap::new(),
+            last: None,
             named: HashMap::new(),
             names,
         }
@@ -55,9 +58,20 @@ impl Sites {
 
     /// The number of the site of a word.
     pub(super) fn of_word(&mut self, word: SiteWord, what: Work) -> u32 {
-        if let Some(&number) = self.words.get(&word) {
+        if let Some((last, number)) = self.last
+            && last == word
+        {
             return number;
         }
+        let known = self.words.get(&word).copied();
+        let number = known.unwrap_or_else(|| self.first_of_word(word, what));
+        if word != SiteWord::UNKNOWN {
+            self.last = Some((word, number));
+        }
+        number
+    }
+
+    fn first_of_word(&mut self, word: SiteWord, what: Work) -> u32 {
         let number = match word.site() {
             Some(site) => {
                 let (kind, name) = described(site);

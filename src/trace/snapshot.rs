@@ -81,6 +81,7 @@ fn fill(trace: &mut Trace, registry: &Registry, snapshot: Snapshot<PoolStats>) {
         .map(|(role, recorded)| meaning.track(role, recorded, since))
         .collect();
     trace.sites = meaning.sites.into_vec();
+    mend_begins(&mut trace.tracks);
     trace.pool = prefix(&trace.tracks);
 }
 
@@ -207,6 +208,36 @@ impl Meaning {
                 site: self.sites.number(SiteKind::Span, text),
             },
             Entry::SpanEnd => EventKind::SpanEnd,
+        }
+    }
+}
+
+/// Moves the begins of runs behind the moments at which their tasks were made.
+///
+/// A thread that goes from run to run takes the end of one as the begin of the next, which another thread may have made in between.
+fn mend_begins(tracks: &mut [Track]) {
+    let events = tracks.iter().flat_map(|track| &track.events);
+    let mut made: Vec<_> = events
+        .filter_map(|event| match event.kind {
+            EventKind::Made { id, .. } => Some((id, event.time)),
+            _ => None,
+        })
+        .collect();
+    made.sort_unstable();
+    made.dedup_by_key(|&mut (id, _)| id);
+    let first = |id| {
+        let found = made.binary_search_by_key(&id, |&(id, _)| id).ok()?;
+        Some(made[found].1)
+    };
+    for track in tracks {
+        let mut next = u64::MAX;
+        for event in track.events.iter_mut().rev() {
+            if let EventKind::RunBegin { id, .. } = event.kind
+                && let Some(made) = first(id)
+            {
+                event.time = event.time.max(made.min(next));
+            }
+            next = event.time;
         }
     }
 }
