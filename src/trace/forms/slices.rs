@@ -3,7 +3,7 @@
 //! The record of a thread is a ring that can begin anywhere. A slice whose beginning was lost begins where the record begins, and one that has
 //! not ended ends at the snapshot. Slices always nest: an end closes what is inside, and an end of nothing is left out.
 
-use crate::trace::model::{Event, EventKind, Outcome, Track, Wait, Work};
+use crate::trace::model::{Event, EventKind, Outcome, Track, TrackRole, Wait, Work};
 
 /// The site of a slice that has none, or whose beginning was lost.
 pub(super) const NO_SITE: u32 = u32::MAX;
@@ -336,7 +336,12 @@ impl Builder {
         while let Some(at) = self.end_innermost() {
             self.lane.slices[at].open = true;
         }
-        if self.lane.presence.is_empty() && !track.events.is_empty() {
+        // A guest without a slice has only submitted tasks or woken threads.
+        let is_seen = match track.role {
+            TrackRole::Guest => !self.lane.slices.is_empty(),
+            TrackRole::Worker(_) | TrackRole::Spare => !track.events.is_empty(),
+        };
+        if self.lane.presence.is_empty() && is_seen {
             self.lane.presence.push((self.lane.from, self.taken));
         }
         if let Some(last) = self.lane.presence.last_mut() {

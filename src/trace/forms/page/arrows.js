@@ -19,7 +19,8 @@ class Chosen {
   choose(lane, slice) {
     this.lane = lane;
     this.slice = slice;
-    this.arrows = [...this.incoming(), ...this.outgoing()].slice(0, ARROW_LIMIT);
+    const incoming = this.incoming().map((arrow) => ({ ...arrow, incoming: true }));
+    this.arrows = [...incoming, ...this.outgoing()].slice(0, ARROW_LIMIT);
     this.describe();
   }
 
@@ -133,10 +134,8 @@ class Chosen {
     for (const [name, text] of pairs) list.append(element("dt", {}, name), element("dd", {}, text));
     const links = element("ul", { class: "links" });
     for (const arrow of this.arrows.slice(0, 16)) {
-      const incoming = arrow.to.track === lane.track && arrow.to.time >= begin[slice] && arrow.from !== arrow.to
-        && arrow.other.lane.track === arrow.from.track && arrow.other.time === arrow.from.time;
       links.append(element("li", {}, element("button", { type: "button", click: () => page.goTo(arrow.other) },
-        `${incoming ? "←" : "→"} ${arrow.text}`)));
+        `${arrow.incoming ? "←" : "→"} ${arrow.text}`)));
     }
     if (this.arrows.length > 16) links.append(element("li", { class: "quiet" }, `and ${this.arrows.length - 16} more`));
     if (this.arrows.length === 0) links.append(element("li", { class: "quiet" }, "no arrows: nothing in the record made it, stole it or waits for it"));

@@ -35,7 +35,7 @@ function showHead(page) {
         ? `of the time; the longest stretch is ${duration(totals.stretch_to - totals.stretch_from)}` : "of the time", totals.serial],
   ];
   byId("figures").replaceChildren(...figures.map(([id, name, value, note, exact]) =>
-    element("dl", { class: `figure${id === "lost" && exact > 0 ? " bad" : ""}`, "data-figure": id, "data-value": exact, style: "margin:0" },
+    element("dl", { class: `figure${id === "lost" && exact > 0 ? " bad" : ""}`, "data-figure": id, "data-value": exact },
       element("dt", {}, name), element("dd", { class: "value" }, value), element("dd", { class: "note" }, note))));
   byId("warnings").replaceChildren(...facts.warnings.map(({ urgent, text }) =>
     element("li", urgent ? { class: "urgent" } : {},

@@ -1,7 +1,9 @@
 //! The protocol buffers that Perfetto reads, decoded by a small decoder.
 
+use super::analysis::track;
 use super::hostile;
 use super::synth::{Plan, trace};
+use crate::trace::Wait;
 use crate::trace::forms::fields;
 use crate::trace::forms::perfetto;
 use crate::trace::forms::slices::lay_out;
@@ -232,4 +234,31 @@ fn threads_with_one_number_have_tracks_of_their_own() {
         track.thread_id = 7;
     }
     contents(&written(&trace));
+}
+
+#[test]
+fn who_waited_for_a_task_is_at_the_end_of_an_arrow() {
+    let mut trace = trace(Plan {
+        workers: 2,
+        events: 0,
+        ..Plan::default()
+    });
+    let wait = EventKind::WaitBegin {
+        on: Wait::Handle,
+        id: 5,
+    };
+    let waiter = [(10, wait), (90, EventKind::WaitEnd)];
+    let runner = [
+        (80, EventKind::Finished { id: 5 }),
+        (85, EventKind::Finished { id: 6 }),
+    ];
+    trace.tracks = vec![track(0, &waiter), track(0, &runner)];
+    trace.tracks[1].thread_id = 2;
+    let found = contents(&written(&trace));
+    let arrows: Vec<_> = found
+        .flows
+        .values()
+        .filter(|times| times.len() == 2)
+        .collect();
+    assert_eq!(arrows, [&[trace.monotonic + 90, trace.monotonic + 80]]);
 }
