@@ -43,6 +43,10 @@
 mod environment;
 #[cfg(feature = "trace")]
 mod forms;
+#[cfg_attr(
+    not(feature = "trace"),
+    expect(dead_code, reason = "only the forms read some fields")
+)]
 mod model;
 mod sites;
 mod snapshot;
