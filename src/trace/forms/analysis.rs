@@ -110,8 +110,8 @@ impl Made {
 struct Pass<'a> {
     trace: &'a Trace,
     made: Made,
-    /// The tasks that have begun, by their places in `made`, with the earliest begin.
-    begun: HashMap<usize, u64>,
+    /// For each of `made` when its task first began, or the largest number.
+    begun: Vec<u64>,
     /// The times at which a thread begins or ends to run: `time << 1 | begins`.
     edges: Vec<u64>,
     blocked: HashMap<(usize, Wait, u32), u64>,
@@ -123,10 +123,11 @@ struct Pass<'a> {
 impl Analysis {
     pub(super) fn of(trace: &Trace) -> Self {
         let rows = trace.sites.len() + 1;
+        let made = Made::of(trace);
         let mut pass = Pass {
             trace,
-            made: Made::of(trace),
-            begun: HashMap::new(),
+            begun: vec![u64::MAX; made.0.len()],
+            made,
             edges: Vec::new(),
             blocked: HashMap::new(),
             open: vec![0; rows],
@@ -266,8 +267,7 @@ impl Pass<'_> {
         if let (SliceKind::Run(Work::Task | Work::Poll | Work::ScopeTask), Some(task)) =
             (slice.kind, self.made.find(slice.id))
         {
-            let earliest = self.begun.entry(task).or_insert(slice.begin);
-            *earliest = slice.begin.min(*earliest);
+            self.begun[task] = slice.begin.min(self.begun[task]);
         }
         index
     }
@@ -308,9 +308,10 @@ impl Pass<'_> {
     }
 
     fn waits(&mut self) {
-        for (&task, &begin) in &self.begun {
-            let wait = begin.saturating_sub(self.made.0[task].1);
-            self.found.waits.add(wait, 1);
+        for (made, &begun) in self.made.0.iter().zip(&self.begun) {
+            if begun < u64::MAX {
+                self.found.waits.add(begun.saturating_sub(made.1), 1);
+            }
         }
     }
 
