@@ -53,7 +53,7 @@
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
-//! | see what the pool did, thread by thread, as a page | [`ThreadPool::trace`]: see the module [`trace`] |
+//! | see what each thread did and when | [`ThreadPool::trace`], with [`span`] and [`mark`]; of any program by the variable `HEIST_TRACE`: see [`trace`] |
 //!
 //! # Waiting
 //!
@@ -123,9 +123,9 @@
 //!
 //! # Features
 //!
-//! All but `trace` are off by default.
+//! All are off by default except `trace`.
 //!
-//! - `trace`: the forms of a [`Trace`]: `write_html`, `write_perfetto`, `write_folded` and its summary, and the variable `HEIST_TRACE`.
+//! - `trace`: the forms of a [`Trace`]: a page of HTML, Perfetto, flame graphs, a summary; and the variable `HEIST_TRACE`.
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].

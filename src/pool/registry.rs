@@ -262,9 +262,12 @@ impl Registry {
     /// Attaches a recorder to a slot, if there is a recording.
     pub(super) fn record_slot(&self, slot: &Slot) {
         if self.recording.is_active() {
-            let recorder = self
-                .recording
-                .attach(Some(slot.id), slot.kind != Role::Guest);
+            let runs_work_only = match slot.kind {
+                Role::Worker(index) => index > 0 || !self.config.current_thread,
+                Role::Spare => true,
+                Role::Guest => false,
+            };
+            let recorder = self.recording.attach(Some(slot.id), runs_work_only);
             slot.set_recorder(recorder.map_or(ptr::null(), |recorder| Arc::as_ptr(&recorder)));
         }
     }

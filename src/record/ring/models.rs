@@ -27,23 +27,3 @@ fn a_reader_keeps_whole_events_only() {
         writer.join().unwrap();
     });
 }
-
-/// What was written before a reader comes is there.
-#[test]
-fn a_reader_finds_what_was_written_before() {
-    model(|| {
-        let ring = Arc::new(Ring::new(4));
-        let writer = thread::spawn({
-            let ring = Arc::clone(&ring);
-            move || {
-                ring.write([1, !1]);
-                ring.write([2, !2]);
-            }
-        });
-        let copied = ring.read(0);
-        assert_eq!(copied.first, 0);
-        let expected = (1..=copied.end).map(|number| [number, !number]);
-        assert!(copied.events.iter().copied().eq(expected));
-        writer.join().unwrap();
-    });
-}
