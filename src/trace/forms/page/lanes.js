@@ -23,7 +23,8 @@ class Lanes {
     const order = { worker: 0, spare: 1, guest: 2 };
     const lanes = [...this.page.lanes].sort((a, b) =>
       order[a.facts.role] - order[b.facts.role] || a.facts.index - b.facts.index || a.track - b.track);
-    const shown = lanes.filter((lane) => lane.facts.role !== "guest" || lane.slices.count + lane.instants.count > 0);
+    // A guest that neither runs nor makes anything has no row.
+    const shown = lanes.filter((lane) => lane.facts.role !== "guest" || lane.slices.count > 0 || lane.instants.kind.includes(MADE));
     if (shown.length <= MANY + 8) return shown.map((lane) => ({ lane }));
     const size = Math.ceil(shown.length / 32);
     const rows = [];
