@@ -2,6 +2,7 @@
 
 use crate::blocks::{self, Blocks};
 use crate::lineage::{Origin, Place, Token};
+use crate::record::{Named, Recorder};
 use crate::sync::{AtomicPtr, Ordering};
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
@@ -18,7 +19,7 @@ const _: () = assert!(
 );
 
 /// The function of a fork job: it takes the closure out, runs it, and writes the outcome in its place. It never unwinds.
-type Run = unsafe fn(NonNull<ForkHeader>);
+type Run = unsafe fn(NonNull<ForkHeader>, Option<&Recorder>);
 
 /// The first word of a fork job. It is both the function to run and the state, so that a fork that is not stolen stores nothing for a thief.
 ///
@@ -100,11 +101,15 @@ impl ForkHeader {
             .is_ok()
     }
 
-    /// Thief: runs the job on `slot`. Returns the slot of an owner that waits and must be woken.
+    /// Thief: runs the job on `slot`, whose recorder is given. Returns the slot of an owner that waits and must be woken.
     ///
     /// # Safety
     /// The caller has stolen `job` from a ring, and has not run it. It must not access the job after this returns, when the job may be gone.
-    pub(crate) unsafe fn execute(job: NonNull<Self>, slot: usize) -> Option<usize> {
+    pub(crate) unsafe fn execute(
+        job: NonNull<Self>,
+        slot: usize,
+        recorder: Option<&Recorder>,
+    ) -> Option<usize> {
         // SAFETY: the owner keeps the job alive until it reads `Done`, which is written by the last access in this function.
         let header = unsafe { job.as_ref() };
         // ORDERING: Relaxed: the steal has acquired the job.
@@ -114,7 +119,7 @@ impl ForkHeader {
         // SAFETY: the word of a job that has not run is a `Run`, which `ForkJob::copy_of` wrote.
         let run = unsafe { std::mem::transmute::<*mut (), Run>(function) };
         // SAFETY: (1) `copy_of` wrote the function for this type of job. (2) The caller has stolen the job, and (3) has not run it.
-        unsafe { run(job) };
+        unsafe { run(job, recorder) };
         // The last access to the job.
         // ORDERING: AcqRel: Release pairs with the Acquire in `state` and publishes the outcome. Acquire pairs with the Release in `exchange`.
         let before = header.word.swap(DONE, Ordering::AcqRel);
@@ -142,13 +147,13 @@ where
     F: FnOnce(bool) -> R + Send,
     R: Send,
 {
-    /// Creates a job with a bitwise copy of `closure`. Only one of the two copies may be used.
+    /// Creates a job with a bitwise copy of `closure`. Only one of the two copies may be used. A record names the job after the type `N`.
     ///
     /// # Safety
     /// If a thief runs the job, the caller must not use its own copy. If not, it must not use the job's copy.
     #[inline(always)]
-    pub(crate) unsafe fn copy_of(closure: &F) -> Self {
-        let run: Run = run::<F, R>;
+    pub(crate) unsafe fn copy_of<N: ?Sized>(closure: &F) -> Self {
+        let run: Run = run::<F, R, N>;
         ForkJob {
             header: ForkHeader {
                 word: AtomicPtr::new(run as *mut ()),
@@ -202,7 +207,7 @@ where
 ///
 /// # Safety
 /// `job` is the header of a live `ForkJob<F, R>`, which the caller has stolen and runs for the first time.
-unsafe fn run<F, R>(job: NonNull<ForkHeader>)
+unsafe fn run<F, R, N: ?Sized>(job: NonNull<ForkHeader>, recorder: Option<&Recorder>)
 where
     F: FnOnce(bool) -> R + Send,
     R: Send,
@@ -216,7 +221,14 @@ where
     let closure = unsafe { &mut body.closure };
     // SAFETY: the job runs once, as the caller asserts, so that the closure is taken once.
     let closure = unsafe { ManuallyDrop::take(closure) };
-    body.outcome = ManuallyDrop::new(unwind::catch(|| closure(true)));
+    if let Some(recorder) = recorder {
+        recorder.fork_begins(Named::<N>::JOIN);
+    }
+    let outcome = unwind::catch(|| closure(true));
+    if let Some(recorder) = recorder {
+        recorder.fork_ends(outcome.is_err());
+    }
+    body.outcome = ManuallyDrop::new(outcome);
 }
 
 /// What is done with a task when it is resolved.
@@ -224,10 +236,20 @@ where
 pub(crate) enum Fate {
     /// It runs.
     Run,
+    /// It runs, and the thread records that.
+    RunRecorded,
     /// It is dropped without being run.
     Drop,
     /// It is dropped without being run, wherever it is. Only a future gets this, from the [roster](crate::pool::Roster) of its pool.
     Evict,
+}
+
+impl Fate {
+    /// Whether the task runs.
+    #[inline]
+    pub(crate) fn runs(self) -> bool {
+        matches!(self, Fate::Run | Fate::RunRecorded)
+    }
 }
 
 /// The group to which tasks belong: the core of a scope.
@@ -451,5 +473,5 @@ unsafe fn resolve<F: FnOnce(Fate) + Send>(
     closure(fate);
     std::mem::forget(guard);
     // The result says what to count. A task that is dropped here is in no count of submitted tasks, and so in no count of cancelled ones.
-    matches!(fate, Fate::Run)
+    fate.runs()
 }

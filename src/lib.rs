@@ -53,6 +53,7 @@
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
+//! | see what each thread did and when | [`ThreadPool::trace`], with [`span`] and [`mark`]; of any program by the variable `HEIST_TRACE`: see [`trace`] |
 //!
 //! # Waiting
 //!
@@ -122,8 +123,9 @@
 //!
 //! # Features
 //!
-//! All are off by default.
+//! All are off by default except `trace`.
 //!
+//! - `trace`: the forms of a [`Trace`]: a page of HTML, Perfetto, flame graphs, a summary; and the variable `HEIST_TRACE`.
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
@@ -151,6 +153,9 @@ mod unwind;
 
 // Event counts of one thread, for statistics.
 mod counters;
+
+// What one thread did and when, in a ring of bounded size.
+mod record;
 
 // Free memory blocks of one thread, for tasks.
 mod blocks;
@@ -194,6 +199,9 @@ mod future;
 // Snapshots of what a pool does.
 mod stats;
 
+// What a pool did: a record of its threads, and the forms in which a program can show it.
+pub mod trace;
+
 // Pools of processes, and one interface for them and threads.
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
@@ -209,6 +217,12 @@ mod open;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Called when a pool was made. Its modules cannot import this, which is above them.
+const POOL_MADE: fn(&pool::Registry) = trace::pool_made;
+
+/// Called when a pool has ended.
+const POOL_ENDS: fn(&pool::Registry) = trace::pool_ends;
 
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
@@ -249,6 +263,9 @@ pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]
 pub use sync::lines;
+pub use trace::{Span, mark, span};
+#[doc(no_inline)]
+pub use trace::{Trace, TraceSettings};
 
 /// What the code that `#[heist::task]` writes needs.
 #[cfg(all(feature = "process", target_os = "linux"))]

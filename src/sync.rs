@@ -108,7 +108,7 @@ pub(crate) use lines::{
 /// Atomics of std in models too, for counts and hints, which order nothing.
 #[cfg(not(heist_lines))]
 pub(crate) mod hint {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize};
 }
 
 /// A number of the current thread. Threads that ask for it one after the other have different numbers. It is 0 while the thread's locals are destroyed.

@@ -58,6 +58,46 @@ mod linux {
         unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
     }
 
+    /// Calls `f` when the process exits by `exit` or by a return from `main`, after the threads-locals of the calling thread were destroyed.
+    #[cfg(feature = "trace")]
+    pub(crate) fn at_exit(f: extern "C" fn()) {
+        // SAFETY: the function may be called in any state of the process, as the caller asserts by its type.
+        let _ = unsafe { libc::atexit(f) };
+    }
+
+    /// The system's number of the current thread.
+    pub(crate) fn thread_id() -> u64 {
+        // SAFETY: the system call takes no arguments.
+        unsafe { libc::syscall(libc::SYS_gettid) }.cast_unsigned()
+    }
+
+    /// `CLOCK_MONOTONIC` in nanoseconds.
+    pub(crate) fn monotonic_ns() -> u64 {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: `time` has room for the result.
+        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+        time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+    }
+
+    /// Whether the counter of [`ticks`](super::ticks) runs at the same rate on all processors, and never stops: the kernel uses it, or says so.
+    pub(crate) fn counter_is_steady() -> bool {
+        if !cfg!(target_arch = "x86_64") {
+            return true;
+        }
+        let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+        let is_source = |source: String| source.trim() == "tsc";
+        let has_flags = |text: String| {
+            let flags = text.lines().find(|line| line.starts_with("flags"));
+            let has = |flag| flags.is_some_and(|flags| flags.split(' ').any(|word| word == flag));
+            has("constant_tsc") && has("nonstop_tsc")
+        };
+        std::fs::read_to_string(source).is_ok_and(is_source)
+            || std::fs::read_to_string("/proc/cpuinfo").is_ok_and(has_flags)
+    }
+
     /// The settings that a new thread inherits from the thread that starts it. A setting that the system does not tell is `None` and is not
     /// applied.
     pub(crate) struct ThreadSettings {
@@ -237,6 +277,28 @@ mod portable {
 
     pub(crate) fn register_membarrier() -> bool {
         false
+    }
+
+    /// Does nothing on this system.
+    #[cfg(feature = "trace")]
+    pub(crate) fn at_exit(_: extern "C" fn()) {}
+
+    /// 0: the number of a thread is not known on this system.
+    pub(crate) fn thread_id() -> u64 {
+        0
+    }
+
+    /// A monotonic clock in nanoseconds.
+    pub(crate) fn monotonic_ns() -> u64 {
+        use std::time::Instant;
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    }
+
+    /// Whether the counter of [`ticks`](super::ticks) runs at the same rate on all processors, and never stops. Where that counter is not one of nanoseconds, it is
+    /// not known.
+    pub(crate) fn counter_is_steady() -> bool {
+        !cfg!(all(target_arch = "x86_64", not(miri)))
     }
 
     /// Empty: the settings of threads are not known on this system.

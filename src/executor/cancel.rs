@@ -11,6 +11,7 @@ use super::state::{ExpireOutcome, Stop, Whereabouts};
 use super::task::TaskRef;
 use crate::job::{Fate, Task};
 use crate::pool::{self, Priority, Registry, context, worker};
+use crate::record::Entry;
 use crate::sync::lock;
 use crate::unwind;
 use std::ptr;
@@ -102,6 +103,9 @@ fn finish_late(task: &TaskRef, place: Option<Whereabouts>, cause: Cause) {
         list.deferred = !list.callbacks.is_empty();
         (std::mem::take(&mut list.waiters), task.state.finish())
     };
+    if let Some(registry) = registry.as_ref().filter(|_| !waiters.is_empty()) {
+        registry.with_recorder(|recorder| recorder.finished(task.record_id()));
+    }
     waiters.into_iter().for_each(Waiter::wake);
     if !wanted {
         task.discard(registry.as_deref());
@@ -129,8 +133,14 @@ fn count_end(task: &TaskRef, registry: &Registry, has_closure: bool, cause: Caus
         registry.count(|counters| &counters.failed, task.tasks());
         // Counted after `failed`, which includes `timed_out`; a snapshot reads them in the opposite order, so `timed_out <= failed` always holds.
         registry.count(|counters| &counters.timed_out, task.tasks());
+        registry.record(Entry::TimedOut {
+            id: task.record_id(),
+        });
     } else {
         registry.count(|counters| &counters.cancelled, task.tasks());
+        registry.record(Entry::Cancelled {
+            id: task.record_id(),
+        });
     }
 }
 
@@ -188,7 +198,7 @@ fn run_deferred(task: &TaskRef, cause: Cause) {
 /// Queues `f` with high priority. It is not counted as a task.
 fn run_soon(registry: &Registry, f: impl FnOnce() + Send + 'static) {
     let run = move |fate: Fate| {
-        if fate == Fate::Run {
+        if fate.runs() {
             note_nothing_run();
         }
         f();

@@ -13,6 +13,7 @@ use super::task::{Callback, Header, Home, NO_POOL, NewTask, Ops, Ran, TaskRef};
 use super::{cancel, complete, location};
 use crate::blocks::Blocks;
 use crate::pages;
+use crate::record::Named;
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
 use std::marker::PhantomData;
@@ -41,6 +42,7 @@ pub(super) struct OpsOf<H, F, T>(PhantomData<(H, F, T)>);
 impl<F: FnOnce() -> T + Send, T: Send> OpsOf<Header, F, T> {
     const OPS: Ops = Ops {
         layout: Layout::new::<Cell<Header, F, T>>(),
+        site: Named::<F>::TASK,
         run: Self::run,
         drop_closure: Self::drop_closure,
         defer_drop: Self::defer_drop,

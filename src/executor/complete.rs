@@ -9,6 +9,7 @@ use crate::blocks::Blocks;
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, TaskHeader};
 use crate::pool::{self, Member, Registry, context};
+use crate::record::Entry;
 use crate::sync::{lock, now};
 use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
@@ -21,18 +22,18 @@ pub(super) unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, _: Option<&B
     // SAFETY: as the caller asserts, (1) the header begins a live cell, and (2) a reference to it is given away.
     let task = unsafe { TaskRef::from_header(task.cast::<Header>()) };
     let live = match fate {
-        Fate::Run if task.claim_closure() => {
+        Fate::Run | Fate::RunRecorded if task.claim_closure() => {
             let member = context::member().expect("heist: a task ran outside its pool");
             member.registry.admission.leave();
             task.run_claimed(member);
             return true;
         }
-        Fate::Run => false,
+        Fate::Run | Fate::RunRecorded => false,
         Fate::Drop | Fate::Evict => task.cancel_unrun(Cause::ShutDown),
     };
     if !live {
         task.count_tombstone(|counters| &counters.tombstones_removed);
-        if fate == Fate::Run {
+        if fate.runs() {
             note_nothing_run();
         }
     }
@@ -52,7 +53,7 @@ pub(super) unsafe fn resolve_future(
     // SAFETY: as the caller asserts, (1) the header begins a live cell, and (2) a reference to it is given away.
     let task = unsafe { TaskRef::from_header(task.cast::<Header>()) };
     match fate {
-        Fate::Run => {
+        Fate::Run | Fate::RunRecorded => {
             let Some(begin) = task.claim() else {
                 task.count_tombstone(|counters| &counters.tombstones_removed);
                 note_nothing_run();
@@ -174,6 +175,10 @@ impl TaskRef {
             self.state.clear_sampled();
         }
         let outer = member.running.begin(self.id.0.get());
+        let recorder = member.slot.recorder();
+        if let Some(recorder) = recorder {
+            self.record_begin(recorder);
+        }
         let extra = self.extra();
         let token = token::enter(member.slot, extra.and_then(|extra| extra.token.as_ref()));
         let name = extra.and_then(|extra| extra.name.clone());
@@ -183,6 +188,9 @@ impl TaskRef {
         // SAFETY: (1) the operations are those of this cell. (2) The current thread has claimed the task, so the task is running, and its closure belongs to
         // this thread.
         let ran = unsafe { (self.ops.run)(self.header()) };
+        if let Some(recorder) = recorder {
+            recorder.run_ends(ran.outcome());
+        }
         if named {
             member.running.set_name(outer_name);
         }
@@ -313,6 +321,9 @@ impl TaskRef {
         let registry = pool::pool(self.pool());
         if let Some(registry) = &registry {
             registry.count(|counters| &counters.cancelled, self.tasks());
+            registry.record(Entry::Cancelled {
+                id: self.record_id(),
+            });
         }
         report_lost_panic(lost, registry.as_deref());
         self.serve(registry.as_deref());
@@ -373,6 +384,9 @@ impl TaskRef {
         // The outcome is dropped before the waiters are woken. If a scope is among them, the outcome may borrow what ends after the scope.
         if !wanted {
             self.discard(registry);
+        }
+        if let Some(registry) = registry.filter(|_| !waiters.is_empty()) {
+            registry.with_recorder(|recorder| recorder.finished(self.record_id()));
         }
         waiters.into_iter().for_each(Waiter::wake);
     }

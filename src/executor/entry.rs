@@ -50,13 +50,13 @@ unsafe fn resolve(task: NonNull<TaskHeader>, fate: Fate, blocks: Option<&Blocks>
     // SAFETY: (1) `make` has allocated the block with this layout. (2) Its value was moved out.
     unsafe { blocks::release(block.cast(), LAYOUT, blocks) };
     let live = match (fate, context::member()) {
-        (Fate::Run, Some(member)) if task.claim_closure() => {
+        (fate, Some(member)) if fate.runs() && task.claim_closure() => {
             task.run_claimed(member);
             true
         }
         _ if fate == Fate::Drop && task.cancel(Cause::ShutDown) => true,
         _ => {
-            if fate == Fate::Run {
+            if fate.runs() {
                 note_nothing_run();
             }
             // The handle has begun or cancelled the task, possibly further down on this stack. If the task has not finished, its end counts the

@@ -22,11 +22,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId(pub(super) NonZeroU64);
 
+/// The ids that a thread takes at a time.
+const BLOCK: u64 = 1 << 12;
+
+static BLOCKS_END: AtomicU64 = AtomicU64::new(0);
+
 impl TaskId {
+    /// Returns the number of a task whose lower half is known, if the task is one of the last 2^32.
+    pub(crate) fn number_of(half: u32) -> u64 {
+        let end = BLOCKS_END.load(Ordering::Relaxed);
+        end.saturating_sub(u64::from((end as u32).wrapping_sub(half)))
+    }
+
     /// Returns an id that no other task has. Each thread takes ids from the process in blocks, which end with multiples of `BLOCK`.
     pub(crate) fn next() -> Self {
-        const BLOCK: u64 = 1 << 12;
-        static BLOCKS_END: AtomicU64 = AtomicU64::new(0);
         thread_local! {
             static LAST: Cell<u64> = const { Cell::new(0) };
         }

@@ -7,6 +7,7 @@ use super::timer::{self, Key};
 use super::token::CancelToken;
 use crate::fork::ScopePtr;
 use crate::job::Group;
+use crate::record::Wait;
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::unwind;
@@ -217,6 +218,10 @@ impl TaskRef {
 impl Event for TaskRef {
     fn is_set(&self) -> bool {
         self.state.is_finished()
+    }
+
+    fn kind(&self) -> (Wait, u64) {
+        (Wait::Handle, self.id.0.get())
     }
 
     fn register(&self, parker: &Arc<Parker>) -> bool {

@@ -13,6 +13,7 @@ use super::suspend::{FutureHeader, FutureKind, FuturePart, with_waker};
 use super::task::{Header, NewTask, Ops, Ran, TaskRef};
 use super::{cancel, complete};
 use crate::blocks::Blocks;
+use crate::record::Named;
 use crate::unwind::{self, Payload};
 use std::alloc::Layout;
 use std::future::Future;
@@ -58,6 +59,7 @@ fn after_drop<T>(result: Result<T, Payload>, dropped: Result<(), Payload>) -> Re
 impl<F: Future<Output = T> + Send, T: Send> OpsOf<FutureHeader, F, T> {
     const PINNED: Ops = Ops {
         layout: Layout::new::<cell::Cell<FutureHeader, F, T>>(),
+        site: Named::<F>::FUTURE,
         run: Self::poll_pinned,
         drop_closure: Self::drop_pinned,
         defer_drop: Self::not_movable,

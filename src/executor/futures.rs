@@ -291,7 +291,9 @@ impl<'scope> Scope<'scope> {
                 )
             };
             handle = Some(inner);
-            task.into_ref().into_entry()
+            let task = task.into_ref();
+            task.record_made_if_recorded(registry);
+            task.into_entry()
         });
         let inner = handle.expect("heist: a scope has queued nothing");
         ScopedJoinHandle::new(inner)

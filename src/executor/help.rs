@@ -5,6 +5,7 @@ use super::{awaited, suspend, timer, tombstones};
 use crate::job::Task;
 use crate::latch::Latch;
 use crate::pool::{self, Member, Registry, Role, context, worker};
+use crate::record::Wait;
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, MODEL, now, thread};
 use crate::unwind;
@@ -65,6 +66,10 @@ struct Progress<'a>(&'a TaskRef);
 impl Event for Progress<'_> {
     fn is_set(&self) -> bool {
         self.0.state.is_queued() || self.0.state.is_finished()
+    }
+
+    fn kind(&self) -> (Wait, u64) {
+        self.0.kind()
     }
 
     fn register(&self, parker: &Arc<Parker>) -> bool {

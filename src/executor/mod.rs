@@ -41,6 +41,7 @@ mod location;
 mod options;
 mod pending;
 mod promise;
+mod recorded;
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub(crate) mod remote;
 mod scoped;

@@ -64,6 +64,7 @@ impl<'scope> Scope<'scope> {
         // (2) The result is dropped before the entry is counted down, or belongs to the handle, whose type does not outlive `'scope`.
         let (task, inner) =
             unsafe { cell::make_joinable(self.registry().id, flags | UNGATED, None, blocks, run) };
+        task.get().record_made_if_recorded(self.registry());
         let (task, scope) = (task.into_ref(), self.ptr().erased());
         self.queue(tasks, |group, blocks| {
             entry::make(group, blocks, task, scope)

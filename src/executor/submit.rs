@@ -119,6 +119,7 @@ impl ThreadPool {
                     if tasks.len().is_multiple_of(BATCH_SAMPLE) {
                         task.get().sample(registry);
                     }
+                    task.get().record_made_if_recorded(registry);
                     tasks.push(task.into_task());
                 }
                 Err(_) => refuse(registry, task, Cause::Refused),
@@ -448,6 +449,7 @@ fn enqueue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, queue:
             task.state.set_in_injector();
         }
     }
+    task.record_made_if_recorded(registry);
     task.register_cancellers();
     match queue {
         Queue::Pool(priority) => registry.enqueue(member, new.into_task(), priority),

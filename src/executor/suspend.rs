@@ -97,7 +97,9 @@ impl TaskRef {
         }
         if suspend == Suspend::Woken {
             // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry.
-            let entry = unsafe { TaskRef::from_header(header) }.into_entry();
+            let entry = unsafe { TaskRef::from_header(header) };
+            entry.record_made_if_recorded(member.registry);
+            let entry = entry.into_entry();
             if !is_scoped && is_at_home {
                 member.push_yielded(entry);
             } else {
@@ -177,6 +179,9 @@ impl TaskRef {
         let joiners = self.joiners();
         // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry, or the caller gives its own away.
         let entry = unsafe { TaskRef::from_header(self.header()) }.into_entry();
+        if let Some(member) = member {
+            self.record_made_if_recorded(member.registry);
+        }
         match (member, hot) {
             (Some(member), Some(_)) if !is_scoped => {
                 member.counters.resumed.add(1);
@@ -190,6 +195,7 @@ impl TaskRef {
                 let mut entry = Some(entry);
                 pool::with_pool(id, |registry| {
                     registry.outside.own().resumed.add_shared(1);
+                    self.record_made_if_recorded(registry);
                     if let Some(entry) = entry.take() {
                         queue(registry, entry, is_scoped, priority);
                     }

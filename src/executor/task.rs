@@ -12,6 +12,7 @@ use crate::blocks::Blocks;
 use crate::job::{Resolve, Task, TaskHeader};
 use crate::pages;
 use crate::pool::{self, Slot, context};
+use crate::record::SiteInfo;
 use crate::sync::{AtomicPtr, Ordering};
 use crate::sys;
 use crate::unwind::Payload;
@@ -82,6 +83,8 @@ pub(super) enum Ran {
 /// first, and that the current thread owns what the cell holds in that phase.
 pub(super) struct Ops {
     pub(super) layout: Layout,
+    /// The closure or the future, for records.
+    pub(super) site: &'static SiteInfo,
     /// Running: moves the closure out, runs it and writes the outcome. Of a future: polls it, and writes the outcome if it is ready.
     pub(super) run: unsafe fn(NonNull<Header>) -> Ran,
     /// Completing, not run, or a future that was not ready: drops the closure. Returns the panic of its destructor.

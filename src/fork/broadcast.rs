@@ -4,9 +4,15 @@ use super::join::after_panic;
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
 use crate::pool::{ThreadPool, context, with_pool, worker};
+use crate::record::{Entry, Named, SiteInfo, Work};
 use crate::sync::{Arc, Mutex, lock};
 use crate::unwind::{self, Payload};
 use std::ptr;
+
+/// The site of a broadcast of this closure.
+fn broadcast_of<F>(_: &F) -> &'static SiteInfo {
+    Named::<F>::BROADCAST
+}
 
 /// # A closure on each worker
 impl ThreadPool {
@@ -32,6 +38,7 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn broadcast<R: Send>(&self, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+        let site = broadcast_of(&f);
         let registry = self.registry();
         registry.check_fork();
         let count = self.num_threads();
@@ -39,8 +46,9 @@ impl ThreadPool {
             (0..count).map(|_| Mutex::new(None)).collect();
         let latch = Latch::new(count);
         let token = context::token();
-        let run = |index: usize| {
-            let outcome = unwind::catch(|| context::with_token(token, || f(index)));
+        let run = |index: usize, fate: Fate| {
+            let run = || unwind::catch(|| context::with_token(token, || f(index)));
+            let outcome = worker::recorded(fate, Work::Broadcast, site, run);
             *lock(&results[index]) = Some(outcome);
         };
         // If waits may run any work, a worker does not run `f` at once, but after what it has queued itself.
@@ -48,9 +56,9 @@ impl ThreadPool {
             .filter(|&index| index < count && !worker::waits_any(registry));
         for index in (0..count).filter(|&index| Some(index) != own) {
             let (run, latch) = (&run, latch.clone());
-            let task = move |fate| {
-                if fate == Fate::Run {
-                    run(index);
+            let task = move |fate: Fate| {
+                if fate.runs() {
+                    run(index, fate);
                 }
                 latch.count_down();
             };
@@ -60,7 +68,7 @@ impl ThreadPool {
             registry.deliver(index, task);
         }
         if let Some(index) = own {
-            run(index);
+            run(index, Fate::Run);
             latch.count_down();
         }
         worker::block(&latch, None);
@@ -93,6 +101,7 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn spawn_broadcast(&self, f: impl Fn(usize) + Send + Sync + 'static) {
+        let site = broadcast_of(&f);
         let registry = self.registry();
         registry.check_fork();
         let (id, f) = (registry.id, Arc::new(f));
@@ -100,8 +109,10 @@ impl ThreadPool {
         registry.count(|counters| &counters.submitted, count as u64);
         for index in 0..count {
             let f = Arc::clone(&f);
-            let task = move |fate| {
-                let outcome = (fate == Fate::Run).then(|| unwind::catch(|| f(index)));
+            let task = move |fate: Fate| {
+                let run = || unwind::catch(|| f(index));
+                let run = || worker::recorded(fate, Work::Broadcast, site, run);
+                let outcome = fate.runs().then(run);
                 // Before the end is counted: from then on `wait_idle` can return, and the captures must be gone.
                 unwind::drop_quietly(f);
                 with_pool(id, |registry| match outcome {
@@ -110,7 +121,10 @@ impl ThreadPool {
                         registry.report_lost_panic(payload);
                         registry.count(|counters| &counters.failed, 1);
                     }
-                    None => registry.count(|counters| &counters.cancelled, 1),
+                    None => {
+                        registry.count(|counters| &counters.cancelled, 1);
+                        registry.record(Entry::Cancelled { id: 0 });
+                    }
                 });
             };
             // SAFETY: (1) `f` is `'static`: it borrows nothing. (2) There is no group. (3) The task does not unwind: panics of `f` and of its destructor are caught.

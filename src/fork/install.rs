@@ -3,8 +3,14 @@
 use crate::job::{Fate, Task};
 use crate::latch::Latch;
 use crate::pool::{Priority, ThreadPool, context, worker};
+use crate::record::{Named, SiteInfo, Work};
 use crate::sync::{Mutex, lock};
 use crate::unwind;
+
+/// The site of a run of this closure.
+fn run_of<F>(_: &F) -> &'static SiteInfo {
+    Named::<F>::RUN
+}
 
 /// # A closure inside the pool
 impl ThreadPool {
@@ -49,6 +55,7 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn run<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
+        let site = run_of(&f);
         let registry = self.registry();
         if worker::acts_for_pool_thread(registry) {
             return worker::as_part(registry, |_| f());
@@ -57,9 +64,10 @@ impl ThreadPool {
         let outcome = Mutex::new(None);
         let latch = Latch::new(1);
         let (outcome_ref, set, token) = (&outcome, latch.clone(), context::token());
-        let task = move |fate| {
-            if fate == Fate::Run {
-                let result = unwind::catch(|| context::with_token(token, f));
+        let task = move |fate: Fate| {
+            if fate.runs() {
+                let run = || unwind::catch(|| context::with_token(token, f));
+                let result = worker::recorded(fate, Work::Run, site, run);
                 *lock(outcome_ref) = Some(result);
             } else {
                 // `f` is dropped before the latch is set: then the caller continues, from whom `f` may borrow.

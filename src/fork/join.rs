@@ -52,7 +52,7 @@ where
     RB: Send,
 {
     match context::ring() {
-        Some(ring) => join_on(ring, a, |_| b()),
+        Some(ring) => join_on::<_, _, _, _, B>(ring, a, |_| b()),
         None => join_as_guest(a, b),
     }
 }
@@ -102,7 +102,9 @@ impl ThreadPool {
         B: FnOnce() -> RB + Send,
         RB: Send,
     {
-        worker::as_part(self.registry(), |member| join_on(&member.ring, a, |_| b()))
+        worker::as_part(self.registry(), |member| {
+            join_on::<_, _, _, _, B>(&member.ring, a, |_| b())
+        })
     }
 }
 
@@ -133,17 +135,18 @@ where
 /// Continues in another ring, because this one is full. Thieves see both.
 #[cold]
 #[inline(never)]
-fn join_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+fn join_deeper<A, B, RA, RB, N>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::own_member().on_deeper_ring(|member| join_on(&member.ring, a, b))
+    worker::own_member().on_deeper_ring(|member| join_on::<_, _, _, _, N>(&member.ring, a, b))
 }
 
+/// Joins two closures on the thread that owns `ring`. A record names the second one after the type `N`.
 #[inline(always)]
-fn join_on<A, B, RA, RB>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
+fn join_on<A, B, RA, RB, N>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce(bool) -> RB + Send,
@@ -152,10 +155,10 @@ where
     let b = ManuallyDrop::new(b);
     // SAFETY: exactly one copy is used, and the ring decides which. If the push is undone or `pop` returns `Ours`, no thief has run the job or will run it,
     // and this function does not access the job again. If `pop` returns `Stolen`, the thief uses the job, and `b` stays a `ManuallyDrop` that is not read.
-    let job = unsafe { ForkJob::copy_of(&*b) };
+    let job = unsafe { ForkJob::copy_of::<N>(&*b) };
     let index = ring.push(job.as_ptr());
     if ring.must_answer(index) && worker::share_after_push(index) == PushOutcome::Full {
-        return join_deeper(a, ManuallyDrop::into_inner(b));
+        return join_deeper::<_, _, _, _, N>(a, ManuallyDrop::into_inner(b));
     }
     // From here on the ring points into this frame, so neither a return nor an unwind may leave it before the place is empty.
     let forked = Forked { job: &job, index };
@@ -179,7 +182,7 @@ where
     let b = ManuallyDrop::new(b);
     // SAFETY: exactly one copy is used, and the ring decides which. If the push is undone or `pop` returns `Ours`, no thief has run the job or will run it,
     // and this function does not access the job again. If `pop` returns `Stolen`, the thief uses the job, and `b` stays a `ManuallyDrop` that is not read.
-    let job = unsafe { ForkJob::copy_of(&*b) };
+    let job = unsafe { ForkJob::copy_of::<B>(&*b) };
     let index = ring.push(job.as_ptr());
     if ring.must_answer(index) && worker::share_after_push(index) == PushOutcome::Full {
         return join_context_deeper(a, ManuallyDrop::into_inner(b));

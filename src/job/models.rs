@@ -24,14 +24,14 @@ fn stolen(owner: impl FnOnce(&ForkHeader, &Parker)) {
     };
     let closure = std::mem::ManuallyDrop::new(closure);
     // SAFETY: the thief runs the job, and the original is never touched.
-    let job = unsafe { ForkJob::copy_of(&*closure) };
+    let job = unsafe { ForkJob::copy_of::<()>(&*closure) };
     let thief = {
         let (job, parker) = (Stolen(job.as_ptr()), Arc::clone(&parker));
         thread::spawn(move || {
             let job = job;
             let job = NonNull::new(job.0).unwrap();
             // SAFETY: this thread is the only thief, and runs the job once.
-            let waiter = unsafe { ForkHeader::execute(job, THIEF) };
+            let waiter = unsafe { ForkHeader::execute(job, THIEF, None) };
             if let Some(waiter) = waiter {
                 assert_eq!(waiter, OWNER);
                 parker.unpark();

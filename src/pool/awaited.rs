@@ -7,6 +7,7 @@ use super::steal::{sees_fork_below, steal_fork_below};
 use super::work::Work;
 use crate::job::Task;
 use crate::lineage::Origin;
+use crate::record::Wait;
 use crate::sleep::{Event, Need};
 use crate::sync::MODEL;
 
@@ -14,6 +15,9 @@ use crate::sync::MODEL;
 pub(crate) trait Awaited {
     /// Whether it has come.
     fn is_done(&self) -> bool;
+
+    /// What a record says about a wait for it, with the number of the task, or 0.
+    fn kind(&self) -> (Wait, u64);
 
     /// What the wait may run, from any slot: the work that descends from this origin. `None` if the wait runs nothing.
     fn below(&self) -> Option<Origin> {
@@ -50,6 +54,10 @@ pub(crate) trait Awaited {
 impl<E: Event> Awaited for E {
     fn is_done(&self) -> bool {
         self.is_set()
+    }
+
+    fn kind(&self) -> (Wait, u64) {
+        Event::kind(self)
     }
 
     fn announce(&self, slot: &Slot) -> bool {

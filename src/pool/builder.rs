@@ -7,6 +7,7 @@ use super::registry::Registry;
 use super::slot::Role;
 use super::thread_pool::ThreadPool;
 use super::threads::{PoolThread, UPCALLS};
+use crate::record::TraceSettings;
 use crate::sleep::MAX_THREADS;
 use crate::sync::OnceLock;
 use crate::sys::ThreadSettings;
@@ -157,6 +158,25 @@ impl ThreadPoolBuilder {
         self
     }
 
+    /// Records what the pool's threads do, from the beginning, for [`ThreadPool::trace`].
+    ///
+    /// Without this, nothing is recorded, unless [`ThreadPool::start_trace`] is called or the variable `HEIST_TRACE`
+    /// is set. See the [module `trace`](crate::trace).
+    ///
+    /// ```
+    /// use heist::{ThreadPool, Trace};
+    /// use std::time::Duration;
+    /// let recent = Trace::last(Duration::from_secs(10)).max_bytes(1 << 20);
+    /// let pool = ThreadPool::builder().trace(recent).build()?;
+    /// pool.submit(|| 6 * 7).join().unwrap();
+    /// assert!(pool.trace().events().count() > 0);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn trace(mut self, settings: TraceSettings) -> Self {
+        self.config.trace = Some(settings);
+        self
+    }
+
     /// Creates the pool.
     ///
     /// # What the threads inherit
@@ -262,7 +282,12 @@ impl ThreadPoolBuilder {
         config.spare_threads = Some(spare_threads);
         config.stack_size = config.stack_size.map(|bytes| bytes.max(MIN_STACK));
         config.thread_settings = Some(ThreadSettings::of_current_thread());
+        let trace = config.trace.take();
         let registry = directory::register(|id| Registry::new(id, config, &UPCALLS));
+        if let Some(settings) = trace {
+            registry.start_recording(settings, None);
+        }
+        crate::POOL_MADE(&registry);
         if registry.config.current_thread {
             registry.adopt_current_thread();
         }
@@ -282,6 +307,7 @@ impl fmt::Debug for ThreadPoolBuilder {
             .field("when_full", &self.config.when_full)
             .field("wait_on_drop", &!self.config.leave_on_drop)
             .field("use_current_thread", &self.config.current_thread)
+            .field("trace", &self.config.trace)
             .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! The settings of a pool. This module knows nothing of the rest of the pool.
 
+use crate::record::TraceSettings;
 use crate::sleep::MAX_THREADS;
 use crate::sys::ThreadSettings;
 use crate::unwind::Payload;
@@ -32,6 +33,8 @@ pub(crate) struct Config {
     pub(super) current_thread: bool,
     /// The caller provides the threads.
     pub(super) caller_threads: bool,
+    /// What the pool's threads do is recorded.
+    pub(super) trace: Option<TraceSettings>,
     /// The settings that the pool's threads inherit from the thread that built it.
     pub(super) thread_settings: Option<ThreadSettings>,
 }

@@ -101,6 +101,8 @@ thread_local_cells! {
     STANDS_IN: u64 = 0;
     /// The token of what runs on this thread.
     TOKEN: Token = Token::NONE;
+    /// Whether this thread has left its pool, so that another one may own its slot. See [`is_gone`].
+    GONE: bool = false;
 }
 
 /// The ring that this thread owns, if it takes part in a pool.
@@ -154,6 +156,16 @@ pub(super) fn leave_home() {
         LEFT.with(|cell| cell.set(home.registry.id));
     }
     HOME.with(|cell| cell.set(None));
+}
+
+/// Declares whether the current thread has left its pool.
+pub(super) fn set_gone(is_gone: bool) {
+    GONE.with(|cell| cell.set(is_gone));
+}
+
+/// Whether the current thread, which still acts as a member of its pool, has left it, so that another one may own its slot. It must not record there.
+pub(super) fn is_gone() -> bool {
+    GONE.with(Cell::get)
 }
 
 /// The number of a pool whose end waits for the current thread although the thread is no member of it, or 0. See [`leave_home`] and [`with_left`].

@@ -10,10 +10,11 @@ use std::sync::{Mutex, MutexGuard, Weak};
 
 /// Locks the directory. It serves those that must not keep a pool alive and rarely need it. Its lock is std's in models too: nothing waits for it.
 fn pools() -> MutexGuard<'static, Pools> {
-    static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
     let pools = POOLS.get().lock();
     pools.unwrap_or_else(|poison| poison.into_inner())
 }
+
+static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
 
 /// The pools of this process.
 struct Pools {
@@ -47,6 +48,7 @@ impl Drop for Registry {
     fn drop(&mut self) {
         // Resolves the tasks that no thread ran.
         self.cancel_queued();
+        crate::POOL_ENDS(self);
         pools().by_id.remove(&self.id);
     }
 }
@@ -66,6 +68,13 @@ pub(crate) fn with_pool<R>(id: u64, f: impl FnOnce(&Registry) -> R) -> Option<R>
         Some(registry) if registry.id == id => Some(f(registry)),
         _ => pool(id).as_deref().map(f),
     }
+}
+
+/// All pools, unless another thread holds the lock of the directory.
+#[cfg(feature = "trace")]
+pub(crate) fn try_all() -> Option<Vec<Arc<Registry>>> {
+    let pools = POOLS.get().try_lock().ok()?;
+    Some(pools.by_id.values().filter_map(Weak::upgrade).collect())
 }
 
 /// The pool with this number, if it still exists.

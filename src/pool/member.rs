@@ -9,10 +9,11 @@ use super::streams::{StreamQueue, rough_now};
 use super::work::{Taken, Work};
 use crate::job::{Fate, ForkHeader, Group, Task};
 use crate::lineage::{Place, Token};
+use crate::record::{Entry, Name, Recorder, SiteInfo, SiteWord, Work as Recorded};
 use crate::ring::{CAPACITY, Popped};
 use crate::sleep::{Left, Need};
 use crate::sys::TICKS_PER_MICROSECOND;
-use crate::unwind;
+use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
 
 // ---- who the current thread is ----
@@ -91,6 +92,9 @@ fn as_guest_of<R>(
     let member = Member { registry, slot };
     let _guest = Guest { member, stream };
     let _context = context::enter(member);
+    if let Some(recorder) = member.recorder() {
+        recorder.put(Entry::GuestEnter);
+    }
     let token = context::token();
     let _run = (token != Token::NONE).then(|| member.change_token(token));
     f(member)
@@ -148,6 +152,9 @@ impl Drop for Guest<'_> {
             // The process was forked during the call. In the child no thread waits, and locks may be held forever.
             return;
         }
+        if let Some(recorder) = slot.recorder() {
+            recorder.put(Entry::GuestLeave);
+        }
         registry.release_guest(slot);
         if let Some(left) = registry.sleep.leave_guest() {
             self.tell_others(left);
@@ -155,11 +162,25 @@ impl Drop for Guest<'_> {
     }
 }
 
-/// The second ring of a thread that already takes part in the pool, while the thread acts from there.
-struct SecondRing<'a>(Member<'a>);
+/// The second ring of a thread that already takes part in the pool, while the thread acts from there. Meanwhile it records on the recorder of the first one, in
+/// place of the slot's own.
+struct SecondRing<'a>(Member<'a>, Option<*const Recorder>);
+
+impl<'a> SecondRing<'a> {
+    fn new(outer: Member<'_>, second: Member<'a>) -> Self {
+        let lent = outer.recorder().filter(|_| !context::is_gone());
+        let lent = lent.map(std::ptr::from_ref);
+        SecondRing(second, lent.map(|lent| second.slot.set_recorder(lent)))
+    }
+}
 
 impl Drop for SecondRing<'_> {
     fn drop(&mut self) {
+        // If another recording has started or ended in the meantime, this brings back the slot's earlier recorder. It is still there, and nothing else writes to it.
+        // The slot is then not recorded, or it is if the new recording uses that recorder again.
+        if let Some(own) = self.1 {
+            self.0.slot.set_recorder(own);
+        }
         self.0.registry.release_guest(self.0.slot);
     }
 }
@@ -180,7 +201,7 @@ impl<'a> Member<'a> {
     #[cold]
     fn on_another_ring<R, const IS_DEEPER: bool>(self, f: impl FnOnce(Member<'_>) -> R) -> R {
         let slot = self.registry.acquire_guest();
-        let second = SecondRing(Member { slot, ..self });
+        let second = SecondRing::new(self, Member { slot, ..self });
         slot.set_role(self.role());
         let _context = context::enter(second.0);
         let _run = IS_DEEPER.then(|| second.0.begin(self.own_origin(CAPACITY), context::token()));
@@ -276,7 +297,7 @@ impl<'a> Member<'a> {
         let begun = self.begin(origin, token);
         // SAFETY: (1) this thread stole `job` from a ring: `Work::fork` is called by thieves only. (2) It has not run: `Work` is not `Clone`, and
         // it is consumed here. (3) The job is not touched afterwards.
-        let waiter = unsafe { ForkHeader::execute(job, self.id) };
+        let waiter = unsafe { ForkHeader::execute(job, self.id, self.slot.recorder()) };
         drop(begun);
         if let Some(waiter) = waiter {
             self.registry.wake(waiter);
@@ -295,7 +316,11 @@ impl<'a> Member<'a> {
     #[inline]
     pub(crate) fn run_in_place(self, task: Task) {
         self.counters.executed.add(1);
-        task.resolve(Fate::Run, Some(self.blocks()));
+        let fate = match self.recorder() {
+            None => Fate::Run,
+            Some(_) => Fate::RunRecorded,
+        };
+        task.resolve(fate, Some(self.blocks()));
     }
 
     /// Notifies the threads that wait for idleness, after the member has run a task in the middle of something else, which may still take
@@ -402,6 +427,26 @@ impl<'a> Member<'a> {
             self.ring.request();
         }
     }
+}
+
+/// Runs `f` as a run that the current thread records, if the task's fate says so.
+pub(crate) fn recorded<R>(
+    fate: Fate,
+    what: Recorded,
+    site: &'static SiteInfo,
+    f: impl FnOnce() -> Result<R, Payload>,
+) -> Result<R, Payload> {
+    let recorder = (fate == Fate::RunRecorded)
+        .then(|| context::slot()?.recorder())
+        .flatten();
+    if let Some(recorder) = recorder {
+        recorder.run_begins(what, 0, Name::Site(SiteWord::of(site)));
+    }
+    let outcome = f();
+    if let Some(recorder) = recorder {
+        recorder.ends(outcome.is_err());
+    }
+    outcome
 }
 
 /// The outcome of a push that the owner had to answer a share request for.

@@ -27,6 +27,9 @@ mod inbox;
 // The future that a thread polls next.
 mod hot;
 
+// The task that runs on a slot.
+mod running;
+
 // How a worker counts the tasks of a scope.
 pub(crate) mod credits;
 
@@ -53,6 +56,9 @@ mod registry;
 
 // As which member the current thread acts.
 pub(crate) mod context;
+
+// Recording what a thread does.
+mod recording;
 
 // What a thread has taken.
 mod work;
@@ -110,6 +116,8 @@ pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};
 pub use config::{Priority, Start, Waits, WhenFull};
 pub(crate) use context::Member;
+#[cfg(feature = "trace")]
+pub(crate) use directory::try_all;
 pub(crate) use directory::{check_fork_of, pool, with_pool};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;

@@ -5,6 +5,7 @@ use super::config::Waits;
 use super::registry::Registry;
 use super::slot::{Helping, Role, Slot};
 use crate::lineage::{self, Origin};
+use crate::record::Entry;
 use crate::sleep::{Need, Wakeup};
 use crate::sync::{MODEL, Ordering, fence};
 use crate::{barrier, ring};
@@ -154,6 +155,7 @@ impl Registry {
     /// Wakes the thread of a slot, whatever it waits for.
     pub(crate) fn wake(&self, slot: usize) {
         self.count(|counters| &counters.wakeups, 1);
+        self.record(Entry::Wake { whom: slot as u32 });
         self.slot(slot).parker.unpark();
         note_wake();
     }

@@ -10,6 +10,7 @@ use super::steal::find_any;
 use super::streams::WATCH_TIME;
 use super::work::Work;
 use crate::lineage::Origin;
+use crate::record::Entry;
 use crate::sleep::{Need, Park};
 use crate::sync::MODEL;
 use std::time::{Duration, Instant};
@@ -54,6 +55,7 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
     match park {
         Park::Stay => return Some(Mode::Staying),
         Park::Leave { look } => {
+            context::set_gone(true);
             registry.wake_leavers();
             // From now on another thread can be started for this index and own the slot. Two things are left to do. If no thread is started, no other
             // one runs the inbox. And while this thread counted as searching, publishers relied on it: another thread must take what they have
@@ -85,8 +87,9 @@ pub(super) fn sleep_free(member: Member<'_>, mode: Mode) -> Option<Mode> {
                 park_idle(member, watch.is_some())?;
             }
             Err(Unordered) => {
-                member.counters.parks.add(1);
+                begin_park(member);
                 member.parker.park_timeout(UNORDERED_NAP);
+                end_park(member);
             }
         },
     }
@@ -123,7 +126,28 @@ const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Parks until the thread is claimed or called, or has to look at a stream again. Returns `None` for a spare that was not needed for a long time, which then leaves.
 fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
+    begin_park(member);
+    let slept = sleep_idle(member, watches);
+    end_park(member);
+    slept
+}
+
+/// Counts and records that the thread goes to sleep.
+fn begin_park(member: Member<'_>) {
     member.counters.parks.add(1);
+    if let Some(recorder) = member.recorder() {
+        recorder.put(Entry::Park);
+    }
+}
+
+/// Records that the thread has slept.
+fn end_park(member: Member<'_>) {
+    if let Some(recorder) = member.recorder() {
+        recorder.put(Entry::Unpark);
+    }
+}
+
+fn sleep_idle(member: Member<'_>, watches: bool) -> Option<()> {
     // What the slot of a worker holds is left to others only if the pool has become too small for the worker.
     let slots = &member.registry.slots;
     slots.set_active(member.id, member.has_work());
@@ -203,13 +227,14 @@ pub(super) fn park_open(
             Err(Unordered) => ordered = false,
         }
     }
-    member.counters.parks.add(1);
+    begin_park(member);
     if work.is_none() && !wanted && !ready() {
         match watch.is_some() {
             true => drop(member.parker.park_timeout(WATCH_TIME)),
             false => sleep(member, ordered, deadline),
         }
     }
+    end_park(member);
     drop(watch);
     if let Some(home) = elsewhere {
         home.inbox.forward(None);
@@ -258,11 +283,12 @@ pub(super) fn park_bound(
     if let Some(Member { registry: home, .. }) = own_pool {
         ordered &= !home.sleep.park_bound(false) || home.wake_for_capacity();
     }
-    member.counters.parks.add(1);
+    begin_park(member);
     // Without heavy fences no fork can be forced: what is seen stays out of reach until its owner shares it. So this thread naps.
     if work.is_none() && !ready() && (!seen || !ordered) {
         sleep(member, ordered, deadline);
     }
+    end_park(member);
     if let Some(home) = elsewhere {
         home.inbox.forward(None);
     }

@@ -14,6 +14,7 @@ use super::slot::{Role, Slot};
 use super::slots::SlotTable;
 use crate::barrier;
 use crate::counters::{Count, Counters};
+use crate::record::{Recording, TraceSettings};
 use crate::ring::Announcements;
 use crate::sleep::{Parker, Sleep};
 use crate::sync::{
@@ -21,6 +22,7 @@ use crate::sync::{
 };
 use crate::sys;
 use crossbeam_utils::CachePadded;
+use std::any::Any;
 use std::sync::Weak;
 use std::time::Instant;
 use std::{io, ptr};
@@ -75,6 +77,8 @@ pub(crate) struct Registry {
     pub(crate) start_failures: Count,
     /// How long detached tasks wait until they begin.
     pub(crate) queue_waits: CachePadded<QueueWaits>,
+    /// What the threads have done, if it is recorded.
+    pub(crate) recording: CachePadded<Recording>,
     created: Instant,
     /// The process's count of forks when the pool was created.
     forks: u64,
@@ -134,6 +138,7 @@ impl Registry {
             outside: Shards::new(config.num_threads, Counters::default),
             start_failures: Count::default(),
             queue_waits: CachePadded::new(QueueWaits::new()),
+            recording: CachePadded::default(),
             created: now(),
             forks: sys::fork_generation(),
             config: CachePadded::new(config),
@@ -159,8 +164,12 @@ impl Registry {
     /// Returns a free slot for this role. A worker's index has one slot, which all threads that ever have the index use.
     pub(super) fn acquire(&self, role: Role) -> &Slot {
         let mut threads = lock(&self.threads);
-        // The lock is held, so slots are added one at a time.
-        let add = || self.slots.push(|id| Slot::new(id, role));
+        // The lock is held, so slots are added one at a time, and a recording that starts finds the slot or is found by it.
+        let add = || {
+            let id = self.slots.push(|id| Slot::new(id, role));
+            self.record_slot(self.slot(id));
+            id
+        };
         let slot = self.slot(match role {
             Role::Worker(index) => {
                 if threads.workers.len() <= index {
@@ -247,6 +256,47 @@ impl Registry {
         if self.forked() {
             forked_child();
         }
+    }
+
+    // ---- the recording ----
+
+    /// Attaches a recorder to a slot, if there is a recording.
+    pub(super) fn record_slot(&self, slot: &Slot) {
+        if self.recording.is_active() {
+            let runs_work_only = match slot.kind {
+                Role::Worker(index) => index > 0 || !self.config.current_thread,
+                Role::Spare => true,
+                Role::Guest => false,
+            };
+            let recorder = self.recording.attach(Some(slot.id), runs_work_only);
+            slot.set_recorder(recorder.map_or(ptr::null(), |recorder| Arc::as_ptr(&recorder)));
+        }
+    }
+
+    /// Starts a recording, in place of the current one if there is one. `before` comes with the snapshots.
+    pub(crate) fn start_recording(
+        &self,
+        settings: TraceSettings,
+        before: Option<Box<dyn Any + Send>>,
+    ) {
+        let _threads = lock(&self.threads);
+        for slot in self.all_slots() {
+            slot.set_recorder(ptr::null());
+        }
+        let threads = self.config.num_threads;
+        self.recording.start(settings, threads, before);
+        for slot in self.all_slots() {
+            self.record_slot(slot);
+        }
+    }
+
+    /// Ends the recording.
+    pub(crate) fn stop_recording(&self) {
+        let _threads = lock(&self.threads);
+        for slot in self.all_slots() {
+            slot.set_recorder(ptr::null());
+        }
+        self.recording.stop();
     }
 
     // ---- counts ----

@@ -4,14 +4,18 @@ use super::credits::Credits;
 use super::hot::Hot;
 use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
+use super::running::Running;
 use super::shards::STAY;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
+use crate::record::Recorder;
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicBool, AtomicU64, MODEL, Mutex, Ordering, lock};
+// From std in models too: models record nothing.
+use crate::sync::hint::AtomicPtr;
+use crate::sync::{Arc, AtomicBool, AtomicU64, MODEL, Ordering};
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
 #[cfg(heist_loom)]
@@ -20,6 +24,7 @@ use std::cell::Cell;
 #[cfg(not(heist_loom))]
 use std::cell::Cell as Tracked;
 use std::mem::offset_of;
+use std::ptr;
 
 /// The part that a thread plays in a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +82,7 @@ pub(crate) struct Slot {
     /// The submitted task that runs on this slot.
     pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
-    /// Accessed by the owner only.
+    /// Accessed by the owner only, except `recorder`.
     owner: CachePadded<Owner>,
 }
 
@@ -124,6 +129,9 @@ const _: () = {
 
 /// The part of a slot that only its owner accesses.
 struct Owner {
+    /// What records the slot's events, or null. It lives as long as the registry. Written by a thread that starts or stops a recording, and by the owner, which
+    /// lends the recorder of one slot to another one of its own.
+    recorder: AtomicPtr<Recorder>,
     /// The role of the owning thread. It equals the slot's kind, except on a second ring, which a worker can own.
     role: Tracked<Role>,
     deque: Local,
@@ -153,8 +161,8 @@ struct Owner {
     has_left: Cell<bool>,
 }
 
-// SAFETY: (1) `owner` is private, and only the owning thread, whose context holds the slot, calls the methods that access it. (2) Every
-// other field is `Sync`.
+// SAFETY: (1) `owner` is private, and only the owning thread, whose context holds the slot, calls the methods that access it, except `recorder`, which is
+// `Sync`. (2) Every other field is `Sync`.
 unsafe impl Sync for Slot {}
 // SAFETY: a slot goes from one thread to another through the registry only: under its lock, or by a Release compare-and-swap and an
 // Acquire swap of the cached guest slot. Either orders the accesses of the two threads.
@@ -178,6 +186,7 @@ impl Slot {
             running: CachePadded::default(),
             counters: CachePadded::default(),
             owner: CachePadded::new(Owner {
+                recorder: AtomicPtr::new(ptr::null_mut()),
                 role: Tracked::new(kind),
                 deque,
                 detached,
@@ -195,6 +204,24 @@ impl Slot {
                 has_left: Cell::new(false),
             }),
         }
+    }
+
+    // ---- the record ----
+
+    /// Owner: what records the slot's events, if they are recorded.
+    #[inline(always)]
+    pub(crate) fn recorder(&self) -> Option<&Recorder> {
+        // ORDERING: Acquire pairs with the Release in `set_recorder`.
+        let recorder = self.owner.recorder.load(Ordering::Acquire);
+        // SAFETY: the pointer is null, or that of a recorder of the registry's recording, which is freed together with this slot.
+        unsafe { recorder.as_ref() }
+    }
+
+    /// Sets or removes the [`recorder`](Self::recorder), which must live as long as the slot. Returns the address of the previous one.
+    pub(super) fn set_recorder(&self, recorder: *const Recorder) -> *const Recorder {
+        let recorder = recorder.cast_mut();
+        // ORDERING: Release pairs with the Acquire in `recorder`.
+        self.owner.recorder.swap(recorder, Ordering::AcqRel)
     }
 
     // ---- owner only ----
@@ -522,57 +549,5 @@ pub(crate) struct OpenScope<'a> {
 impl Drop for OpenScope<'_> {
     fn drop(&mut self) {
         self.slot.owner.scopes.update(|scopes| scopes - 1);
-    }
-}
-
-/// The submitted task that runs on a slot, for reports on what a shutdown waits for.
-#[derive(Debug, Default)]
-pub(crate) struct Running {
-    /// The number of the task, or 0 if none runs.
-    id: AtomicU64,
-    name: Mutex<TaskName>,
-    /// Whether there is a name, which the owner reads without the lock.
-    named: AtomicBool,
-}
-
-type TaskName = Option<std::sync::Arc<str>>;
-
-impl Running {
-    /// Owner: begins a task, which [`Running::back`] ends. Returns the number of the task in the middle of which it runs, or 0.
-    #[inline]
-    pub(crate) fn begin(&self, id: u64) -> u64 {
-        // ORDERING: Relaxed: the number is only reported.
-        let outer = self.id.load(Ordering::Relaxed);
-        self.id.store(id, Ordering::Relaxed);
-        outer
-    }
-
-    /// Owner: returns to the task with this number, or to none.
-    #[inline]
-    pub(crate) fn back(&self, outer: u64) {
-        // ORDERING: Release pairs with the Acquire in `is_some`: a thread that finds no running task sees what the task has done.
-        self.id.store(outer, Ordering::Release);
-    }
-
-    /// Whether a task runs.
-    pub(crate) fn is_some(&self) -> bool {
-        self.id.load(Ordering::Acquire) != 0
-    }
-
-    /// Owner: whether the running task, or one further down the stack, has a name.
-    pub(crate) fn is_named(&self) -> bool {
-        self.named.load(Ordering::Relaxed)
-    }
-
-    /// Owner: names the running task. Returns the previous name.
-    pub(crate) fn set_name(&self, name: TaskName) -> TaskName {
-        self.named.store(name.is_some(), Ordering::Relaxed);
-        std::mem::replace(&mut *lock(&self.name), name)
-    }
-
-    /// The number and name of the running task.
-    pub(crate) fn get(&self) -> Option<(u64, TaskName)> {
-        let id = self.id.load(Ordering::Relaxed);
-        (id != 0).then(|| (id, lock(&self.name).clone()))
     }
 }

@@ -28,6 +28,7 @@ use super::slot::Slot;
 use super::work::Work;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::Origin;
+use crate::record::Work as Run;
 use crate::ring::{Ring, Steal};
 use crate::sleep::Need;
 use crate::sync::MODEL;
@@ -59,7 +60,7 @@ pub(super) fn steal_any(member: Member<'_>, may_force: bool) -> Option<Work> {
     let found = victims(member).find_map(|victim| {
         has_detached |= victim.detached.len() > 0 || (used && victim.ready.len() > 0);
         steal_fork(member, victim, &|_| true, &|_| true, may_force)
-            .or_else(|| steal_task(member, &victim.tasks).map(Work::task))
+            .or_else(|| steal_task(member, victim, &victim.tasks, Run::ScopeTask).map(Work::task))
     });
     found
         .or_else(|| steal_scope_task(member))
@@ -73,8 +74,16 @@ pub(super) fn sees_any(member: Member<'_>) -> bool {
 }
 
 /// Takes the oldest task of another slot's deque.
-fn steal_task(member: Member<'_>, deque: &Stealer) -> Option<Task> {
-    deque.steal().inspect(|_| member.counters.stolen.add(1))
+fn steal_task(member: Member<'_>, victim: &Slot, deque: &Stealer, what: Run) -> Option<Task> {
+    deque.steal().inspect(|_| stole(member, victim, what))
+}
+
+/// Counts and records what the thread has taken from `victim`.
+fn stole(member: Member<'_>, victim: &Slot, what: Run) {
+    member.counters.stolen.add(1);
+    if let Some(recorder) = member.recorder() {
+        recorder.stole(victim.id, what, false);
+    }
 }
 
 /// Takes the oldest future that is ready on another slot, and some more for this thread's own slot.
@@ -83,12 +92,15 @@ fn steal_ready(member: Member<'_>, worthwhile: bool) -> Option<Task> {
         return None;
     }
     let mut victims = victims(member);
-    let task = if member.is_at_home() {
-        victims.find_map(|victim| member.steal_ready(victim))
-    } else {
-        victims.find_map(|victim| victim.ready.steal())
-    };
-    task.inspect(|_| member.counters.stolen.add(1))
+    let is_at_home = member.is_at_home();
+    victims.find_map(|victim| {
+        let task = if is_at_home {
+            member.steal_ready(victim)
+        } else {
+            victim.ready.steal()
+        };
+        task.inspect(|_| stole(member, victim, Run::Poll))
+    })
 }
 
 /// Takes a scope task that is in no deque.
@@ -107,7 +119,7 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
     let others = || {
         let in_deque = victims(member)
             .filter(|_| worthwhile)
-            .find_map(|victim| steal_task(member, &victim.detached));
+            .find_map(|victim| steal_task(member, victim, &victim.detached, Run::Task));
         in_deque.or_else(|| steal_ready(member, worthwhile))
     };
     let injector = || {
@@ -196,7 +208,7 @@ pub(super) fn steal_hot(member: Member<'_>, watched: &mut Option<Watched>) -> Op
         Some(seen) if !MODEL && ticks().wrapping_sub(seen.since) < HOT_TIME => None,
         Some(_) => {
             let task = victim.hot.take()?;
-            member.counters.stolen.add(1);
+            stole(member, victim, Run::Poll);
             Some(Work::task(task))
         }
     }
@@ -251,7 +263,7 @@ pub(super) fn take_own_fork(member: Member<'_>) -> Option<Work> {
     let Steal::Item(job, index) = stolen else {
         return None;
     };
-    member.counters.stolen.add(1);
+    stole(member, member.slot, Run::Fork);
     Some(Work::fork(job, member.place_at(index)))
 }
 
@@ -267,7 +279,7 @@ pub(super) fn steal_fork(
     may_force: bool,
 ) -> Option<Work> {
     let ring: &Ring<ForkHeader> = &victim.ring;
-    let mut found = ring.steal(allowed);
+    let (mut found, mut forced) = (ring.steal(allowed), false);
     if matches!(found, Steal::Empty) {
         match ring.unanswered() {
             // A request is sent even if the ring has no private fork: to find out means to read the cache line that a busy owner keeps writing.
@@ -275,7 +287,7 @@ pub(super) fn steal_fork(
                 ring.request();
             }
             Some(age) if may_force && age >= patience() && ring.oldest().is_some_and(allowed) => {
-                found = force(member, ring, allowed);
+                (found, forced) = (force(member, ring, allowed), true);
             }
             _ => {}
         }
@@ -283,6 +295,9 @@ pub(super) fn steal_fork(
     match found {
         Steal::Item(job, index) => {
             member.counters.stolen.add(1);
+            if let Some(recorder) = member.recorder() {
+                recorder.stole(victim.id, Run::Fork, forced);
+            }
             // Until this thread is done with the fork, its place stays bound, and the run that made it goes on.
             Some(Work::fork(job, victim.place_at(index)))
         }
@@ -357,7 +372,7 @@ pub(crate) fn find_task(
             && let Some(task) = victim.tasks.steal()
         {
             if wanted(&task) {
-                member.counters.stolen.add(1);
+                stole(member, victim, Run::ScopeTask);
                 return Some(task);
             }
             registry.inject_scope_task(task);

@@ -8,6 +8,7 @@ use super::registry::{Registry, Upcalls};
 use super::slot::{Role, Slot};
 use super::worker;
 use crate::job::Task;
+use crate::record::Entry;
 use crate::sleep::Presence;
 use crate::sync::{Arc, MODEL, Ordering, ThreadHandle, fence, lock, spawn_thread};
 use crate::{sys, unwind};
@@ -94,6 +95,9 @@ impl Registry {
         match started {
             Ok(handle) => {
                 self.count(|counters| &counters.wakeups, 1);
+                self.record(Entry::Wake {
+                    whom: slot.id as u32,
+                });
                 let handles = &mut lock(&self.threads).handles;
                 // Detaches the spares and surplus workers that have ended, whose stacks the system would keep.
                 #[cfg(not(any(heist_loom, heist_shuttle)))]
@@ -279,6 +283,9 @@ fn live(args: ThreadArgs) {
     if !sys::KNOWS_STACKS {
         context::set_floor(registry.config.stack_size_or_default() / 2);
     }
+    if let Some(recorder) = slot.recorder() {
+        recorder.thread_begins();
+    }
     hook_inside(&registry.config.on_thread_start);
     worker::work(member);
     let exit = &registry.config.on_thread_exit;
@@ -296,4 +303,5 @@ fn live(args: ThreadArgs) {
     registry.ended(slot);
     // The registry can be freed with `args`, before the destructors of thread-locals run.
     context::leave_home();
+    context::set_gone(false);
 }

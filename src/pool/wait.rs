@@ -12,6 +12,7 @@ use super::work::Work;
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
+use crate::record::{Entry, Recorder, Wait};
 use crate::sleep::{Event, Parker};
 use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
 use crate::unwind;
@@ -33,6 +34,56 @@ fn wait_until(
     awaited: &impl Awaited,
     help: bool,
     deadline: Option<Instant>,
+) -> bool {
+    let mut record = WaitRecord::new(member);
+    let come = wait_recorded(member, awaited, help, deadline, &mut record);
+    record.end();
+    come
+}
+
+/// The record of a wait, which begins when the wait first finds nothing to run.
+struct WaitRecord<'a> {
+    recorder: Option<&'a Recorder>,
+    begun: bool,
+}
+
+impl<'a> WaitRecord<'a> {
+    fn new(member: Member<'a>) -> Self {
+        let recorder = member.slot.recorder();
+        if let Some(recorder) = recorder {
+            recorder.begins_to_help();
+        }
+        WaitRecord {
+            recorder,
+            begun: false,
+        }
+    }
+
+    /// Begins the wait if it has not begun.
+    fn begin(&mut self, awaited: &impl Awaited) {
+        if let Some(recorder) = self.recorder
+            && !std::mem::replace(&mut self.begun, true)
+        {
+            let (on, id) = awaited.kind();
+            recorder.put(Entry::WaitBegin { on, id: id as u32 });
+        }
+    }
+
+    fn end(self) {
+        match self.recorder {
+            Some(recorder) if self.begun => recorder.put(Entry::WaitEnd),
+            Some(recorder) => recorder.has_helped(),
+            None => {}
+        }
+    }
+}
+
+fn wait_recorded(
+    member: Member<'_>,
+    awaited: &impl Awaited,
+    help: bool,
+    deadline: Option<Instant>,
+    record: &mut WaitRecord<'_>,
 ) -> bool {
     let registry = member.registry;
     let _place = BackInPlace::new();
@@ -57,6 +108,12 @@ fn wait_until(
             spin.restart();
             has_helped = true;
             continue;
+        }
+        if record.recorder.is_some() {
+            if awaited.is_done() {
+                continue;
+            }
+            record.begin(awaited);
         }
         // There is nothing left to help with for now, and this wait may still take long.
         if std::mem::take(&mut has_helped) {
@@ -225,6 +282,10 @@ impl Awaited for StolenFork<'_> {
         self.job.state() == ForkState::Done
     }
 
+    fn kind(&self) -> (Wait, u64) {
+        (Wait::Fork, 0)
+    }
+
     fn below(&self) -> Option<Origin> {
         Some(self.origin)
     }
@@ -325,8 +386,26 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
 
 /// Runs `f`, which blocks the current thread. While it runs, there is room for another thread of the pool, and one is woken or started if there is work.
 pub(crate) fn leave_place<R>(f: impl FnOnce() -> R) -> R {
-    let _place = context::home().and_then(LeftPlace::new);
+    let home = context::home();
+    let recorder = home
+        .filter(|_| !context::is_gone())
+        .and_then(|home| home.slot.recorder());
+    let _place = home.and_then(LeftPlace::new);
+    if let Some(recorder) = recorder {
+        let (on, id) = (Wait::Blocking, 0);
+        recorder.put(Entry::WaitBegin { on, id });
+    }
+    let _wait = recorder.map(BlockingWait);
     f()
+}
+
+/// Ends the record of a blocking call.
+struct BlockingWait<'a>(&'a Recorder);
+
+impl Drop for BlockingWait<'_> {
+    fn drop(&mut self) {
+        self.0.put(Entry::WaitEnd);
+    }
 }
 
 /// The place of a pool thread that blocks.

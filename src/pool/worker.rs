@@ -7,13 +7,14 @@ use super::steal::{
     next_in_injector, own_work, sees_any, steal_any, steal_detached, steal_hot, steal_scope_task,
 };
 use super::work::Work;
+use crate::record::Recorder;
 use crate::sleep::Need;
 
 // What the layers above use to act in a pool.
 pub(crate) use super::awaited::{Awaited, Look};
 pub(crate) use super::member::{
     PushOutcome, acts_for_pool_thread, as_consumer, as_guest, as_part, current_index, home_index,
-    is_pool_thread, own_member, share_after_push, stand_in_for,
+    is_pool_thread, own_member, recorded, share_after_push, stand_in_for,
 };
 pub(crate) use super::steal::{find_task, waits_any};
 pub(crate) use super::wait::{
@@ -23,17 +24,34 @@ pub(crate) use super::wait::{
 /// Runs a pool thread until it leaves the pool. The thread is counted awake and searching at the beginning.
 pub(super) fn work(member: Member<'_>) {
     let _context = context::enter(member);
+    context::set_gone(false);
     let mut mode = Mode::Searching;
     while let Some(work) = next(member, &mut mode) {
         if member.counters.busy_since_ns.get() == 0 {
             member.counters.busy_since_ns.set(member.registry.now_ns());
+        }
+        if let Some(recorder) = member.recorder() {
+            found_work(member, recorder);
         }
         member.run_free(work);
     }
     // Another thread may have been started for this index by now, and own the slot.
 }
 
+/// Records that the thread has found work, and now and then how much is queued.
+#[cold]
+fn found_work(member: Member<'_>, recorder: &Recorder) {
+    recorder.found_work();
+    recorder.sample(|| {
+        let deques = member.tasks.len() + member.detached.len() + member.ready.len();
+        (member.registry.injector.len(), deques, member.ring.depth())
+    });
+}
+
 fn end_busy(member: Member<'_>) {
+    if let Some(recorder) = member.recorder() {
+        recorder.finds_nothing();
+    }
     let since = member.counters.busy_since_ns.get();
     if since != 0 {
         let busy_ns = member.registry.now_ns().saturating_sub(since);

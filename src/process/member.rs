@@ -131,6 +131,8 @@ impl Member {
         }
         let child = command
             .args(&launch.args)
+            // The file of this process's trace is not theirs.
+            .env_remove("HEIST_TRACE")
             .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .env(VARIABLE, numbers.text())
             .stdin(OwnedFd::from(its_control))

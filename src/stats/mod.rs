@@ -132,63 +132,67 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     pub fn stats(&self) -> PoolStats {
-        let registry = self.registry();
-        let counts = registry.sleep.counts();
-        let total = |which: fn(&Counters) -> &Count| {
-            let slots = registry.all_slots().map(|slot| which(&slot.counters).get());
-            let outside = registry
-                .outside
-                .iter()
-                .map(|counters| which(counters).get());
-            slots.chain(outside).sum::<u64>()
-        };
-        // The totals are read in this order: all ends before all beginnings, so that a snapshot never shows more tasks ended than made,
-        // and the late tasks before the failed ones, of which they are a part.
-        let mut stats = PoolStats {
-            threads: self.num_threads(),
-            active: counts.workers + counts.guests,
-            idle: registry.alive().saturating_sub(counts.workers),
-            queued: registry.queued() + registry.scope_injector.len(),
-            suspended: {
-                let resumed = total(|counters| &counters.resumed);
-                let suspended = total(|counters| &counters.suspended);
-                usize::try_from(suspended.saturating_sub(resumed)).unwrap_or(usize::MAX)
-            },
-            completed: total(|counters| &counters.completed),
-            timed_out: total(|counters| &counters.timed_out),
-            failed: total(|counters| &counters.failed),
-            cancelled: total(|counters| &counters.cancelled),
-            submitted: total(|counters| &counters.submitted),
-            lost_panics: total(|counters| &counters.lost_panics),
-            beyond_capacity: total(|counters| &counters.beyond_capacity),
-            steals: total(|counters| &counters.stolen),
-            parks: total(|counters| &counters.parks),
-            wakeups: total(|counters| &counters.wakeups),
-            spares: registry.alive_spares(),
-            start_failures: registry.start_failures.get(),
-            busy: Duration::ZERO,
-            queue_wait: QueueWait::of(registry),
-            workers: Vec::new(),
-            scheduler: SchedulerStats {
-                share_requests: total(|counters| &counters.share_requests),
-                forces: total(|counters| &counters.forces),
-                barriers: total(|counters| &counters.barriers),
-                conflicts: total(|counters| &counters.conflicts),
-            },
-        };
-        let mut workers = Vec::new();
-        for slot in registry.all_slots() {
-            let worker = worker_stats(registry, slot);
-            stats.queued += slot.tasks.len();
-            stats.busy += worker.busy;
-            if let Role::Worker(index) = slot.kind {
-                workers.push((index, worker));
-            }
-        }
-        workers.sort_by_key(|&(index, _)| index);
-        stats.workers = workers.into_iter().map(|(_, worker)| worker).collect();
-        stats
+        of(self.registry())
     }
+}
+
+/// A snapshot of a pool's counters.
+pub(crate) fn of(registry: &Registry) -> PoolStats {
+    let counts = registry.sleep.counts();
+    let total = |which: fn(&Counters) -> &Count| {
+        let slots = registry.all_slots().map(|slot| which(&slot.counters).get());
+        let outside = registry
+            .outside
+            .iter()
+            .map(|counters| which(counters).get());
+        slots.chain(outside).sum::<u64>()
+    };
+    // The totals are read in this order: all ends before all beginnings, so that a snapshot never shows more tasks ended than made,
+    // and the late tasks before the failed ones, of which they are a part.
+    let mut stats = PoolStats {
+        threads: registry.sleep.target(),
+        active: counts.workers + counts.guests,
+        idle: registry.alive().saturating_sub(counts.workers),
+        queued: registry.queued() + registry.scope_injector.len(),
+        suspended: {
+            let resumed = total(|counters| &counters.resumed);
+            let suspended = total(|counters| &counters.suspended);
+            usize::try_from(suspended.saturating_sub(resumed)).unwrap_or(usize::MAX)
+        },
+        completed: total(|counters| &counters.completed),
+        timed_out: total(|counters| &counters.timed_out),
+        failed: total(|counters| &counters.failed),
+        cancelled: total(|counters| &counters.cancelled),
+        submitted: total(|counters| &counters.submitted),
+        lost_panics: total(|counters| &counters.lost_panics),
+        beyond_capacity: total(|counters| &counters.beyond_capacity),
+        steals: total(|counters| &counters.stolen),
+        parks: total(|counters| &counters.parks),
+        wakeups: total(|counters| &counters.wakeups),
+        spares: registry.alive_spares(),
+        start_failures: registry.start_failures.get(),
+        busy: Duration::ZERO,
+        queue_wait: QueueWait::of(registry),
+        workers: Vec::new(),
+        scheduler: SchedulerStats {
+            share_requests: total(|counters| &counters.share_requests),
+            forces: total(|counters| &counters.forces),
+            barriers: total(|counters| &counters.barriers),
+            conflicts: total(|counters| &counters.conflicts),
+        },
+    };
+    let mut workers = Vec::new();
+    for slot in registry.all_slots() {
+        let worker = worker_stats(registry, slot);
+        stats.queued += slot.tasks.len();
+        stats.busy += worker.busy;
+        if let Role::Worker(index) = slot.kind {
+            workers.push((index, worker));
+        }
+    }
+    workers.sort_by_key(|&(index, _)| index);
+    stats.workers = workers.into_iter().map(|(_, worker)| worker).collect();
+    stats
 }
 
 fn worker_stats(registry: &Registry, slot: &Slot) -> WorkerStats {

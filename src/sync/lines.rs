@@ -288,6 +288,9 @@ pub(crate) mod hint {
         AtomicU64(u64): fetch_add fetch_sub fetch_and fetch_or fetch_max;
         AtomicUsize(usize): fetch_add fetch_sub fetch_and fetch_or fetch_max;
     }
+
+    pub(crate) struct AtomicPtr<T>(plain::AtomicPtr<T>);
+    counted!(false, [<T>] AtomicPtr<T>, plain::AtomicPtr<T>, *mut T);
 }
 
 /// A mutex of the size of that of std. What it guards lies elsewhere.

@@ -30,6 +30,7 @@ use crate::latch::Latch;
 use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Injector, Member, Registry, Slot, ThreadPool, context, global};
+use crate::record::{Entry, Named, Recorder, SiteInfo, SiteWord};
 use crate::sync::{Arc, AtomicI64, Mutex, OnceLock, Ordering, lock};
 use crate::unwind::{self, Payload};
 use crossbeam_utils::CachePadded;
@@ -212,6 +213,14 @@ fn scope_outside<'scope, R>(registry: &Registry, body: impl FnOnce(&Scope<'scope
     scope.end(result)
 }
 
+/// Begins the run of a task of a scope on the current thread's recorder.
+#[inline(never)]
+fn begin_recorded<'a>(site: &'static SiteInfo) -> Option<&'a Recorder> {
+    let recorder = context::slot()?.recorder()?;
+    recorder.short_run_begins(SiteWord::of(site));
+    Some(recorder)
+}
+
 /// How long a scope from outside waits before it looks again for tasks to run, if the pool has no thread.
 const DESERTED_NAP: Duration = Duration::from_millis(10);
 
@@ -374,10 +383,17 @@ impl<'scope> Scope<'scope> {
             let scope = scope;
             // SAFETY: the scope waits for this task, which counts itself down at the end of the closure.
             let scope = unsafe { scope.get() };
-            match fate {
-                Fate::Run => scope.ended(unwind::catch(|| f(scope))),
-                Fate::Drop | Fate::Evict => scope.dropped(f),
+            if !fate.runs() {
+                return scope.dropped(f);
             }
+            let recorder = (fate == Fate::RunRecorded)
+                .then(|| begin_recorded(Named::<F>::SCOPE))
+                .flatten();
+            let outcome = unwind::catch(|| f(scope));
+            if let Some(recorder) = recorder {
+                recorder.short_run_ends(outcome.is_err());
+            }
+            scope.ended(outcome);
         }
     }
 
@@ -469,6 +485,7 @@ impl<'scope> Scope<'scope> {
         unwind::drop_quietly(f);
         let registry = self.registry();
         registry.count(|counters| &counters.cancelled, 1);
+        registry.record(Entry::Cancelled { id: 0 });
         self.count_down(self.here());
     }
 }

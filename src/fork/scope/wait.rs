@@ -5,6 +5,7 @@ use crate::job::Task;
 use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited, Look};
 use crate::pool::{Member, Slot};
+use crate::record::Wait;
 use crate::sync::Ordering;
 use std::ptr;
 
@@ -93,6 +94,10 @@ impl Awaited for Scope<'_> {
     fn is_done(&self) -> bool {
         // ORDERING: Acquire pairs with the Release in `add`.
         self.own.get() * ONE + (self.word.load(Ordering::Acquire) & !PARKED) == 0
+    }
+
+    fn kind(&self) -> (Wait, u64) {
+        (Wait::Scope, 0)
     }
 
     fn below(&self) -> Option<Origin> {

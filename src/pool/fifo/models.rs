@@ -92,7 +92,7 @@ fn a_segment_is_reused() {
         let own: usize = (1..ITEMS).filter_map(take).sum();
         let others = other.join().unwrap();
         let rest: usize = (1..ITEMS).filter_map(take).sum();
-        assert_eq!(own + others + rest, (0..ITEMS).sum());
+        assert_eq!(own + others + rest, (0..ITEMS).sum::<usize>());
         assert!(queue.is_empty());
     });
 }
