@@ -283,6 +283,7 @@ impl Cluster {
         let call = Open {
             ends: one_end(promise),
             index: 0,
+            items: 1,
             name: Some(what.into()),
             entry,
             stored: Some(Instant::now()),

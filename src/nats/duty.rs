@@ -5,6 +5,7 @@
 //! those above are empty. A request waits at the server until a task comes. So a worker can get more than it has room for, and gives that back when it had to wait.
 
 use super::names::{Key, LANES};
+use super::record;
 use super::serve;
 use super::station::{Asked, Delivery, Place, State, Station, delivery_of};
 use crate::Executor;
@@ -138,8 +139,19 @@ impl Station {
     fn begin_tasks(self: &Arc<Self>) {
         let mut state = self.lock();
         let (places, _) = self.room(&state);
-        while state.busy < places {
-            let Some(delivery) = state.hand.iter_mut().find_map(VecDeque::pop_front) else {
+        loop {
+            let Some(lane) = state.hand.iter().position(|lane| !lane.is_empty()) else {
+                return;
+            };
+            // What is claimed is lost with this worker. A task with only one try is claimed when it can begin.
+            let only = state.hand[lane]
+                .front()
+                .is_some_and(|first| first.tries == 1);
+            let most = if only { self.settings.places } else { places };
+            if state.busy >= most {
+                return;
+            }
+            let Some(delivery) = state.hand[lane].pop_front() else {
                 return;
             };
             state.busy += 1;
@@ -217,11 +229,14 @@ impl Station {
             } else if state.is_leaving {
                 Some(&b"-NAK"[..])
             } else {
+                let headers = message.headers.as_ref();
+                let tries = headers.and_then(|headers| record::number(headers, record::TRIES));
                 state.hand[lane].push_back(Delivery {
                     key,
                     message: message.clone(),
                     times,
                     came: Instant::now(),
+                    tries: tries.unwrap_or(1),
                 });
                 None
             }

@@ -87,11 +87,23 @@ impl Worker {
     /// Starts a worker with more environment variables.
     pub fn with(address: &str, places: usize, isolate: bool, more: &[(&str, &str)]) -> Self {
         let mut command = parents::other(Role::Worker);
+        Self::by(&mut command, address, places, isolate, more)
+    }
+
+    /// Starts a worker by a command that runs this program.
+    pub fn by(
+        command: &mut Command,
+        address: &str,
+        places: usize,
+        isolate: bool,
+        more: &[(&str, &str)],
+    ) -> Self {
+        command.env(parents::MODE, format!("{:?}", Role::Worker));
         command.env(parents::ADDRESS, address);
         command.env(parents::PLACES, places.to_string());
         command.env(parents::ISOLATE, isolate.to_string());
         command.envs(more.iter().copied());
-        Worker(child(&mut command))
+        Worker(child(command))
     }
 
     pub fn pid(&self) -> u32 {
