@@ -61,7 +61,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         running.sort_unstable_by_key(|task| std::cmp::Reverse(task.milliseconds));
         let now = (
             Instant::now(),
-            stats.workers.iter().map(|worker| worker.done).sum(),
+            stats.workers.iter().map(|worker| worker.done).sum::<u64>(),
         );
         let rate = before.map(|before| {
             // Workers that have left take their totals with them.

@@ -44,7 +44,7 @@
 //! - A rank has one call at a time, so that a death costs one. Streams of cheap tasks travel in chunks, which is what makes them fast:
 //!   [`imap`](crate::Executor::imap), not many single calls. A chunk is lost as a whole.
 //! - A rank cannot be killed. A call that is cancelled, or whose time has passed, resolves, its token is cancelled, and its rank is free when the task returns.
-//! - Ranks that have nothing to do sleep: a tenth of a percent of a core. The first call after a second of rest waits for up to five milliseconds.
+//! - Ranks that have nothing to do sleep, and take half a percent of a core. The first call after a second of rest waits for up to five milliseconds.
 //! - [`Lost::worker`](crate::Lost::worker) is the rank, and neither signal nor code is known.
 
 mod channel;

@@ -112,6 +112,14 @@ impl ClusterBuilder {
     /// A program that was interrupted and runs again with its session, and submits the same calls in the same order, gets the
     /// results of those that have ended, and waits for those that are under way. Only what is missing is sent. Two
     /// clients of one session at a time get the same results.
+    ///
+    /// The items of its streams travel one by one, since another run of the program would make other chunks. For the same reason
+    /// a session cannot be continued if its first client had none given, and has sent items in chunks: give a program that is to be continued
+    /// a session from its first run on. Any word is one.
+    ///
+    /// # Errors
+    ///
+    /// [`connect`](Self::connect) returns an error if items of the session have travelled in chunks.
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
@@ -204,7 +212,8 @@ impl Cluster {
     }
 
     /// Returns a handle for the call with this number of a session. Calls are numbered from 0 in the order in which they
-    /// were submitted; each item of a stream counts, and calls with an [id](crate::CallBuilder::id) do not.
+    /// were submitted; each item of a stream counts, and calls with an [id](crate::CallBuilder::id) do not. Items that travelled in a
+    /// chunk have no result of their own: see [`ClusterBuilder::session`].
     ///
     /// The result has to be of the type `R` with which the call was submitted. If it cannot be read as one, the
     /// handle resolves to an error.

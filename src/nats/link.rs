@@ -20,7 +20,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// The oldest server that is used. Older ones keep tasks that are done after a crash.
 const FLOOR: (i64, i64) = (2, 11);
@@ -30,6 +30,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A look-up that has no answer after so long is made once more beside the first. Messages are lost where a connection ends, and looking twice is harmless.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How many look-ups are under way at a time. The server answers them one after the other, and drops all that wait if they are too many.
+const LOOKS: usize = 64;
 
 /// The bytes of a message that its headers may take up.
 const HEADER_ROOM: usize = 16 << 10;
@@ -74,6 +77,8 @@ pub(super) struct Link {
     claim: Stream,
     done: Stream,
     blobs: ObjectStore,
+    /// Limits the look-ups that are under way.
+    looks: Arc<Semaphore>,
     /// The number of connections so far and the time of the last one.
     connections: watch::Receiver<(u64, Instant)>,
 }
@@ -125,6 +130,7 @@ pub(super) async fn connect(
         names,
         ack_wait,
         todo,
+        looks: Arc::new(Semaphore::new(LOOKS)),
         connections,
     };
     Ok((link, news))
@@ -468,6 +474,8 @@ impl Link {
     where
         F: Future<Output = Result<T, Away>>,
     {
+        // It is never closed.
+        let _turn = self.looks.acquire().await;
         let mut connections = self.connections();
         let mut first = std::pin::pin!(ask());
         tokio::select! {

@@ -63,7 +63,7 @@
 //!   handle at once; if the task had ended already, its result is kept all the same.
 //!
 //! What is not promised: a server that loses its disk loses the queue. And by default the server writes to the disk every two minutes, so a
-//! power failure can undo the last ones: see below.
+//! power failure can undo the last ones: see [`operating`].
 //!
 //! # Arguments, results and versions
 //!
