@@ -232,7 +232,8 @@ impl Client {
         totals.completed += others;
         totals.retried += u64::from(record.starts.saturating_sub(1));
         match record.kind {
-            _ if open.is_cancelled => totals.cancelled += items,
+            // A cancel of the handle may be on its way to this table.
+            _ if open.is_cancelled || open.ends.is_cancelled() => totals.cancelled += items,
             Kind::Value => totals.completed += items,
             Kind::Chunk => {
                 let good = chunk.count(|tag| tag == tag::VALUE);

@@ -490,10 +490,13 @@ impl Link {
         }
     }
 
-    /// Removes a call from the queue.
+    /// Removes a call from the queue. With a pattern for all lanes, the server would not tell the lanes, and the depth of the queue would be wrong.
     pub(super) async fn purge(&self, key: &str) -> Result<(), Away> {
-        let purge = self.todo.purge().filter(self.names.todo_anywhere(key));
-        purge.await.map(drop).map_err(|_| Away)
+        for lane in 0..LANES.len() {
+            let purge = self.todo.purge().filter(self.names.todo(lane, key));
+            purge.await.map(drop).map_err(|_| Away)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn put_blob(&self, name: &str, bytes: &[u8]) -> Result<(), Away> {

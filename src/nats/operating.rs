@@ -51,8 +51,8 @@
 //! ```text
 //! tls { cert_file: server.pem, key_file: server.key }
 //! authorization {
-//!     client = { publish: ["heist.q.>", "$JS.API.>", "$O.HEIST_q_BLOB.>", "_INBOX.>"], subscribe: ["heist.q.>", "_INBOX.>"] }
-//!     worker = { publish: ["heist.q.>", "$JS.API.>", "$O.HEIST_q_BLOB.>", "$JS.ACK.>", "_INBOX.>"], subscribe: ["heist.q.>", "_INBOX.>"] }
+//!     client = { publish: ["heist.q.>", "$JS.API.>", "$JS.FC.>", "$O.HEIST_q_BLOB.>", "_INBOX.>"], subscribe: ["heist.q.>", "_INBOX.>"] }
+//!     worker = { publish: ["heist.q.>", "$JS.API.>", "$JS.FC.>", "$O.HEIST_q_BLOB.>", "$JS.ACK.>", "_INBOX.>"], subscribe: ["heist.q.>", "_INBOX.>"] }
 //!     users = [ { nkey: UD6PFX.., permissions: $client }, { nkey: UDKQ3H.., permissions: $worker } ]
 //! }
 //! ```

@@ -509,12 +509,12 @@ fn a_worker_that_stops_is_replaced() {
     is_empty(&cluster);
 }
 
-/// Sleeps a second and more when it is started first.
+/// Sleeps for long when it is started first.
 #[heist::task]
 fn slow_first(log: String, number: u64) -> u64 {
     crate::support::note(&log, number);
     if std::fs::metadata(&log).is_ok_and(|log| log.len() == 8) {
-        std::thread::sleep(Duration::from_secs(8));
+        std::thread::sleep(Duration::from_secs(30));
     }
     number
 }

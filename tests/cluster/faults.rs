@@ -54,7 +54,7 @@ fn keys() {
     let permissions = |more: &str| {
         format!(
             r#"permissions: {{
-                publish: ["heist.tests.>", "$JS.API.>", "$O.HEIST_tests_BLOB.>", "_INBOX.>"{more}]
+                publish: ["heist.tests.>", "$JS.API.>", "$JS.FC.>", "$O.HEIST_tests_BLOB.>", "_INBOX.>"{more}]
                 subscribe: ["heist.tests.>", "_INBOX.>"]
             }}"#
         )
