@@ -20,14 +20,14 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// How long a worker may be silent in the tests.
 pub const ACK_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs `body` on a new thread. Ends the program if it takes longer than ten times [`LONG`].
+/// Runs `body` on a new thread. Ends the program if it takes longer than sixty times [`LONG`]: twenty seeds of chaos take ten minutes and more.
 pub fn watched(body: fn()) {
     let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let _done = done;
         body();
     });
-    match ended.recv_timeout(LONG * 10) {
+    match ended.recv_timeout(LONG * 60) {
         Err(RecvTimeoutError::Timeout) => {
             eprintln!("the test hangs");
             std::process::abort();
