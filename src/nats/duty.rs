@@ -139,19 +139,8 @@ impl Station {
     fn begin_tasks(self: &Arc<Self>) {
         let mut state = self.lock();
         let (places, _) = self.room(&state);
-        loop {
-            let Some(lane) = state.hand.iter().position(|lane| !lane.is_empty()) else {
-                return;
-            };
-            // What is claimed is lost with this worker. A task with only one try is claimed when it can begin.
-            let only = state.hand[lane]
-                .front()
-                .is_some_and(|first| first.tries == 1);
-            let most = if only { self.settings.places } else { places };
-            if state.busy >= most {
-                return;
-            }
-            let Some(delivery) = state.hand[lane].pop_front() else {
+        while state.busy < places {
+            let Some(delivery) = state.hand.iter_mut().find_map(VecDeque::pop_front) else {
                 return;
             };
             state.busy += 1;

@@ -53,8 +53,8 @@
 //!   begins, and the server accepts each claim once.
 //! - Each handle resolves as long as the server comes back and the queue has a worker. With no worker, tasks wait.
 //! - The outcome that is stored first is the only one.
-//! - A worker runs as many tasks at a time as it has [places](Worker::places), and claims a task with one try when it can begin it. So its death costs what it ran, and
-//!   what had ended and was not stored yet. Of tasks with more tries that take less than 200 microseconds, up to four more are claimed ahead.
+//! - A worker runs as many tasks at a time as it has [places](Worker::places). Its death costs what it ran, and what had ended and was not stored yet. Of tasks
+//!   that take less than 200 microseconds it claims up to four more, which are lost with it.
 //! - Cheap items of an [`imap`](crate::Executor::imap) travel in chunks of about a millisecond. A chunk is one task to the cluster: it is lost, cancelled and tried
 //!   again as a whole. [`chunk(1)`](crate::TaskImap::chunk) sends each item alone. So does a client with a [session](ClusterBuilder::session), whose calls
 //!   are found again by their numbers.
