@@ -240,15 +240,31 @@ pub(crate) struct Group {
     token: Token,
     /// Of a [copy](Group::copy): the address of the group that was copied. Otherwise 0.
     copy_of: usize,
+    settle: Settle,
 }
 
+/// Subtracts from the count of a group's tasks. This is the caller's last access to the group.
+pub(crate) type Settle = unsafe fn(*const Group, i64);
+
 impl Group {
-    pub(crate) fn new(origin: Origin, token: Token) -> Self {
+    pub(crate) fn new(origin: Origin, token: Token, settle: Settle) -> Self {
         Group {
             origin,
             token,
             copy_of: 0,
+            settle,
         }
+    }
+
+    /// Subtracts `tasks` from the count of the group's tasks.
+    ///
+    /// # Safety
+    /// The pointer comes from [`Task::countable`] of a task of this group, and the count still includes these `tasks`. They are subtracted once.
+    pub(crate) unsafe fn settle(group: *const Group, tasks: i64) {
+        // SAFETY: the group outlives the tasks that its count includes.
+        let settle = unsafe { (*group).settle };
+        // SAFETY: as the caller asserts. The function is that of the group.
+        unsafe { settle(group, tasks) };
     }
 
     /// A copy for a task whose block can still be in a queue when the scope has ended.
@@ -357,6 +373,16 @@ impl Task {
         self.group().map_or(Token::NONE, |group| group.token)
     }
 
+    /// The group whose count includes this task until it ends. `None` for a detached task, and for a task with a copy of its group, because such a task may
+    /// have ended although its block was in a queue.
+    #[inline]
+    pub(crate) fn countable(&self) -> Option<*const Group> {
+        let is_copy = self.group()?.copy_of != 0;
+        // SAFETY: the task owns the block, which begins with an initialised header.
+        let group = unsafe { self.0.as_ref() }.group;
+        (!is_copy).then_some(group)
+    }
+
     #[inline]
     fn group(&self) -> Option<&Group> {
         // SAFETY: the task owns the block, which begins with an initialised header.
@@ -368,12 +394,12 @@ impl Task {
         unsafe { group.as_ref() }
     }
 
-    /// Whether the task belongs to this group.
-    pub(crate) fn is_of(&self, group: &Group) -> bool {
+    /// Whether the task belongs to this group, which may have ended.
+    pub(crate) fn is_of(&self, group: *const Group) -> bool {
         // SAFETY: the task owns the block, which begins with an initialised header.
         let own = unsafe { self.0.as_ref() }.group;
-        let address = ptr::from_ref(group).addr();
-        ptr::eq(own, group) || self.group().is_some_and(|own| own.copy_of == address)
+        let is_copy = |own: &Group| own.copy_of == group.addr();
+        ptr::eq(own, group) || self.group().is_some_and(is_copy)
     }
 
     /// Whether the task is resolved by this function, so that its block has the layout that the function expects. `false` can be wrong, because one

@@ -111,6 +111,32 @@ pub(crate) mod hint {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 }
 
+/// A number of the current thread. Threads that ask for it one after the other have different numbers. It is 0 while the thread's locals are destroyed.
+#[cfg(not(any(heist_loom, heist_shuttle)))]
+pub(crate) fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    thread_local! {
+        static NUMBER: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+    let number = |number: &std::cell::Cell<usize>| {
+        if number.get() == 0 {
+            number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        }
+        number.get()
+    };
+    NUMBER.try_with(number).unwrap_or(0)
+}
+
+#[cfg(heist_shuttle)]
+pub(crate) fn thread_number() -> usize {
+    shuttle::current::me().into()
+}
+
+#[cfg(heist_loom)]
+pub(crate) fn thread_number() -> usize {
+    0
+}
+
 #[cfg(all(heist_loom, not(test)))]
 compile_error!(
     "with `--cfg heist_loom` heist builds its own tests only: `cargo test --release -p heist --lib models`"

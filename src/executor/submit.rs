@@ -20,7 +20,9 @@ impl ThreadPool {
     /// Queues `f` to run on a worker and returns a handle for its result.
     ///
     /// From a thread of this pool, the task goes to that thread's own queue, newest first. From elsewhere it
-    /// goes to the pool's queue, oldest first. A task costs one allocation.
+    /// goes to the pool's queue, oldest first. In a pool of eight threads or more this queue has several parts:
+    /// the tasks of one thread keep their order, those of different threads have none. A task costs one
+    /// allocation.
     ///
     /// Use [`spawn`](Self::spawn) if nobody needs the result, [`try_submit`](Self::try_submit) to keep the
     /// closure if it is refused, [`submit_many`](Self::submit_many) for a batch, and [`task`](Self::task) for
@@ -434,7 +436,7 @@ fn enqueue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, queue:
             member.counters.submitted.add(tasks);
             before
         }
-        None => registry.outside.submitted.fetch_add_shared(tasks),
+        None => registry.outside.own().submitted.fetch_add_shared(tasks),
     };
     if queue_wait::is_sampled(before) {
         task.sample(registry);

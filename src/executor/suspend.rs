@@ -189,7 +189,7 @@ impl TaskRef {
             (None, _) => {
                 let mut entry = Some(entry);
                 pool::with_pool(id, |registry| {
-                    registry.outside.resumed.add_shared(1);
+                    registry.outside.own().resumed.add_shared(1);
                     if let Some(entry) = entry.take() {
                         queue(registry, entry, is_scoped, priority);
                     }

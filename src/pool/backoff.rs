@@ -3,9 +3,9 @@
 //! `executor/pending` (`PATIENCE`).
 
 use crate::barrier;
-use crate::sync::MODEL;
 #[cfg(not(any(heist_loom, heist_shuttle)))]
-use crate::sync::{spin_hint, yield_thread};
+use crate::sync::spin_hint;
+use crate::sync::{MODEL, yield_thread};
 use crate::sys::{TICKS_PER_MICROSECOND, ticks};
 use std::cell::Cell;
 // From std: a hint.
@@ -119,7 +119,9 @@ const MAX_PENALTY: u8 = 15;
 // From std in models too: these are hints, and a model does not spin.
 std::thread_local! {
     /// The adaptive spin penalty: for how many more waits the thread does not spin, and for how many the penalty was set.
-    static PENALTY: Cell<(u8, u8)> = const { Cell::new((0, 0)) };
+    static PENALTY: Cell<Penalty> = const { Cell::new(Penalty::NONE) };
+    /// For how many searches the thread does not yield.
+    static YIELD_PENALTY: Cell<Penalty> = const { Cell::new(Penalty::NONE) };
     /// Whether this thread has woken or started another one since its last wait.
     static WOKE: Cell<bool> = const { Cell::new(false) };
     /// Whether this thread has slept on the idle list since its last search in vain.
@@ -162,7 +164,7 @@ impl Spin {
             Why::Not
         } else if helps {
             Why::Helps
-        } else if !WOKE.take() && is_unpenalized() {
+        } else if !WOKE.take() && PENALTY.with(Penalty::is_over) {
             Why::Awaits
         } else {
             Why::Not
@@ -198,8 +200,7 @@ impl Spin {
         }
         if self.why == Why::Awaits {
             self.why = Why::Not;
-            let penalty = (2 * PENALTY.get().1 + 1).min(MAX_PENALTY);
-            PENALTY.set((penalty, penalty));
+            PENALTY.set(PENALTY.get().raised(MAX_PENALTY));
         }
         false
     }
@@ -207,26 +208,56 @@ impl Spin {
     /// Ends the spinning of a wait whose event has come.
     pub(super) fn end(self) {
         if self.why == Why::Awaits && self.round > 0 {
-            PENALTY.set((0, 0));
+            PENALTY.set(Penalty::NONE);
         }
     }
 }
 
-/// Whether the wait may spin. Counts the penalty down.
-fn is_unpenalized() -> bool {
-    let (left, all) = PENALTY.get();
-    PENALTY.set((left.saturating_sub(1), all));
-    left == 0
+/// For how many times a thread leaves out something that was of no use the last time.
+#[derive(Clone, Copy)]
+struct Penalty {
+    left: u8,
+    all: u8,
+}
+
+impl Penalty {
+    const NONE: Penalty = Penalty { left: 0, all: 0 };
+
+    /// A penalty of twice as many times, at most `most`.
+    fn raised(self, most: u8) -> Self {
+        let all = self.all.saturating_mul(2).saturating_add(1).min(most);
+        Penalty { left: all, all }
+    }
+
+    /// Whether the penalty in the cell is over. If not, it is counted down.
+    fn is_over(cell: &Cell<Penalty>) -> bool {
+        let Penalty { left, all } = cell.get();
+        let left_after = left.saturating_sub(1);
+        cell.set(Penalty {
+            left: left_after,
+            all,
+        });
+        left == 0
+    }
 }
 
 /// Yields once if the thread has slept on the idle list since it last searched in vain. A thread that was woken for little often runs on the
-/// core of its waker, which waits for what it has done.
+/// core of its waker, which waits for what it has done. While other programs keep the core for a whole time slice each time, most yields are left out.
 fn yield_after_sleep() {
-    if SLEPT.take() {
-        #[cfg(not(any(heist_loom, heist_shuttle)))]
+    if SLEPT.take() && !MODEL && YIELD_PENALTY.with(Penalty::is_over) {
+        let before = ticks();
         yield_thread();
+        let penalty = if ticks().wrapping_sub(before) < LONG_YIELD {
+            Penalty::NONE
+        } else {
+            YIELD_PENALTY.get().raised(u8::MAX)
+        };
+        YIELD_PENALTY.set(penalty);
     }
 }
+
+/// A yield that takes longer than this has given the core to another program.
+const LONG_YIELD: u64 = 500 * TICKS_PER_MICROSECOND;
 
 /// Pauses for 31 ns in the first round and twice as long in each further one, up to a microsecond. It does not yield: if other threads are
 /// ready to run, a yield gives them the core for a whole time slice, some milliseconds, in which all others count this thread as awake. A

@@ -332,7 +332,7 @@ impl Registry {
     ) {
         match here {
             Some(member) => which(&member.counters).add(n),
-            None => which(&self.outside).add_shared(n),
+            None => which(self.outside.own()).add_shared(n),
         }
     }
 

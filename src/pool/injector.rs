@@ -2,16 +2,19 @@
 
 use super::config::Priority;
 use super::queue::Injector;
+use super::shards::{STAY, Shards};
 use super::streams::Streams;
 use crate::counters::Count;
 use crate::job::Task;
 use crate::sleep::Sleep;
 
-/// One first-in, first-out queue for each priority, one for woken futures, and the streams, which have normal priority.
+/// The queues of each priority, one for woken futures, and the streams, which have normal priority.
 pub(crate) struct PriorityQueues {
-    /// The queue of each [`Priority`], by its discriminant, and that of the woken futures of normal priority that are in no queue of one of the pool's
-    /// threads. They have their turn beside the normal tasks.
-    queues: [Injector; 4],
+    high: Injector,
+    normal: Shards<Injector>,
+    low: Injector,
+    /// The woken futures of normal priority that are in no queue of one of the pool's threads. They have their turn beside the normal tasks.
+    woken: Injector,
     pub(super) streams: Streams,
     tombstones: Tombstones,
 }
@@ -53,20 +56,22 @@ const FAIR_INTERVAL: u32 = 32;
 /// The number of those that take turns.
 const TURNS: u32 = 4;
 
-/// The index of the queue of woken futures.
-const WOKEN: usize = 3;
-
 impl PriorityQueues {
-    pub(super) fn new() -> Self {
+    /// Makes the queues of a pool of so many threads.
+    pub(super) fn new(threads: usize) -> Self {
         PriorityQueues {
-            queues: std::array::from_fn(|_| Injector::new()),
+            high: Injector::new(),
+            normal: Shards::new(threads, Injector::new),
+            low: Injector::new(),
+            woken: Injector::new(),
             streams: Streams::default(),
             tombstones: Tombstones::default(),
         }
     }
 
-    fn queue(&self, priority: Priority) -> &Injector {
-        &self.queues[priority as usize]
+    fn all(&self) -> impl Iterator<Item = &Injector> {
+        let single = [&self.high, &self.low, &self.woken];
+        self.normal.iter().chain(single)
     }
 
     /// Counts `blocks` more tombstones. Returns whether a [`sweep`](Self::sweep) is worthwhile.
@@ -76,54 +81,61 @@ impl PriorityQueues {
 
     /// Removes the tombstones and keeps the order of the other tasks. While a task is examined, it is in no queue.
     pub(super) fn sweep(&self, is_tombstone: impl Fn(&Task) -> bool) {
-        for queue in &self.queues {
+        for queue in self.all() {
             sweep(queue, &is_tombstone, |task| queue.push(task));
         }
     }
 
     pub(super) fn push(&self, task: Task, priority: Priority) {
-        self.queue(priority).push(task);
+        let queue = match priority {
+            Priority::High => &self.high,
+            Priority::Normal => self.normal.own(),
+            Priority::Low => &self.low,
+        };
+        queue.push(task);
     }
 
     pub(super) fn push_woken(&self, future: Task) {
-        self.queues[WOKEN].push(future);
+        self.woken.push(future);
     }
 
     pub(super) fn steal_woken(&self) -> Option<Task> {
-        self.queues[WOKEN].steal()
+        self.woken.steal()
     }
 
     /// Takes what comes before a worker's own tasks in its search number `turn`: a task of high priority, or one of another queue
     /// if that has its turn.
     #[inline]
     pub(super) fn steal_first(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
-        let may_have_some =
-            turn.is_multiple_of(FAIR_INTERVAL) || !self.queue(Priority::High).is_empty();
+        let may_have_some = turn.is_multiple_of(FAIR_INTERVAL) || !self.high.is_empty();
         may_have_some
             .then(|| self.find_first(turn, sleep))
             .flatten()
+    }
+
+    /// Whether [`steal_first`](Self::steal_first) might find something in this search.
+    #[inline]
+    pub(super) fn may_offer_first(&self, turn: u32, sleep: &Sleep) -> bool {
+        !self.high.is_empty() || (turn.is_multiple_of(FAIR_INTERVAL) && !self.offers_none(sleep))
     }
 
     #[cold]
     fn find_first(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
         let is_fair = turn.is_multiple_of(FAIR_INTERVAL);
         let fair = || match turn / FAIR_INTERVAL % TURNS {
-            0 => self.queue(Priority::Normal).steal(),
+            0 => self.normal.steal(turn / (FAIR_INTERVAL * TURNS)),
             1 => self.steal_woken(),
             2 => self.steal_last(),
             _ => self.streams.take(turn / (FAIR_INTERVAL * TURNS), sleep),
         };
         let first = is_fair.then(fair).flatten();
-        first.or_else(|| self.queue(Priority::High).steal())
+        first.or_else(|| self.high.steal())
     }
 
     /// Takes what comes before the detached tasks of other workers, in search number `turn`.
     pub(super) fn steal_next(&self, turn: u32, sleep: &Sleep) -> Option<Task> {
-        let high = self.queue(Priority::High).steal();
-        let (normal, woken) = (
-            || self.queue(Priority::Normal).steal(),
-            || self.steal_woken(),
-        );
+        let high = self.high.steal();
+        let (normal, woken) = (|| self.normal.steal(turn / STAY), || self.steal_woken());
         let item = || self.streams.take(turn / 3, sleep);
         match turn % 3 {
             0 => high.or_else(normal).or_else(woken).or_else(item),
@@ -134,14 +146,14 @@ impl PriorityQueues {
 
     /// Takes what comes after everything else.
     pub(super) fn steal_last(&self) -> Option<Task> {
-        self.queue(Priority::Low).steal()
+        self.low.steal()
     }
 
     /// Takes anything.
     pub(super) fn steal(&self) -> Option<Task> {
-        self.queue(Priority::High)
+        self.high
             .steal()
-            .or_else(|| self.queue(Priority::Normal).steal())
+            .or_else(|| self.normal.steal(0))
             .or_else(|| self.steal_woken())
             .or_else(|| self.streams.take_any())
             .or_else(|| self.steal_last())
@@ -149,16 +161,16 @@ impl PriorityQueues {
 
     /// Whether there are woken futures, or tasks of high priority.
     pub(super) fn has_urgent(&self) -> bool {
-        !self.queues[WOKEN].is_empty() || !self.queue(Priority::High).is_empty()
+        !self.woken.is_empty() || !self.high.is_empty()
     }
 
     /// The number of tasks and tombstones.
     pub(crate) fn len(&self) -> usize {
-        self.queues.iter().map(Injector::len).sum::<usize>() + self.streams.len()
+        self.all().map(Injector::len).sum::<usize>() + self.streams.len()
     }
 
     /// Whether there is nothing that a worker would take.
     pub(crate) fn offers_none(&self, sleep: &Sleep) -> bool {
-        self.queues.iter().all(Injector::is_empty) && self.streams.offers_none(sleep)
+        self.all().all(Injector::is_empty) && self.streams.offers_none(sleep)
     }
 }

@@ -1,11 +1,12 @@
 //! A thread as a member of a pool: how a guest enters and leaves, and how a member queues, shares and runs work.
 
+use super::config::Waits;
 use super::context::{self, Member};
 use super::registry::Registry;
 use super::slot::Role;
 use super::streams::{StreamQueue, rough_now};
 use super::work::{Taken, Work};
-use crate::job::{Fate, ForkHeader, Task};
+use crate::job::{Fate, ForkHeader, Group, Task};
 use crate::lineage::{Place, Token};
 use crate::ring::{CAPACITY, Popped};
 use crate::sleep::{Left, Need};
@@ -193,6 +194,61 @@ impl<'a> Member<'a> {
             Taken::Fork(job, place) => self.run_fork(job, place),
             Taken::Task(task) => self.run_task(task),
         }
+    }
+
+    /// Runs what a free worker has found. After a scope's task it also runs the tasks of the same scope that the thread has queued meanwhile.
+    #[inline]
+    pub(super) fn run_free(self, work: Work) {
+        match work.take() {
+            Taken::Fork(job, place) => self.run_fork(job, place),
+            Taken::Task(task) => match task.countable() {
+                Some(group) => self.run_group(group, task),
+                None => self.run_task(task),
+            },
+        }
+    }
+
+    /// Runs a task of a scope, and then those that the thread has queued meanwhile. It counts them by [credits](super::credits).
+    fn run_group(self, group: *const Group, task: Task) {
+        let begun = self.begin(task.origin(), task.token());
+        let base = self.position();
+        self.credits().open(group);
+        let mut next = Some(task);
+        while let Some(task) = next {
+            self.run_in_place(task);
+            next = self.next_of(group, base);
+        }
+        let credits = self.credits().close();
+        if credits > 0 {
+            // SAFETY: (1) `countable` returned the pointer. (2) The count includes the credits, and they are given back here only.
+            unsafe { Group::settle(group, credits) };
+        }
+        drop(begun);
+    }
+
+    /// Takes the newest task of the thread's own deque if it belongs to this scope, is above the position `base`, and comes next.
+    #[inline]
+    fn next_of(self, group: *const Group, base: usize) -> Option<Task> {
+        if self.position() <= base || self.others_come_first() {
+            return None;
+        }
+        let task = self.pop_task()?;
+        if task.is_of(group) {
+            self.turn();
+            return Some(task);
+        }
+        self.push_task(task);
+        None
+    }
+
+    /// Whether a free worker may take something else before the newest scope task of its own deque.
+    #[inline]
+    fn others_come_first(self) -> bool {
+        let registry = self.registry;
+        let next_turn = self.turns().wrapping_add(1);
+        (registry.config.waits == Waits::Own && !self.inbox.is_empty())
+            || (registry.injector).may_offer_first(next_turn, &registry.sleep)
+            || (self.has_futures() && self.has_ready())
     }
 
     /// Runs a stolen fork.

@@ -15,6 +15,9 @@ mod fifo;
 // Deques, by crossbeam-deque, and injectors.
 mod queue;
 
+// Queues and counts in parts, for many threads.
+mod shards;
+
 // Whether a task may be queued.
 mod admission;
 
@@ -23,6 +26,9 @@ mod inbox;
 
 // The future that a thread polls next.
 mod hot;
+
+// How a worker counts the tasks of a scope.
+pub(crate) mod credits;
 
 // What one thread shows to the others.
 mod slot;

@@ -167,7 +167,7 @@ impl Registry {
     /// The sum of a count over all slots and the threads outside.
     pub(super) fn total(&self, count: impl Fn(&Counters) -> u64) -> u64 {
         let slots = self.all_slots().map(|slot| &*slot.counters);
-        slots.chain([&*self.outside]).map(count).sum()
+        slots.chain(self.outside.iter()).map(count).sum()
     }
 
     /// Drops the queued tasks that have not begun and the futures that are not ready. Returns their number.

@@ -9,6 +9,7 @@ use super::injector::{PriorityQueues, Tombstones};
 use super::queue::Injector;
 use super::queue_wait::QueueWaits;
 use super::roster::Roster;
+use super::shards::Shards;
 use super::slot::{Role, Slot};
 use super::slots::SlotTable;
 use crate::barrier;
@@ -69,8 +70,8 @@ pub(crate) struct Registry {
     pub(super) alive: AtomicUsize,
     /// The number of spares that have been started and have not ended.
     pub(super) spares: AtomicUsize,
-    /// Counts of events that belong to no slot. Each submission from outside writes here, so that nothing that workers read is beside it.
-    pub(crate) outside: CachePadded<Counters>,
+    /// Counts of events that belong to no slot. Each submission from outside writes here.
+    pub(crate) outside: Shards<Counters>,
     pub(crate) start_failures: Count,
     /// How long detached tasks wait until they begin.
     pub(crate) queue_waits: CachePadded<QueueWaits>,
@@ -111,7 +112,7 @@ impl Registry {
             upcalls,
             id,
             slots: SlotTable::default(),
-            injector: PriorityQueues::new(),
+            injector: PriorityQueues::new(config.num_threads),
             admission: Admission::new(config.queue_capacity, config.when_full),
             roster: Roster::default(),
             retired: AtomicBool::new(false),
@@ -130,7 +131,7 @@ impl Registry {
             handles: AtomicUsize::new(1),
             alive: AtomicUsize::new(0),
             spares: AtomicUsize::new(0),
-            outside: CachePadded::default(),
+            outside: Shards::new(config.num_threads, Counters::default),
             start_failures: Count::default(),
             queue_waits: CachePadded::new(QueueWaits::new()),
             created: now(),

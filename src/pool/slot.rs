@@ -1,15 +1,17 @@
 //! A slot: the memory through which one thread takes part in one pool, and into which the others look.
 
+use super::credits::Credits;
 use super::hot::Hot;
 use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
+use super::shards::STAY;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, MODEL, Mutex, Ordering, lock};
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
 #[cfg(heist_loom)]
@@ -131,6 +133,7 @@ struct Owner {
     position: Cell<usize>,
     /// The number of scopes that are open on this slot.
     scopes: Cell<usize>,
+    credits: Credits,
     /// The memory of tasks that ended here, for tasks that are spawned here.
     blocks: Blocks,
     /// The state of the random generator that picks victims.
@@ -180,10 +183,11 @@ impl Slot {
                 detached,
                 position: Cell::new(0),
                 scopes: Cell::new(0),
+                credits: Credits::default(),
                 blocks: Blocks::default(),
                 random: Cell::new(0x9e37_79b9 ^ (id as u32 + 1).wrapping_mul(0x85eb_ca6b)),
                 tombstones: Cell::new(0),
-                turns: Cell::new(0),
+                turns: Cell::new(if MODEL { 0 } else { id as u32 * STAY }),
                 ready,
                 has_futures: Cell::new(false),
                 hot_runs: Cell::new(0),
@@ -314,6 +318,12 @@ impl Slot {
         }
     }
 
+    /// Owner: the credits by which it counts tasks of the scope for which it works.
+    #[inline]
+    pub(crate) fn credits(&self) -> &Credits {
+        &self.owner.credits
+    }
+
     /// Owner: the memory for new tasks.
     pub(crate) fn blocks(&self) -> &Blocks {
         &self.owner.blocks
@@ -369,6 +379,11 @@ impl Slot {
     #[inline]
     pub(super) fn has_futures(&self) -> bool {
         self.owner.has_futures.get()
+    }
+
+    /// Owner: whether it has a woken future, in its deque or as the hot one.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.hot.is_empty() || !self.owner.ready.is_empty()
     }
 
     /// Owner: whether the last task has yielded, which is forgotten.

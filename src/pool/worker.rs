@@ -28,7 +28,7 @@ pub(super) fn work(member: Member<'_>) {
         if member.counters.busy_since_ns.get() == 0 {
             member.counters.busy_since_ns.set(member.registry.now_ns());
         }
-        member.run(work);
+        member.run_free(work);
     }
     // Another thread may have been started for this index by now, and own the slot.
 }

@@ -136,7 +136,11 @@ impl ThreadPool {
         let counts = registry.sleep.counts();
         let total = |which: fn(&Counters) -> &Count| {
             let slots = registry.all_slots().map(|slot| which(&slot.counters).get());
-            which(&registry.outside).get() + slots.sum::<u64>()
+            let outside = registry
+                .outside
+                .iter()
+                .map(|counters| which(counters).get());
+            slots.chain(outside).sum::<u64>()
         };
         // The totals are read in this order: all ends before all beginnings, so that a snapshot never shows more tasks ended than made,
         // and the late tasks before the failed ones, of which they are a part.

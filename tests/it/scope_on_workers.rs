@@ -1,9 +1,9 @@
 //! `scope_on_workers`: the body runs on the caller, the tasks run on workers only.
 
 use crate::support::{Gate, Held, fib, panic_of, pool_with, serial_fib, watched};
-use heist::{Scope, Waits};
+use heist::{Priority, Scope, Waits};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Barrier, mpsc};
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 
 #[test]
@@ -136,5 +136,43 @@ fn a_scope_on_workers_outlives_the_shutdown() {
             }
         });
         assert_eq!(ran.into_inner(), 10);
+    });
+}
+
+/// A worker that runs the tasks of a scope still takes broadcast tasks and tasks of high priority first, and normal tasks from outside now and then.
+#[test]
+fn a_worker_in_a_scope_takes_what_comes_first() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0).waits(waits));
+            let ended = Arc::new(AtomicUsize::new(0));
+            let read = |ended: &Arc<AtomicUsize>| {
+                let ended = Arc::clone(ended);
+                move || ended.load(Ordering::Relaxed)
+            };
+            let (sender, handles) = mpsc::channel();
+            let broadcast = AtomicUsize::new(usize::MAX);
+            pool.scope_on_workers(|s| {
+                let (pool, ended, read, broadcast) = (&pool, &ended, &read, &broadcast);
+                s.spawn(move |s| {
+                    for _ in 0..1000 {
+                        s.spawn(|_| {
+                            ended.fetch_add(1, Ordering::Relaxed);
+                        });
+                    }
+                    s.spawn_broadcast(|_, _| broadcast.store(read(ended)(), Ordering::Relaxed));
+                    let high = pool.task().priority(Priority::High).submit(read(ended));
+                    // From outside, since a worker would queue a normal task for itself.
+                    let (pool, task) = (pool.clone(), read(ended));
+                    let normal = thread::spawn(move || pool.submit(task)).join().unwrap();
+                    sender.send((high, normal)).unwrap();
+                });
+            });
+            let (high, normal) = handles.recv().unwrap();
+            assert_eq!(high.join().unwrap(), 0);
+            assert!(normal.join().unwrap() < 200);
+            let broadcast = broadcast.into_inner();
+            assert_eq!(broadcast, if waits == Waits::Own { 0 } else { 1000 });
+        }
     });
 }

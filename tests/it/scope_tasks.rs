@@ -388,3 +388,39 @@ fn a_scopes_broadcast_reaches_every_worker_once() {
         }
     });
 }
+
+/// Tasks of an inner scope spawn into the outer one too, and each scope waits for its own.
+#[test]
+fn tasks_of_an_inner_scope_spawn_into_the_outer_one() {
+    fn inner<'a>(outer: &Scope<'a>, depth: u32, count: &'a AtomicUsize) {
+        let own = AtomicUsize::new(0);
+        heist::scope(|s| {
+            for _ in 0..3 {
+                s.spawn(|s| {
+                    outer.spawn(move |outer| {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        if depth > 0 {
+                            inner(outer, depth - 1, count);
+                        }
+                    });
+                    s.spawn(|_| {
+                        own.fetch_add(1, Ordering::Relaxed);
+                    });
+                });
+            }
+        });
+        assert_eq!(own.into_inner(), 3);
+    }
+    watched(|| {
+        for threads in [1, 2, 8] {
+            let pool = pool_with(|b| b.num_threads(threads));
+            for _ in 0..20 {
+                let count = AtomicUsize::new(0);
+                pool.scope(|s| inner(s, 4, &count));
+                assert_eq!(count.load(Ordering::Relaxed), 3 + 9 + 27 + 81 + 243);
+                pool.scope_on_workers(|s| s.spawn(|s| inner(s, 3, &count)));
+                assert_eq!(count.into_inner(), 3 + 9 + 27 + 81 + 243 + 3 + 9 + 27 + 81);
+            }
+        }
+    });
+}

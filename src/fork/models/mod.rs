@@ -403,6 +403,7 @@ mod scopes {
     }
 }
 
+mod credits;
 mod helpers;
 
 /// Waits of the only worker under [`Waits::Any`]. A wait must take everything that its final re-check counts as work. Otherwise it would look forever, or

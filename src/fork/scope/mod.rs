@@ -5,7 +5,8 @@
 //! A task takes one block of memory. The tasks that have not ended are counted in two parts. `own` is the number of spawns minus the number of ends on
 //! the owner's thread, a plain integer. The scope's word holds the difference for all other threads, and whether the owner is parked. Either part can be
 //! negative. Only the owner asks for the sum. While it asks, nothing changes `own`, so one atomic read of the word makes the sum exact. A task that the
-//! owner runs itself costs no atomic read-modify-write except those of the deque.
+//! owner runs itself costs no atomic read-modify-write except those of the deque. A worker that has taken a task counts what that spawns by
+//! [credits](crate::pool::credits), and changes the word twice for each steal rather than twice for each task.
 //!
 //! - **Spawn**: count up; push; light fence; wake the owner if it is parked, because it may run the task.
 //! - **End of a task**: count down. The last task to end wakes the owner if it is parked. The count is the task's last access to the scope.
@@ -44,12 +45,14 @@ const PARKED: i64 = 1;
 const ONE: i64 = 2;
 
 /// Spawns tasks that may borrow data that outlives `'scope`. See [`scope`](crate::scope()).
+#[repr(C)]
 pub struct Scope<'scope> {
+    /// The first field, so that a pointer to it is one to the scope.
     group: Group,
     /// The number of spawns minus the number of ends on the owner's thread since it last parked. It has cache lines of its own, because the owner writes
     /// it for each task, other threads write the word, and all threads read the other fields.
     own: CachePadded<Cell<i64>>,
-    /// The number of spawns minus the number of ends on other threads, in units of [`ONE`], and [`PARKED`].
+    /// The number of spawns minus the number of ends on other threads, and the credits that workers hold, in units of [`ONE`]; and [`PARKED`].
     word: CachePadded<AtomicI64>,
     /// The first panic of a task.
     panic: Mutex<Option<Payload>>,
@@ -225,7 +228,7 @@ impl<'scope> Scope<'scope> {
     #[inline]
     fn new(origin: Origin, registry: &Registry, word: i64) -> Self {
         Scope {
-            group: Group::new(origin, context::token()),
+            group: Group::new(origin, context::token(), settle),
             own: CachePadded::default(),
             word: CachePadded::new(AtomicI64::new(word)),
             panic: Mutex::new(None),
@@ -301,7 +304,7 @@ impl<'scope> Scope<'scope> {
         };
         let task = self.task(f);
         // SAFETY: (1) what `f` borrows outlives 'scope. (2) The scope, with its group, waits for the task. (3) The task does not unwind.
-        let task = unsafe { Task::new(&self.group, member.map(Member::blocks), task) };
+        let task = unsafe { Task::new(self.group(), member.map(Member::blocks), task) };
         // Each task has one entry in the deque. An entry ends whichever task is then the oldest.
         fifo.tasks.push(task);
         // SAFETY: (1) the header is the first field of a `Fifo`, as `resolve_oldest` requires, and that function runs correctly on any thread. (2) The fifo holds a
@@ -315,7 +318,7 @@ impl<'scope> Scope<'scope> {
     fn fifo(&self, slot: &Slot) -> Option<&Fifo> {
         let index = slot.role().worker()?;
         let fifo = |_| Fifo {
-            header: TaskHeader::new(resolve_oldest, &self.group),
+            header: TaskHeader::new(resolve_oldest, self.group()),
             tasks: Injector::new(),
         };
         let fifos = self
@@ -352,10 +355,10 @@ impl<'scope> Scope<'scope> {
         for index in 0..self.num_threads() {
             let f = Arc::clone(&f);
             let task = self.task(move |scope| f(scope, index));
-            self.count(self.here(), 1);
+            self.count_up(self.here());
             registry.count(|counters| &counters.submitted, 1);
             // SAFETY: (1) what `f` borrows outlives 'scope. (2) The scope, with its group, waits for the task. (3) The task does not unwind.
-            let task = unsafe { Task::new(&self.group, None, task) };
+            let task = unsafe { Task::new(self.group(), None, task) };
             registry.deliver(index, task);
         }
     }
@@ -390,8 +393,8 @@ impl<'scope> Scope<'scope> {
         let registry = self.registry();
         registry.check_fork();
         let member = context::member_of(registry);
-        let by_owner = self.count(member, 1).is_none();
-        let task = make(&self.group, member.map(Member::blocks));
+        let by_owner = self.count_up(member);
+        let task = make(self.group(), member.map(Member::blocks));
         match member {
             Some(member) => {
                 member.counters.submitted.add(tasks);
@@ -399,7 +402,7 @@ impl<'scope> Scope<'scope> {
             }
             None => {
                 registry.end_idle_moment(None);
-                registry.outside.submitted.add_shared(tasks);
+                registry.outside.own().submitted.add_shared(tasks);
                 registry.inject_scope_task(task);
             }
         }
@@ -409,6 +412,12 @@ impl<'scope> Scope<'scope> {
         if !by_owner && self.word.load(Ordering::Relaxed) & PARKED != 0 {
             registry.wake(self.owner().id);
         }
+    }
+
+    /// Returns the address of the group, by which [`settle`] finds the scope.
+    #[inline]
+    fn group(&self) -> *const Group {
+        ptr::from_ref(self).cast()
     }
 
     /// Returns the scope's address, for a task that keeps it.
@@ -462,6 +471,16 @@ impl<'scope> Scope<'scope> {
         registry.count(|counters| &counters.cancelled, 1);
         self.count_down(self.here());
     }
+}
+
+/// The [`Settle`](crate::job::Settle) of a scope: subtracts from its word.
+///
+/// # Safety
+/// `group` is the [`group`](Scope::group) of a scope whose word still includes these `tasks`, so that the scope is alive. They are subtracted once.
+unsafe fn settle(group: *const Group, tasks: i64) {
+    // SAFETY: the group is the first field of a scope, which is alive, as the caller asserts. The pointer is derived from the whole scope.
+    let scope = unsafe { &*group.cast::<Scope<'static>>() };
+    scope.subtract(tasks);
 }
 
 impl fmt::Debug for Scope<'_> {

@@ -17,7 +17,7 @@ impl Scope<'_> {
             let own = (member.position() > base)
                 .then(|| member.pop_task())
                 .flatten();
-            let wanted = |task: &Task| task.is_of(&self.group);
+            let wanted = |task: &Task| task.is_of(self.group());
             match own.or_else(|| worker::find_task(member, wanted, |_| true, usize::MAX)) {
                 Some(task) if wanted(&task) => member.run_task(task),
                 Some(task) => self.registry().inject_scope_task(task),
@@ -31,30 +31,57 @@ impl Scope<'_> {
         self.registry().descends(task.origin(), self.group.origin())
     }
 
-    /// Adds `tasks`, which is negative for ends, to the count of the current thread: to `own` on the owner's thread, to the word on other threads. Returns the
-    /// new word if that has changed.
+    /// Counts a task that the current thread spawns. Returns whether the thread is the owner.
     #[inline]
-    pub(super) fn count(&self, member: Option<Member<'_>>, tasks: i64) -> Option<i64> {
-        if member.is_some_and(|member| ptr::eq(member.slot, self.owner)) {
-            self.own.set(self.own.get() + tasks);
-            return None;
+    pub(super) fn count_up(&self, member: Option<Member<'_>>) -> bool {
+        match member {
+            Some(member) if ptr::eq(member.slot, self.owner) => {
+                self.own.set(self.own.get() + 1);
+                return true;
+            }
+            Some(member) if member.credits().are_of(self.group()) => {
+                if !member.credits().spend() {
+                    self.add(member.credits().grant());
+                }
+            }
+            _ => {
+                self.add(1);
+            }
         }
-        // A task counts what it spawns before it counts its own end, so the sum does not reach zero while a task is left. ORDERING: AcqRel: Release
-        // publishes a task's effects to the Acquire in `is_done`.
-        Some(self.word.fetch_add(tasks * ONE, Ordering::AcqRel) + tasks * ONE)
+        false
     }
 
     /// Counts the end of a task. This is the task's last access to the scope.
     #[inline]
     pub(super) fn count_down(&self, member: Option<Member<'_>>) {
+        match member {
+            Some(member) if ptr::eq(member.slot, self.owner) => {
+                self.own.set(self.own.get() - 1);
+            }
+            Some(member) if member.credits().are_of(self.group()) => member.credits().earn(),
+            _ => self.subtract(1),
+        }
+    }
+
+    /// Adds `tasks`, which is negative for ends, to the word. Returns the new word.
+    #[inline]
+    fn add(&self, tasks: i64) -> i64 {
+        // A task counts what it spawns before it counts its own end, so the sum does not reach zero while a task is left. ORDERING: AcqRel: Release
+        // publishes a task's effects to the Acquire in `is_done`.
+        self.word.fetch_add(tasks * ONE, Ordering::AcqRel) + tasks * ONE
+    }
+
+    /// Subtracts `tasks` from the word, and wakes the thread that waits if none is left. This is the last access to the scope.
+    #[inline]
+    pub(super) fn subtract(&self, tasks: i64) {
         if let Some(latch) = self.outside.clone() {
-            if self.count(member, -1) == Some(0) {
+            if self.add(-tasks) == 0 {
                 latch.count_down();
             }
             return;
         }
         let (registry, owner) = (self.registry, self.owner);
-        if self.count(member, -1) == Some(PARKED) {
+        if self.add(-tasks) == PARKED {
             // SAFETY: the scope may be gone, but registry and slot are not: this thread takes part in the pool or keeps it alive.
             let (registry, owner) = (unsafe { &*registry }, unsafe { &*owner });
             registry.wake(owner.id);
@@ -85,7 +112,7 @@ impl Awaited for Scope<'_> {
                 break;
             }
             let Some(task) = member.pop_task() else { break };
-            if task.is_of(&self.group) {
+            if task.is_of(self.group()) {
                 member.run_in_place(task);
             } else if self.is_ours(&task) {
                 member.run_task(task);
