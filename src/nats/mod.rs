@@ -56,8 +56,9 @@
 //! - A worker runs as many tasks at a time as it has [places](Worker::places). Its death costs what it ran, and what had ended and was not stored yet. Of tasks
 //!   that take less than 200 microseconds it claims up to four more, which are lost with it.
 //! - Cheap items of an [`imap`](crate::Executor::imap) travel in chunks of about a millisecond. A chunk is one task to the cluster: it is lost, cancelled and tried
-//!   again as a whole. [`chunk(1)`](crate::TaskImap::chunk) sends each item alone. So does a client with a [session](ClusterBuilder::session), whose calls
-//!   are found again by their numbers.
+//!   again as a whole. [`chunk(1)`](crate::TaskImap::chunk) sends each item alone. So does a client that was given a
+//!   [session](ClusterBuilder::session). Without a given session, items in a chunk cannot be [attached to](Cluster::attach), and a session that has sent
+//!   chunks cannot be continued.
 //! - A call whose handle is [cancelled](crate::JoinHandle::cancel) is removed from the queue, or its worker is told: the token of the task is
 //!   cancelled, and an isolated task is killed after the [grace](Worker::grace). Threads cannot be stopped. The cancel concerns the
 //!   handle at once; if the task had ended already, its result is kept all the same.

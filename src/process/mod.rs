@@ -36,7 +36,9 @@ mod worker;
 /// The tags of outcomes.
 #[cfg(any(feature = "nats", feature = "mpi"))]
 pub(crate) mod tag {
-    pub(crate) use super::wire::{BAD_ARGS, BAD_RESULT, PANIC, UNKNOWN, VALUE};
+    pub(crate) use super::wire::{BAD_ARGS, UNKNOWN, VALUE};
+    #[cfg(feature = "nats")]
+    pub(crate) use super::wire::{BAD_RESULT, PANIC};
 }
 
 #[cfg(test)]

@@ -564,6 +564,11 @@ fn chunks_and_sessions() {
         50
     );
     let session = cluster.session();
+    // The chunks of ten begin at the number 10,000. Only a chunk has a result.
+    let first = cluster.attach::<Result<u64, String>>(&session, 10_000);
+    assert!(first.unwrap().join().is_err());
+    let second = cluster.attach::<Result<u64, String>>(&session, 10_001);
+    assert!(second.unwrap_err().to_string().contains("does not know"));
     let continued =
         |name: &heist::nats::SessionId| options(&server).client().session(name.clone()).connect();
     let error = text(continued(&session).unwrap_err());
