@@ -240,19 +240,19 @@ pub(crate) struct Group {
     token: Token,
     /// Of a [copy](Group::copy): the address of the group that was copied. Otherwise 0.
     copy_of: usize,
-    settle: Settle,
+    give_back: GiveBack,
 }
 
 /// Subtracts from the count of a group's tasks. This is the caller's last access to the group.
-pub(crate) type Settle = unsafe fn(*const Group, i64);
+pub(crate) type GiveBack = unsafe fn(*const Group, i64);
 
 impl Group {
-    pub(crate) fn new(origin: Origin, token: Token, settle: Settle) -> Self {
+    pub(crate) fn new(origin: Origin, token: Token, give_back: GiveBack) -> Self {
         Group {
             origin,
             token,
             copy_of: 0,
-            settle,
+            give_back,
         }
     }
 
@@ -260,11 +260,11 @@ impl Group {
     ///
     /// # Safety
     /// The pointer comes from [`Task::countable`] of a task of this group, and the count still includes these `tasks`. They are subtracted once.
-    pub(crate) unsafe fn settle(group: *const Group, tasks: i64) {
+    pub(crate) unsafe fn give_back(group: *const Group, tasks: i64) {
         // SAFETY: the group outlives the tasks that its count includes.
-        let settle = unsafe { (*group).settle };
+        let give_back = unsafe { (*group).give_back };
         // SAFETY: as the caller asserts. The function is that of the group.
-        unsafe { settle(group, tasks) };
+        unsafe { give_back(group, tasks) };
     }
 
     /// A copy for a task whose block can still be in a queue when the scope has ended.

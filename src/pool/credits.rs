@@ -6,15 +6,19 @@
 //!
 //! So a scope's count is never less than the number of its tasks, and is exact when no worker holds credits. A worker holds credits of a scope only while it
 //! runs a task of that scope, or between two of them. Hence a scope never waits for credits alone.
+//!
+//! Only a free worker takes credits, at the bottom of its stack, so a slot holds those of one scope at a time. Runs of the same scope that nest in its waits use
+//! them too.
 
 use crate::job::Group;
 use std::cell::Cell;
 use std::ptr;
 
-/// How many credits a worker takes the first time. Each further time it takes twice as many as the last time.
+/// How many credits a worker takes the first time: few tasks spawn more. Each further time it takes twice as many as the last time, so that a task that spawns
+/// n others takes credits about log n times.
 const FIRST_GRANT: i64 = if cfg!(heist_loom) { 2 } else { 8 };
 
-/// The most credits that a worker takes at once.
+/// The most credits that a worker takes at once. The count has room for many more from each worker.
 const GRANT_MOST: i64 = 1 << 16;
 
 /// The credits that the owner of a slot holds.
@@ -40,7 +44,6 @@ impl Credits {
     pub(super) fn open(&self, group: *const Group) {
         debug_assert!(self.group.get().is_null(), "credits of one scope at a time");
         self.group.set(group);
-        self.left.set(0);
         self.next_grant.set(FIRST_GRANT);
     }
 

@@ -53,6 +53,12 @@ pub(super) fn sweep(queue: &Injector, is_tombstone: impl Fn(&Task) -> bool, keep
 /// deque nor a flood of high-priority tasks starves them.
 const FAIR_INTERVAL: u32 = 32;
 
+/// Whether the scope tasks that are in no deque have their turn in this search.
+#[inline]
+pub(super) fn is_turn_of_scopes(turn: u32) -> bool {
+    turn % FAIR_INTERVAL == FAIR_INTERVAL / 2
+}
+
 /// The number of those that take turns.
 const TURNS: u32 = 4;
 

@@ -2,6 +2,7 @@
 
 use super::config::Waits;
 use super::context::{self, Member};
+use super::injector::is_turn_of_scopes;
 use super::registry::Registry;
 use super::slot::Role;
 use super::streams::{StreamQueue, rough_now};
@@ -196,59 +197,74 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Runs what a free worker has found. After a scope's task it also runs the tasks of the same scope that the thread has queued meanwhile.
+    /// Runs what a free worker has found. After a scope's task it also runs the tasks of scopes that the thread has queued meanwhile.
     #[inline]
     pub(super) fn run_free(self, work: Work) {
-        match work.take() {
-            Taken::Fork(job, place) => self.run_fork(job, place),
-            Taken::Task(task) => match task.countable() {
+        let mut next = match work.take() {
+            Taken::Fork(job, place) => return self.run_fork(job, place),
+            Taken::Task(task) => Some(task),
+        };
+        while let Some(task) = next {
+            next = match task.countable() {
                 Some(group) => self.run_group(group, task),
-                None => self.run_task(task),
-            },
+                None => {
+                    self.run_task(task);
+                    None
+                }
+            };
         }
     }
 
-    /// Runs a task of a scope, and then those that the thread has queued meanwhile. It counts them by [credits](super::credits).
-    fn run_group(self, group: *const Group, task: Task) {
+    /// Runs a task of a scope, and then those of the same scope that the thread has queued meanwhile. It counts them by [credits](super::credits). Returns a
+    /// task that it has taken and not run.
+    ///
+    /// That task must run next. If it were queued again, its own waiter would have to be woken, which may have looked for it meanwhile.
+    fn run_group(self, group: *const Group, mut task: Task) -> Option<Task> {
         let begun = self.begin(task.origin(), task.token());
         let base = self.position();
         self.credits().open(group);
-        let mut next = Some(task);
-        while let Some(task) = next {
+        let other = loop {
             self.run_in_place(task);
-            next = self.next_of(group, base);
-        }
+            match self.next_own(base) {
+                // A future of the scope is no such task: its wakers run after its end, and can wait for the end of the scope.
+                Some(next) if next.countable() == Some(group) => task = next,
+                other => break other,
+            }
+        };
         let credits = self.credits().close();
         if credits > 0 {
             // SAFETY: (1) `countable` returned the pointer. (2) The count includes the credits, and they are given back here only.
-            unsafe { Group::settle(group, credits) };
+            unsafe { Group::give_back(group, credits) };
         }
         drop(begun);
+        other
     }
 
-    /// Takes the newest task of the thread's own deque if it belongs to this scope, is above the position `base`, and comes next.
+    /// Takes the newest scope task of the thread's own deque, down to the position `base`, unless a free worker may have to do something else first.
     #[inline]
-    fn next_of(self, group: *const Group, base: usize) -> Option<Task> {
+    fn next_own(self, base: usize) -> Option<Task> {
         if self.position() <= base || self.others_come_first() {
             return None;
         }
         let task = self.pop_task()?;
-        if task.is_of(group) {
-            self.turn();
-            return Some(task);
+        self.turn();
+        // As at the beginning of each run.
+        if self.registry.sleep.wants_helpers() {
+            self.ring.request();
         }
-        self.push_task(task);
-        None
+        Some(task)
     }
 
-    /// Whether a free worker may take something else before the newest scope task of its own deque.
+    /// Whether a free worker may have to leave, or to take something else before the newest scope task of its own deque.
     #[inline]
     fn others_come_first(self) -> bool {
         let registry = self.registry;
         let next_turn = self.turns().wrapping_add(1);
-        (registry.config.waits == Waits::Own && !self.inbox.is_empty())
+        registry.sleep.is_surplus(self.kind.worker())
+            || (registry.config.waits == Waits::Own && !self.inbox.is_empty())
             || (registry.injector).may_offer_first(next_turn, &registry.sleep)
-            || (self.has_futures() && self.has_ready())
+            || (is_turn_of_scopes(next_turn) && !registry.scope_injector.is_empty())
+            || (self.has_futures() && self.may_offer_future(next_turn))
     }
 
     /// Runs a stolen fork.

@@ -24,7 +24,7 @@ pub(super) enum Mode {
     Busy,
     /// Awake and searching.
     Searching,
-    /// Awake, woken for a broadcast task. It has run nothing else since.
+    /// Awake, woken for a broadcast task. It has run nothing else since, except what that has spawned into its scope.
     Called,
     /// Awake and searching, in a pool that is closing, for queued tasks that no other thread may take.
     Staying,

@@ -381,9 +381,12 @@ impl Slot {
         self.owner.has_futures.get()
     }
 
-    /// Owner: whether it has a woken future, in its deque or as the hot one.
-    pub(super) fn has_ready(&self) -> bool {
-        !self.hot.is_empty() || !self.owner.ready.is_empty()
+    /// Owner: whether [`next_with_futures`](Self::next_with_futures) may take a future before a scope task in this search, or the last task has yielded.
+    pub(super) fn may_offer_future(&self, turn: u32) -> bool {
+        let owner = &self.owner;
+        !self.hot.is_empty()
+            || owner.yielded.get()
+            || (turn.is_multiple_of(READY_INTERVAL) && !owner.ready.is_empty())
     }
 
     /// Owner: whether the last task has yielded, which is forgotten.

@@ -12,7 +12,8 @@
 //! | [`find_any`], only called under `Any` or by a yield | its own deques, all others | its own deques, all others, its own forks |
 //!
 //! First in the injector are the tasks of high priority. In four of every 128 searches something else comes before them: in one
-//! search the queue of normal tasks, in one the woken futures, in one the items of the streams, and in one the queue of low priority.
+//! search the queue of normal tasks, in one the woken futures, in one the items of the streams, and in one the queue of low priority. In four
+//! others the scope tasks that are in no deque come before the thread's own.
 //!
 //! Under `Any` the pool ends what it has begun before it begins anything else, so that the injector comes late. A broadcast task then shows
 //! that what its worker had queued before has begun, so that the inbox comes late too.
@@ -20,6 +21,7 @@
 use super::backoff::patience;
 use super::config::Waits;
 use super::context::{self, Member};
+use super::injector::is_turn_of_scopes;
 use super::queue::Stealer;
 use super::registry::Registry;
 use super::slot::Slot;
@@ -126,10 +128,15 @@ fn steal_detached_if(member: Member<'_>, worthwhile: bool) -> Option<Work> {
 pub(super) fn own_work(member: Member<'_>) -> Option<Work> {
     let inbox = || member.inbox.take().map(Work::broadcast);
     let queued = || {
+        let turn = member.turn();
         let first = member
             .registry
             .injector
-            .steal_first(member.turn(), &member.registry.sleep);
+            .steal_first(turn, &member.registry.sleep);
+        let first = first.or_else(|| {
+            let scopes = &member.registry.scope_injector;
+            is_turn_of_scopes(turn).then(|| scopes.steal()).flatten()
+        });
         let own = || {
             if member.has_futures() {
                 return own_with_futures(member);

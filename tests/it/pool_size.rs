@@ -4,8 +4,8 @@ use crate::support::{
     Gate, Held, LONG, SOON, assert_balanced, hold_all, on_pool, pool_with, spin_until, watched,
     work,
 };
-use heist::ThreadPool;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use heist::{Scope, ThreadPool};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
@@ -185,5 +185,35 @@ fn threads_that_left_leave_no_stacks() {
         }
         pool.shutdown_timeout(LONG).unwrap();
         assert!(maps() < before + 200, "{before} {}", maps());
+    });
+}
+
+/// A worker that runs tasks of a scope, each of which spawns the next one, leaves when it is surplus.
+#[test]
+fn surplus_workers_leave_in_the_middle_of_a_scope() {
+    fn link<'a>(s: &Scope<'a>, seen: &'a [AtomicUsize], stop: &'a AtomicBool) {
+        let index = heist::current_thread_index().unwrap();
+        seen[index].fetch_add(1, Ordering::Relaxed);
+        if !stop.load(Ordering::Relaxed) {
+            s.spawn(move |s| link(s, seen, stop));
+        }
+    }
+    watched(|| {
+        let (pool, names) = crate::support::named_pool(|b| b.num_threads(4).spare_threads(0));
+        let seen: Vec<_> = (0..4).map(|_| AtomicUsize::new(0)).collect();
+        let stop = AtomicBool::new(false);
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                pool.scope_on_workers(|s| {
+                    for _ in 0..4 {
+                        s.spawn(|s| link(s, &seen, &stop));
+                    }
+                });
+            });
+            spin_until(|| seen.iter().all(|count| count.load(Ordering::Relaxed) > 0));
+            assert_eq!(pool.set_num_threads(1), 4);
+            spin_until(|| crate::support::threads_named(&names) <= 1);
+            stop.store(true, Ordering::Relaxed);
+        });
     });
 }

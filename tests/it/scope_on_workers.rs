@@ -1,9 +1,12 @@
 //! `scope_on_workers`: the body runs on the caller, the tasks run on workers only.
 
-use crate::support::{Gate, Held, fib, panic_of, pool_with, serial_fib, watched};
+use crate::support::{Gate, Held, fib, panic_of, pool_with, serial_fib, spin_until, watched};
 use heist::{Priority, Scope, Waits};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 #[test]
@@ -174,5 +177,61 @@ fn a_worker_in_a_scope_takes_what_comes_first() {
             let broadcast = broadcast.into_inner();
             assert_eq!(broadcast, if waits == Waits::Own { 0 } else { 1000 });
         }
+    });
+}
+
+/// The only worker polls a future that is always ready, and still takes the tasks of a scope.
+#[test]
+fn a_scope_on_workers_runs_beside_a_future_that_yields() {
+    watched(|| {
+        for waits in [Waits::Own, Waits::Any] {
+            let pool = pool_with(|b| b.num_threads(1).spare_threads(0).waits(waits));
+            let stop = Arc::new(AtomicBool::new(false));
+            let stopped = Arc::clone(&stop);
+            let future = pool.submit_async(async move {
+                while !stopped.load(Ordering::Relaxed) {
+                    heist::yield_async().await;
+                }
+            });
+            let count = AtomicUsize::new(0);
+            pool.scope_on_workers(|s| {
+                for _ in 0..10 {
+                    s.spawn(|s| {
+                        s.spawn(|_| {
+                            count.fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                }
+            });
+            assert_eq!(count.into_inner(), 10);
+            stop.store(true, Ordering::Relaxed);
+            future.join().unwrap();
+        }
+    });
+}
+
+/// A waker that is called when a future of a scope has ended waits until the scope has ended.
+#[test]
+fn a_scopes_end_needs_no_waker_to_return() {
+    struct WaitsForTheScope(AtomicBool);
+    impl Wake for WaitsForTheScope {
+        fn wake(self: Arc<Self>) {
+            spin_until(|| self.0.load(Ordering::Acquire));
+        }
+    }
+    watched(|| {
+        let pool = pool_with(|b| b.num_threads(1).spare_threads(0));
+        let waits = Arc::new(WaitsForTheScope(AtomicBool::new(false)));
+        pool.scope_on_workers(|s| {
+            let waits = &waits;
+            s.spawn(move |s| {
+                let mut future = s.submit_async(async { 1 });
+                let waker = Waker::from(Arc::clone(waits));
+                let poll = Pin::new(&mut future).poll(&mut Context::from_waker(&waker));
+                assert!(poll.is_pending());
+                future.detach();
+            });
+        });
+        waits.0.store(true, Ordering::Release);
     });
 }

@@ -228,7 +228,7 @@ impl<'scope> Scope<'scope> {
     #[inline]
     fn new(origin: Origin, registry: &Registry, word: i64) -> Self {
         Scope {
-            group: Group::new(origin, context::token(), settle),
+            group: Group::new(origin, context::token(), give_back),
             own: CachePadded::default(),
             word: CachePadded::new(AtomicI64::new(word)),
             panic: Mutex::new(None),
@@ -414,7 +414,7 @@ impl<'scope> Scope<'scope> {
         }
     }
 
-    /// Returns the address of the group, by which [`settle`] finds the scope.
+    /// Returns the address of the group, by which [`give_back`] finds the scope.
     #[inline]
     fn group(&self) -> *const Group {
         ptr::from_ref(self).cast()
@@ -473,11 +473,11 @@ impl<'scope> Scope<'scope> {
     }
 }
 
-/// The [`Settle`](crate::job::Settle) of a scope: subtracts from its word.
+/// The [`GiveBack`](crate::job::GiveBack) of a scope: subtracts from its word.
 ///
 /// # Safety
 /// `group` is the [`group`](Scope::group) of a scope whose word still includes these `tasks`, so that the scope is alive. They are subtracted once.
-unsafe fn settle(group: *const Group, tasks: i64) {
+unsafe fn give_back(group: *const Group, tasks: i64) {
     // SAFETY: the group is the first field of a scope, which is alive, as the caller asserts. The pointer is derived from the whole scope.
     let scope = unsafe { &*group.cast::<Scope<'static>>() };
     scope.subtract(tasks);

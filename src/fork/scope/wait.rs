@@ -91,7 +91,7 @@ impl Scope<'_> {
 
 impl Awaited for Scope<'_> {
     fn is_done(&self) -> bool {
-        // ORDERING: Acquire pairs with the Release in `count`.
+        // ORDERING: Acquire pairs with the Release in `add`.
         self.own.get() * ONE + (self.word.load(Ordering::Acquire) & !PARKED) == 0
     }
 
