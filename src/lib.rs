@@ -210,6 +210,10 @@ mod process;
 #[cfg(all(feature = "nats", target_os = "linux"))]
 pub mod nats;
 
+// The ranks of an MPI program: the tasks of `process` run on the other ranks than 0.
+#[cfg(all(feature = "mpi", target_os = "linux"))]
+pub mod mpi;
+
 // `open`, which creates a back end from an address.
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod open;

@@ -10,6 +10,7 @@ use crate::{Backend, BuildError, ProcessPool};
 /// | `threads://4` | a [`ThreadPool`] of four threads |
 /// | `processes://4` | a [`ProcessPool`] of four processes |
 /// | `nats://host:4222/queue`, `tls://host:4222/queue` | a cluster, with the feature `nats`: see `heist::nats` |
+/// | `mpi://` | the ranks of this program, with the feature `mpi`: see `heist::mpi` |
 ///
 /// Without a number, or with 0, the size is that of [`ThreadPool::new`] or [`ProcessPool::new`].
 ///
@@ -40,13 +41,18 @@ pub fn open(address: &str) -> Result<Box<dyn Backend>, BuildError> {
         let shown = address.rsplit('@').next().unwrap_or_default();
         BuildError::of_backend(format!(
             "{shown:?} is no address of a back end: write threads://4 or processes://4, with the number of workers, or \
-             none for one for each processor, or nats://host:4222/queue if the program has heist's feature `nats`"
+             none for one for each processor, nats://host:4222/queue if the program has heist's feature `nats`, or mpi:// if it \
+             has the feature `mpi`"
         ))
     };
     let (scheme, rest) = address.split_once("://").ok_or_else(unknown)?;
     #[cfg(feature = "nats")]
     if matches!(scheme, "nats" | "tls") {
         return Ok(Box::new(crate::nats::Cluster::connect(address)?));
+    }
+    #[cfg(feature = "mpi")]
+    if (scheme, rest) == ("mpi", "") {
+        return Ok(Box::new(crate::mpi::Ranks::new()?));
     }
     let size: usize = match rest {
         "" => 0,

@@ -7,18 +7,23 @@ use super::events::Watch;
 use super::link::Link;
 use super::names::Key;
 use super::record::{Kind, Record};
+use super::remote::Blob;
 use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Outcome, TaskEntry, tag};
 use crate::sync::{Mutex, lock};
 use crate::{sys, unwind};
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, MutexGuard};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// A call that was stored so long ago and is neither in the queue nor done has been removed.
 const OLD: Duration = Duration::from_secs(6);
+
+/// How long a question whether a call runs may take.
+const ASKED: Duration = Duration::from_secs(1);
 
 /// Whether the client accepts calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +38,9 @@ pub(super) enum Gate {
 /// A call without an outcome.
 pub(super) struct Open {
     pub(super) ends: Arc<dyn Ends>,
+    /// The index of its first item, and the number of its items: several travel together in a chunk.
     pub(super) index: u32,
+    pub(super) items: u32,
     pub(super) name: Option<Arc<str>>,
     pub(super) entry: &'static TaskEntry,
     /// When the client learned that the server has stored the call.
@@ -73,6 +80,8 @@ pub(super) struct Client {
     pub(super) session: Arc<str>,
     /// Whether the session had an earlier client, so that each call may be stored already.
     pub(super) resumed: bool,
+    /// Whether items of streams may travel in chunks. Asked of the server when the first ones do.
+    pub(super) chunks: OnceLock<bool>,
     pub(super) rejects: bool,
     pub(super) defaults: Defaults,
     pub(super) state: Mutex<State>,
@@ -82,6 +91,9 @@ pub(super) struct Client {
     pub(super) forks: u64,
     /// Held by the future that tries to store a call while the queue is full, so that only one future tries at a time.
     pub(super) turn: tokio::sync::Mutex<()>,
+    /// Held by the future that looks up calls, and how many calls others want it to look up when it is done.
+    pub(super) sweeping: tokio::sync::Mutex<()>,
+    pub(super) to_sweep: AtomicUsize,
     pub(super) watch: Arc<Watch>,
     pub(super) stop: tokio::sync::Notify,
 }
@@ -145,11 +157,26 @@ impl Client {
         answer.recv().ok()
     }
 
+    /// Whether a worker has claimed a call. This asks the server.
+    pub(super) fn runs(self: &Arc<Self>, key: &Key) -> bool {
+        let is_stored = |open: &Open| open.stored.is_some();
+        if self.is_own_thread()
+            || self.is_forked()
+            || !self.lock().open.get(key).is_some_and(is_stored)
+        {
+            return false;
+        }
+        let (sender, answer) = std::sync::mpsc::channel();
+        let (client, key) = (Arc::clone(self), Arc::clone(key));
+        self.spawn(async move { drop(sender.send(client.link.is_claimed(&key).await)) });
+        matches!(answer.recv_timeout(ASKED), Ok(Ok(true)))
+    }
+
     /// Forgets a call whose handle was cancelled.
     pub(super) fn give_up(&self, key: &str) {
         let mut state = self.lock();
         let mut open = state.open.remove(key);
-        state.totals.cancelled += u64::from(open.is_some());
+        state.totals.cancelled += open.as_ref().map_or(0, |open| u64::from(open.items));
         let others = open.as_mut().map(|open| std::mem::take(&mut open.others));
         if let Some(mut others) = others
             && let Some(mut next) = others.pop()
@@ -176,18 +203,17 @@ impl Client {
         let Some(open) = state.open.remove(key) else {
             return;
         };
-        state.totals.cancelled += 1 + open.others.len() as u64;
+        state.totals.cancelled += u64::from(open.items) + open.others.len() as u64;
         drop(state);
-        let copy = |failure: &Failure| match failure {
+        let copy = || match &failure {
             Failure::ShutDown => Failure::ShutDown,
             Failure::Full => Failure::Full,
             Failure::Refused(text) => Failure::Refused(Arc::clone(text)),
             // A client fails a call with no other failure than these and `Closed`.
             _ => Failure::Closed,
         };
-        for mut open in with_others(open) {
-            open.others.clear();
-            end(open, Outcome::Failure(copy(&failure)));
+        for open in with_others(open) {
+            end(open, |_| Outcome::Failure(copy()));
         }
         self.note_change();
     }
@@ -199,19 +225,32 @@ impl Client {
             return;
         };
         let others = open.others.len() as u64;
+        let chunk = Chunk::read(record, open.items);
+        let items = u64::from(open.items);
         let totals = &mut state.totals;
         // Handles that were made later count as what they are: calls that have ended.
         totals.completed += others;
         totals.retried += u64::from(record.starts.saturating_sub(1));
         match record.kind {
-            _ if open.is_cancelled => totals.cancelled += 1,
-            Kind::Value => totals.completed += 1,
-            Kind::Panic | Kind::BadResult => totals.failed += 1,
-            Kind::Lost => (totals.failed, totals.lost) = (totals.failed + 1, totals.lost + 1),
-            Kind::Timeout => {
-                (totals.failed, totals.timed_out) = (totals.failed + 1, totals.timed_out + 1);
+            // A cancel of the handle may be on its way to this table.
+            _ if open.is_cancelled || open.ends.is_cancelled() => totals.cancelled += items,
+            Kind::Value => totals.completed += items,
+            Kind::Chunk => {
+                let good = chunk.count(|tag| tag == tag::VALUE);
+                let unread = chunk.count(|tag| matches!(tag, tag::BAD_ARGS | tag::UNKNOWN));
+                totals.completed += good;
+                totals.cancelled += unread;
+                totals.failed += items - good - unread;
             }
-            Kind::BadArgs | Kind::Refused | Kind::Cancelled => totals.cancelled += 1,
+            Kind::Panic | Kind::BadResult => totals.failed += items,
+            Kind::Lost => {
+                (totals.failed, totals.lost) = (totals.failed + items, totals.lost + items);
+            }
+            Kind::Timeout => {
+                (totals.failed, totals.timed_out) =
+                    (totals.failed + items, totals.timed_out + items);
+            }
+            Kind::BadArgs | Kind::Refused | Kind::Cancelled => totals.cancelled += items,
         }
         drop(state);
         if record.kind == Kind::Lost {
@@ -219,7 +258,9 @@ impl Client {
         }
         for open in with_others(open) {
             open.ends.ran(record.ran);
-            end(open, outcome(record));
+            end(open, |item| {
+                chunk.outcome(item).unwrap_or_else(|| outcome(record))
+            });
         }
         self.note_change();
     }
@@ -250,7 +291,35 @@ impl Client {
     }
 }
 
+/// The outcomes of a chunk, or nothing for other records.
+struct Chunk(Vec<(u8, Blob)>);
+
+impl Chunk {
+    /// Reads the outcomes of a chunk of so many items.
+    fn read(record: &Record, items: u32) -> Self {
+        let outcomes: Vec<_> = match record.kind {
+            Kind::Chunk => rmp_serde::from_slice(&record.body).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let fits = outcomes.len() == items as usize;
+        Chunk(if fits { outcomes } else { Vec::new() })
+    }
+
+    fn count(&self, which: impl Fn(u8) -> bool) -> u64 {
+        self.0.iter().filter(|(tag, _)| which(*tag)).count() as u64
+    }
+
+    fn outcome(&self, item: u32) -> Option<Outcome<'_>> {
+        let (tag, bytes) = self.0.get(item as usize)?;
+        Some(Outcome::Sent(Format::Named, *tag, &bytes.0))
+    }
+}
+
 fn outcome(record: &Record) -> Outcome<'_> {
+    if record.kind == Kind::Chunk {
+        let text = "what is stored as its result is that of a chunk, and does not fit";
+        return Outcome::Failure(Failure::Refused(text.into()));
+    }
     if let Some(failure) = record.failure() {
         return Outcome::Failure(failure);
     }
@@ -269,16 +338,19 @@ fn with_others(mut open: Open) -> impl Iterator<Item = Open> {
     std::iter::once(open).chain(others)
 }
 
-pub(super) fn end(open: Open, outcome: Outcome<'_>) {
-    let Open {
-        ends,
-        index,
-        name,
-        entry,
-        ..
-    } = open;
-    finish(&*ends, index, outcome, name, entry);
-    unwind::drop_quietly(ends);
+/// Ends a call, or all items of a chunk, whose outcomes are given by their places in it.
+pub(super) fn end<'a>(open: Open, outcome: impl Fn(u32) -> Outcome<'a>) {
+    for item in 0..open.items {
+        let name = open.name.clone();
+        finish(
+            &*open.ends,
+            open.index + item,
+            outcome(item),
+            name,
+            open.entry,
+        );
+    }
+    unwind::drop_quietly(open.ends);
 }
 
 /// Reports an outcome. This runs the user's code.

@@ -112,6 +112,18 @@ impl ClusterBuilder {
     /// A program that was interrupted and runs again with its session, and submits the same calls in the same order, gets the
     /// results of those that have ended, and waits for those that are under way. Only what is missing is sent. Two
     /// clients of one session at a time get the same results.
+    ///
+    /// A session that was not given here cannot always be continued. A client that is built without this method gets a
+    /// [session](Cluster::session) of its own, and cheap items of its streams travel in chunks. Another run of the
+    /// program would make other chunks, so that session cannot be continued once a chunk was sent. Give a program
+    /// that is to be continued a session from its first run on. Any word is one.
+    ///
+    /// With a session that is given here, the items of streams travel one by one, even if
+    /// [`chunk`](crate::TaskImap::chunk) is set. This costs a message an item.
+    ///
+    /// # Errors
+    ///
+    /// [`connect`](Self::connect) returns an error if the session has sent items in chunks.
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
         self
@@ -198,13 +210,19 @@ impl Cluster {
         Options::new(address)?.cluster()
     }
 
-    /// Returns the session of this client.
+    /// Returns the session of this client: the one that was given to [`ClusterBuilder::session`], or a new one.
+    ///
+    /// A new one cannot be continued by another client once items of a stream have travelled in a chunk.
     pub fn session(&self) -> SessionId {
         SessionId(Arc::clone(&self.handle.client.session))
     }
 
     /// Returns a handle for the call with this number of a session. Calls are numbered from 0 in the order in which they
     /// were submitted; each item of a stream counts, and calls with an [id](crate::CallBuilder::id) do not.
+    ///
+    /// An item of a stream that travelled in a chunk cannot be attached to, because only the chunk has a result. The first item
+    /// of the chunk gives a handle that resolves to an error, and the others are unknown. To attach to items, send each alone:
+    /// with [`chunk(1)`](crate::TaskImap::chunk), or in a session that was given to [`ClusterBuilder::session`].
     ///
     /// The result has to be of the type `R` with which the call was submitted. If it cannot be read as one, the
     /// handle resolves to an error.
@@ -215,7 +233,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// Returns an error if the server does not know the call.
+    /// Returns an error if the server does not know the call, or it is an item within a chunk.
     ///
     /// ```no_run
     /// use heist::nats::{Cluster, SessionId};
@@ -283,6 +301,7 @@ impl Cluster {
         let call = Open {
             ends: one_end(promise),
             index: 0,
+            items: 1,
             name: Some(what.into()),
             entry,
             stored: Some(Instant::now()),

@@ -6,16 +6,18 @@ use super::link::{self, News, fresh_name};
 use super::names::{Key, key_of, key_of_id, lane_of};
 use super::options::Options;
 use super::record::{self, Record};
+use super::remote::Blob;
 use super::submit::{self, Item};
 use crate::executor::remote::Failure;
-use crate::process::{Defaults, Format, Job, Outcome};
+use crate::process::{Defaults, Ends, Format, Job, Outcome};
 use crate::sync::Mutex;
 use crate::sys;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -27,6 +29,13 @@ const WINDOW: usize = 4096;
 /// How often the client looks up calls whose outcomes have not come, and how many at a time.
 const SWEEP: Duration = Duration::from_secs(2);
 const SWEEP_MAX: usize = 512;
+
+/// The most bytes of arguments in the message of a chunk.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// How the items of a session's streams travel. The first client that needs to know decides.
+const CHUNKS: &str = "chunks";
+const SINGLE: &str = "single";
 
 /// What a client is told.
 pub(super) struct Settings {
@@ -79,6 +88,12 @@ impl Client {
         let (link, news) = link::connect(options, "heist client").await?;
         let resumed = settings.session.is_some();
         let session = settings.session.unwrap_or_else(|| fresh_name(&link));
+        if resumed && !link.agree(&session, SINGLE).await {
+            return Err(format!(
+                "the session {session} cannot be continued, because items of its streams travelled in chunks: give a session \
+                 that is to be continued its name when the program first connects"
+            ));
+        }
         let subject = link.names.done(&format!("{session}.*"));
         let results = link
             .client
@@ -90,6 +105,7 @@ impl Client {
             link,
             session,
             resumed,
+            chunks: OnceLock::new(),
             rejects: settings.rejects,
             defaults: Defaults {
                 tries: settings.tries,
@@ -112,6 +128,8 @@ impl Client {
             thread: thread::current().id(),
             forks: sys::fork_generation(),
             turn: tokio::sync::Mutex::new(()),
+            sweeping: tokio::sync::Mutex::new(()),
+            to_sweep: AtomicUsize::new(0),
             watch,
             stop: tokio::sync::Notify::new(),
         });
@@ -128,14 +146,7 @@ impl Client {
             None => drop(state.open.insert(Arc::clone(&key), call)),
         }
         drop(state);
-        let client = Arc::downgrade(self);
-        let keys = [Arc::clone(&key)];
-        let on_cancel = Box::new(move || {
-            if let Some(client) = client.upgrade() {
-                client.cancel(&keys);
-            }
-        });
-        ends.watch(on_cancel, None);
+        self.watch_handle(&*ends, [Arc::clone(&key)].into());
         self.spawn(submit::follow(Arc::clone(self), key));
     }
 
@@ -150,23 +161,25 @@ impl Client {
                 job.refuse(|| Failure::Closed);
                 break;
             }
-            let body = Bytes::copy_from_slice(job.item());
             let own_id = job.own_id();
-            let headers = headers(&job);
+            let mut headers = headers(&job);
             let (index, lane) = (job.next, lane_of(job.priority));
-            job.advance();
+            let body = self.take_items(&mut job, &mut headers);
+            let items = job.next - index;
             let mut state = self.lock();
-            state.totals.submitted += 1;
+            state.totals.submitted += u64::from(items);
             let key = match &own_id {
                 Some(id) => key_of_id(id),
                 None => {
-                    state.next += 1;
-                    key_of(&self.session, state.next - 1)
+                    let number = state.next;
+                    state.next += u64::from(items);
+                    key_of(&self.session, number)
                 }
             };
             let call = Open {
                 ends: Arc::clone(&job.ends),
                 index,
+                items,
                 name: job.own_name(),
                 entry: job.entry,
                 stored: None,
@@ -180,7 +193,9 @@ impl Client {
                     "a call with the id `{}` is under way",
                     own_id.unwrap_or_default()
                 );
-                end(call, Outcome::Failure(Failure::Refused(text.into())));
+                end(call, |_| {
+                    Outcome::Failure(Failure::Refused(text.as_str().into()))
+                });
                 continue;
             }
             state.open.insert(Arc::clone(&key), call);
@@ -197,13 +212,62 @@ impl Client {
             };
             self.spawn(submit::carry(Arc::clone(self), item));
         }
-        let client = Arc::downgrade(self);
+        self.watch_handle(&*ends, keys.into());
+    }
+
+    /// Makes the handle of calls tell this client when it is cancelled, and ask it whether the call runs.
+    fn watch_handle(self: &Arc<Self>, ends: &dyn Ends, keys: Arc<[Key]>) {
+        let (client, cancelled) = (Arc::downgrade(self), Arc::clone(&keys));
         let on_cancel = Box::new(move || {
             if let Some(client) = client.upgrade() {
-                client.cancel(&keys);
+                client.cancel(&cancelled);
             }
         });
-        ends.watch(on_cancel, None);
+        let client = Arc::downgrade(self);
+        let runs = move || {
+            let client = client.upgrade();
+            client.is_some_and(|client| keys.iter().any(|key| client.runs(key)))
+        };
+        ends.watch(on_cancel, Some(Arc::new(runs)));
+    }
+
+    /// Takes the next items of a job for one message: all that fit, if they may travel together, or else one. Returns the body of the message.
+    fn take_items(self: &Arc<Self>, job: &mut Job, headers: &mut HeaderMap) -> Bytes {
+        if job.items() == 1 || !self.may_chunk() {
+            let body = Bytes::copy_from_slice(job.item());
+            job.advance();
+            return body;
+        }
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while job.items() > 0 && (items.is_empty() || bytes + job.item().len() <= CHUNK_BYTES) {
+            bytes += job.item().len();
+            items.push(Blob(job.item().to_vec()));
+            job.advance();
+        }
+        if let [Blob(item)] = &mut items[..] {
+            return std::mem::take(item).into();
+        }
+        headers.insert(record::ITEMS, items.len().to_string());
+        let mut body = Vec::with_capacity(bytes + 8 * items.len());
+        // Bytes always become MessagePack.
+        let _ = rmp_serde::encode::write(&mut body, &items);
+        body.into()
+    }
+
+    /// Whether items may travel in chunks: not in a session that is or will be continued, since another run of the program would make other chunks.
+    fn may_chunk(self: &Arc<Self>) -> bool {
+        if self.resumed {
+            return false;
+        }
+        if let Some(may) = self.chunks.get() {
+            return *may;
+        }
+        let client = Arc::clone(self);
+        let asked = self.ask(async move { client.link.agree(&client.session, CHUNKS).await });
+        match asked {
+            Some(may) => *self.chunks.get_or_init(|| may),
+            None => false,
+        }
     }
 
     /// Waits until a call may be sent. Returns whether calls are taken.
@@ -302,20 +366,17 @@ impl Client {
             let Some(open) = state.open.get_mut(&key) else {
                 continue;
             };
-            dropped += 1;
+            dropped += open.items as usize;
             if open.stored.is_none() {
                 // The future that stores the call (`submit::carry`) sees the flag and gives the call up.
                 open.is_cancelled = true;
                 let (ends, name, entry) = (Arc::clone(&open.ends), open.name.clone(), open.entry);
-                let index = open.index;
+                let indices = open.index..open.index + open.items;
                 drop(state);
-                finish(
-                    &*ends,
-                    index,
-                    Outcome::Failure(Failure::ShutDown),
-                    name,
-                    entry,
-                );
+                for index in indices {
+                    let outcome = Outcome::Failure(Failure::ShutDown);
+                    finish(&*ends, index, outcome, name.clone(), entry);
+                }
                 continue;
             }
             state.unsaid += 1;

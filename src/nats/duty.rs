@@ -5,6 +5,7 @@
 //! those above are empty. A request waits at the server until a task comes. So a worker can get more than it has room for, and gives that back when it had to wait.
 
 use super::names::{Key, LANES};
+use super::record;
 use super::serve;
 use super::station::{Asked, Delivery, Place, State, Station, delivery_of};
 use crate::Executor;
@@ -217,11 +218,14 @@ impl Station {
             } else if state.is_leaving {
                 Some(&b"-NAK"[..])
             } else {
+                let headers = message.headers.as_ref();
+                let tries = headers.and_then(|headers| record::number(headers, record::TRIES));
                 state.hand[lane].push_back(Delivery {
                     key,
                     message: message.clone(),
                     times,
                     came: Instant::now(),
+                    tries: tries.unwrap_or(1),
                 });
                 None
             }

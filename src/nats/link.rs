@@ -10,7 +10,7 @@ use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::object_store::{self, ObjectStore};
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, LastRawMessageErrorKind, RawMessageErrorKind, RetentionPolicy, Stream,
+    Config, DiscardPolicy, LastRawMessageErrorKind, RetentionPolicy, Stream,
 };
 use async_nats::jetstream::{self, Context};
 use async_nats::{
@@ -20,13 +20,19 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// The oldest server that is used. Older ones keep tasks that are done after a crash.
 const FLOOR: (i64, i64) = (2, 11);
 
 /// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A look-up that has no answer after so long is made once more beside the first. Messages are lost where a connection ends, and looking twice is harmless.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How many look-ups are under way at a time. The server answers them one after the other, and drops all that wait if they are too many.
+const LOOKS: usize = 64;
 
 /// The bytes of a message that its headers may take up.
 const HEADER_ROOM: usize = 16 << 10;
@@ -71,6 +77,8 @@ pub(super) struct Link {
     claim: Stream,
     done: Stream,
     blobs: ObjectStore,
+    /// Limits the look-ups that are under way.
+    looks: Arc<Semaphore>,
     /// The number of connections so far and the time of the last one.
     connections: watch::Receiver<(u64, Instant)>,
 }
@@ -122,6 +130,7 @@ pub(super) async fn connect(
         names,
         ack_wait,
         todo,
+        looks: Arc::new(Semaphore::new(LOOKS)),
         connections,
     };
     Ok((link, news))
@@ -149,6 +158,12 @@ async fn dial(
                 ConnectErrorKind::ServerParse => {
                     return Err(format!("{shown} is no address of a server"));
                 }
+                _ if is_about_certificates(&error) => {
+                    return Err(format!(
+                        "the certificate of the server at {shown} is not accepted: name the file with the certificates of those who may \
+                         sign it (`Options::tls_ca`), and use a host name that the certificate has"
+                    ));
+                }
                 _ if Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -162,6 +177,18 @@ async fn dial(
             },
         }
     }
+}
+
+/// Whether a connection has failed because of the server's certificate.
+fn is_about_certificates(error: &async_nats::ConnectError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if error.to_string().contains("certificate") {
+            return true;
+        }
+        source = error.source();
+    }
+    false
 }
 
 async fn configure(
@@ -179,6 +206,7 @@ async fn configure(
         .ping_interval(Duration::from_secs(10))
         .request_timeout(Some(REQUEST_TIMEOUT))
         .client_capacity(16 << 10)
+        .subscription_capacity(options.room)
         .event_callback(move |event| {
             let report = match event {
                 Event::Connected => Some(News::Connected),
@@ -399,29 +427,76 @@ impl Link {
 
     /// The outcome that is stored for a call.
     pub(super) async fn done(&self, key: &str) -> Result<Option<Found>, Away> {
-        last(&self.done, &self.names.done(key)).await
+        let subject = self.names.done(key);
+        self.look(|| last(&self.done, &subject)).await
     }
 
     pub(super) async fn claim(&self, key: &str, start: u32) -> Result<Option<Found>, Away> {
-        last(&self.claim, &self.names.claim(key, start)).await
+        let subject = self.names.claim(key, start);
+        self.look(|| last(&self.claim, &subject)).await
+    }
+
+    /// Whether a worker has claimed a start of a call.
+    pub(super) async fn is_claimed(&self, key: &str) -> Result<bool, Away> {
+        let subject = self.names.claims(key);
+        let found = self.look(|| last(&self.claim, &subject)).await?;
+        Ok(found.is_some())
+    }
+
+    /// Stores how the items of a session's streams travel, unless that is stored already. Returns whether it is so.
+    pub(super) async fn agree(&self, session: &str, how: &'static str) -> bool {
+        let key = format!("{session}.streams");
+        loop {
+            let subject = self.names.claim(&key, 0);
+            let body = Bytes::from_static(how.as_bytes());
+            match self.store(subject, HeaderMap::new(), body).await {
+                Stored::Yes => return true,
+                Stored::Refused(_) => return false,
+                Stored::Taken | Stored::Unsure => {
+                    if let Some(found) = insist(|| self.claim(&key, 0)).await {
+                        return found.payload == how;
+                    }
+                }
+                Stored::Full => {}
+            }
+            pause().await;
+        }
     }
 
     /// The message of a call that waits or runs.
     pub(super) async fn todo(&self, key: &str) -> Result<Option<Found>, Away> {
         let subject = self.names.todo_anywhere(key);
-        match self.todo.get_first_raw_message_by_subject(subject, 1).await {
-            Ok(message) => Ok(Some(found(message))),
-            Err(error) => match error.kind() {
-                RawMessageErrorKind::NoMessageFound => Ok(None),
-                _ => Err(Away),
-            },
+        self.look(|| last(&self.todo, &subject)).await
+    }
+
+    /// Looks something up, twice if the answer does not come, and not longer than the connection lasts: what was asked on the one before has no answer.
+    async fn look<T, F>(&self, ask: impl Fn() -> F) -> Result<T, Away>
+    where
+        F: Future<Output = Result<T, Away>>,
+    {
+        // It is never closed.
+        let _turn = self.looks.acquire().await;
+        let mut connections = self.connections();
+        let mut first = std::pin::pin!(ask());
+        tokio::select! {
+            answer = &mut first => return answer,
+            _ = connections.changed() => return Err(Away),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+        tokio::select! {
+            answer = first => answer,
+            answer = ask() => answer,
+            _ = connections.changed() => Err(Away),
         }
     }
 
-    /// Removes a call from the queue.
+    /// Removes a call from the queue. With a pattern for all lanes, the server would not tell the lanes, and the depth of the queue would be wrong.
     pub(super) async fn purge(&self, key: &str) -> Result<(), Away> {
-        let purge = self.todo.purge().filter(self.names.todo_anywhere(key));
-        purge.await.map(drop).map_err(|_| Away)
+        for lane in 0..LANES.len() {
+            let purge = self.todo.purge().filter(self.names.todo(lane, key));
+            purge.await.map(drop).map_err(|_| Away)?;
+        }
+        Ok(())
     }
 
     pub(super) async fn put_blob(&self, name: &str, bytes: &[u8]) -> Result<(), Away> {

@@ -53,14 +53,18 @@
 //!   begins, and the server accepts each claim once.
 //! - Each handle resolves as long as the server comes back and the queue has a worker. With no worker, tasks wait.
 //! - The outcome that is stored first is the only one.
-//! - A worker runs as many tasks at a time as it has [places](Worker::places). Of tasks that take less than 200 microseconds it claims up to
-//!   four more, which are lost with it.
+//! - A worker runs as many tasks at a time as it has [places](Worker::places). Its death costs what it ran, and what had ended and was not stored yet. Of tasks
+//!   that take less than 200 microseconds it claims up to four more, which are lost with it.
+//! - Cheap items of an [`imap`](crate::Executor::imap) travel in chunks of about a millisecond. A chunk is one task to the cluster: it is lost, cancelled and tried
+//!   again as a whole. [`chunk(1)`](crate::TaskImap::chunk) sends each item alone. So does a client that was given a
+//!   [session](ClusterBuilder::session). Without a given session, items in a chunk cannot be [attached to](Cluster::attach), and a session that has sent
+//!   chunks cannot be continued.
 //! - A call whose handle is [cancelled](crate::JoinHandle::cancel) is removed from the queue, or its worker is told: the token of the task is
 //!   cancelled, and an isolated task is killed after the [grace](Worker::grace). Threads cannot be stopped. The cancel concerns the
 //!   handle at once; if the task had ended already, its result is kept all the same.
 //!
 //! What is not promised: a server that loses its disk loses the queue. And by default the server writes to the disk every two minutes, so a
-//! power failure can undo the last ones: see below.
+//! power failure can undo the last ones: see [`operating`].
 //!
 //! # Arguments, results and versions
 //!
@@ -75,29 +79,7 @@
 //! What does not fit into a message of the server, usually 1 MiB, travels as an object of the server's object store. It costs more, so
 //! prefer names of files in a common file system. Large byte arrays need the types of the crate `serde_bytes`.
 //!
-//! # Operating
-//!
-//! **Durability.** `sync_interval: always` in the `jetstream` part of the server's configuration writes each message to the disk before it is
-//! confirmed. It costs a factor of about fifty in tasks a second on one disk. Three servers and [`replicas(3)`](Options::replicas) survive the loss of one.
-//!
-//! **Limits.** The queue is bounded, by default by a million tasks ([`queue_capacity`](Options::queue_capacity)): when it is full, calls wait, or are
-//! refused ([`when_full`](ClusterBuilder::when_full)). Results and claims are kept for 24 hours ([`keep_results`](Options::keep_results)), about half a kilobyte
-//! a task and the results themselves. Give the server `max_file_store` accordingly. A task must end within the time for which results are kept.
-//!
-//! **Users.** A client needs to publish to `heist.<queue>.>`, `$JS.API.>` and `$O.HEIST_<queue>_BLOB.>`, a worker also to `$JS.ACK.>` and `_INBOX.>`; both subscribe to
-//! `heist.<queue>.>` and `_INBOX.>`. Whoever may publish to `heist.<queue>.todo.>` may run every task of the workers with any arguments: use a
-//! [login](Options::new), an [nkey](Options::nkey) or [credentials](Options::credentials_file), and TLS.
-//!
-//! **Growing.** Workers can be started and stopped at any time. `num_pending` of the consumers `high`, `normal` and `low` of the stream
-//! `HEIST_<queue>` is the depth of the queue. Scalers that watch JetStream consumers, such as KEDA's, need nothing else.
-//!
-//! **Watching.** [`Cluster::stats`] prints workers and queues, [`Cluster::running`] tells what runs where and for how long, [`Cluster::events`] what happens.
-//! The server's own monitoring shows the same from the other side: `nats-server -m 8222`, then `http://host:8222/jsz?consumers=1`.
-//!
-//! **Other languages.** A call is a message to `heist.<queue>.todo.normal.<session>.<number>` with the headers `Heist-Task` (the name), `Nats-Msg-Id`
-//! (`<session>.<number>`) and, if it may be started more than once, `Heist-Tries`; its body is the tuple of the arguments in MessagePack, or the
-//! argument, if it is one. The outcome comes to `heist.<queue>.done.<session>.<number>`: the header `Heist-Outcome` is `value`, `panic`, `lost`,
-//! `timeout`, `cancelled`, `refused`, `bad-args` or `bad-result`, and the body is the value in MessagePack, or a text.
+//! See [`operating`] for the server's settings, limits, users, and what to watch.
 
 mod client;
 mod cluster;
@@ -106,6 +88,7 @@ mod duty;
 mod events;
 mod link;
 mod names;
+pub mod operating;
 mod options;
 mod record;
 mod remote;

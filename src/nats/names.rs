@@ -164,6 +164,11 @@ impl Names {
         format!("heist.{}.claim.{key}.{start}", self.queue)
     }
 
+    /// The subject of all claims of a call, for searches.
+    pub(super) fn claims(&self, key: &str) -> String {
+        format!("heist.{}.claim.{key}.*", self.queue)
+    }
+
     pub(super) fn done(&self, key: &str) -> String {
         format!("heist.{}.done.{key}", self.queue)
     }

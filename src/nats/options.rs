@@ -34,6 +34,7 @@ pub struct Options {
     pub(super) keep_results: Option<Duration>,
     pub(super) queue_capacity: Option<u32>,
     pub(super) replicas: usize,
+    pub(super) room: usize,
 }
 
 impl Options {
@@ -54,6 +55,7 @@ impl Options {
             keep_results: None,
             queue_capacity: None,
             replicas: 1,
+            room: 1 << 16,
         })
     }
 
@@ -109,6 +111,13 @@ impl Options {
     /// of a new queue, and has no effect on one that exists.
     pub fn replicas(mut self, servers: usize) -> Self {
         self.replicas = servers.clamp(1, 5);
+        self
+    }
+
+    /// Sets how many messages of one subscription wait in this program at most, for tests of what happens to the rest.
+    #[doc(hidden)]
+    pub fn room_for_messages(mut self, messages: usize) -> Self {
+        self.room = messages.max(1);
         self
     }
 }

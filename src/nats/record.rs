@@ -21,6 +21,9 @@ const PID: &str = "Heist-Pid";
 const SIGNAL: &str = "Heist-Signal";
 const CODE: &str = "Heist-Code";
 
+/// How many calls the message of a chunk holds.
+pub(super) const ITEMS: &str = "Heist-Items";
+
 /// The version of the protocol.
 pub(super) const PROTOCOL: &str = "1";
 
@@ -28,6 +31,8 @@ pub(super) const PROTOCOL: &str = "1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Value,
+    /// The outcomes of a chunk, each with a tag of its own.
+    Chunk,
     Panic,
     BadArgs,
     BadResult,
@@ -37,8 +42,9 @@ pub(super) enum Kind {
     Cancelled,
 }
 
-pub(super) const KINDS: [(Kind, &str); 8] = [
+pub(super) const KINDS: [(Kind, &str); 9] = [
     (Kind::Value, "value"),
+    (Kind::Chunk, "chunk"),
     (Kind::Panic, "panic"),
     (Kind::BadArgs, "bad-args"),
     (Kind::BadResult, "bad-result"),
@@ -133,7 +139,7 @@ impl Record {
     pub(super) fn failure(&self) -> Option<Failure> {
         let text = || String::from_utf8_lossy(&self.body).into_owned();
         match self.kind {
-            Kind::Value | Kind::Panic | Kind::BadArgs | Kind::BadResult => None,
+            Kind::Value | Kind::Chunk | Kind::Panic | Kind::BadArgs | Kind::BadResult => None,
             Kind::Refused => Some(Failure::Refused(text().into())),
             Kind::Lost => Some(Failure::Lost(Lost::new(
                 self.pid,
@@ -202,6 +208,8 @@ pub(super) fn stored(answer: &[u8]) -> Stored {
         // Several refusals of a stream have this code. Only the text tells which one it is.
         Some(10077) if description.contains("per subject") => Stored::Taken,
         Some(10077) if description.contains("exceeded") => Stored::Full,
+        // The disk, or what the server may use of it, is full.
+        Some(10023 | 10028 | 10047) => Stored::Full,
         Some(10054) => Stored::Refused(description),
         _ => Stored::Unsure,
     }

@@ -76,6 +76,48 @@ const NIL: u8 = 0xc0;
 #[distributed_slice(TASKS)]
 static REMOTE: TaskEntry = TaskEntry::of::<Remote>();
 
+/// Runs the task of this name with each of the arguments of a chunk. Returns the outcomes in MessagePack, each with its tag, and how many nanoseconds the items ran.
+/// If the call is cancelled, the rest of the items does not run, and has no outcomes.
+#[derive(Clone, Copy)]
+pub(super) struct RemoteChunk;
+
+impl Task for RemoteChunk {
+    type Args = (String, Blob);
+    type Output = (u8, Blob, u64);
+    const NAME: &'static str = "heist::nats::remote_chunk";
+    const SIGNATURE: &'static str = "(String, Bytes) -> (u8, Bytes, u64)";
+    const PLACE: (&'static str, u32) = (file!(), line!());
+
+    fn run((name, args): Self::Args) -> Self::Output {
+        let items: Vec<Blob> = match rmp_serde::from_slice(&args.0) {
+            Ok(items) => items,
+            Err(error) => return (tag::BAD_ARGS, Blob(error.to_string().into_bytes()), 0),
+        };
+        let Some(entry) = entry(&name) else {
+            return (tag::UNKNOWN, Blob(Vec::new()), 0);
+        };
+        let token = crate::current_token();
+        let begin = Instant::now();
+        let outcomes: Vec<(u8, Blob)> = items
+            .iter()
+            .take_while(|_| !token.is_cancelled())
+            .map(|args| {
+                let mut out = Vec::new();
+                let tag = entry.run(Format::Named, &args.0, &mut out);
+                (tag, Blob(out))
+            })
+            .collect();
+        let ran = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let mut out = Vec::new();
+        // Bytes always become MessagePack.
+        let _ = rmp_serde::encode::write(&mut out, &outcomes);
+        (tag::VALUE, Blob(out), ran)
+    }
+}
+
+#[distributed_slice(TASKS)]
+static REMOTE_CHUNK: TaskEntry = TaskEntry::of::<RemoteChunk>();
+
 /// The task of this name. Tasks that are registered after the first call are not found.
 pub(super) fn entry(name: &str) -> Option<&'static TaskEntry> {
     static TASKS_BY_NAME: OnceLock<HashMap<&'static str, &'static TaskEntry>> = OnceLock::new();

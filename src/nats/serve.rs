@@ -9,7 +9,7 @@
 use super::events;
 use super::link::{Answer, insist, pause};
 use super::record::{self, Kind, Record, Stored};
-use super::remote::{self, Blob, Remote};
+use super::remote::{self, Blob, Remote, RemoteChunk};
 use super::station::{Delivery, Place, Station};
 use crate::process::tag;
 use crate::{CancelToken, Executor, JoinError};
@@ -37,6 +37,8 @@ struct Work<'a> {
     delivery: &'a Delivery,
     name: String,
     tries: u32,
+    /// The number of calls that travel together, if it is a chunk.
+    items: Option<u32>,
     timeout: Option<Duration>,
     token: CancelToken,
 }
@@ -61,7 +63,8 @@ pub(super) async fn serve(place: Place, delivery: Delivery) {
     let work = Work {
         station,
         delivery: &delivery,
-        tries: record::number(headers, record::TRIES).unwrap_or(1),
+        tries: delivery.tries,
+        items: record::number(headers, record::ITEMS),
         timeout: record::number(headers, record::TIMEOUT).map(Duration::from_millis),
         token: station.hold(&delivery, &name),
         name,
@@ -264,7 +267,11 @@ impl Work<'_> {
             if let Some(timeout) = self.timeout {
                 call = call.timeout(timeout);
             }
-            call.submit(Remote, (self.name.clone(), Blob(args)))
+            let args = (self.name.clone(), Blob(args));
+            match self.items {
+                None => call.submit(Remote, args),
+                Some(_) => call.submit(RemoteChunk, args),
+            }
         };
         let outcome = handle.await;
         let mut record = match outcome {
@@ -282,14 +289,18 @@ impl Work<'_> {
         };
         record.starts = start;
         let mut state = station.lock();
-        state.done += 1;
-        state.failed += u64::from(record.kind != Kind::Value);
+        let items = u64::from(self.items.unwrap_or(1));
+        state.done += items;
+        if !matches!(record.kind, Kind::Value | Kind::Chunk) {
+            state.failed += items;
+        }
         drop(state);
         End::Record(record)
     }
 
     fn outcome(&self, tag: u8, body: Vec<u8>) -> Record {
         match tag {
+            tag::VALUE if self.items.is_some() => self.record(Kind::Chunk, body),
             tag::VALUE => self.record(Kind::Value, body),
             tag::PANIC => self.record(Kind::Panic, body),
             tag::BAD_ARGS => self.record(Kind::BadArgs, body),

@@ -30,6 +30,8 @@ pub(super) struct Delivery {
     /// How many times it was delivered, as far as the server remembers.
     pub(super) times: u64,
     pub(super) came: Instant,
+    /// How many times the task may be started.
+    pub(super) tries: u32,
 }
 
 /// A task that is claimed or runs.

@@ -12,6 +12,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How many calls are looked up at the same time.
@@ -234,16 +235,27 @@ pub(super) async fn fetch(client: Arc<Client>, key: Key) {
     }
 }
 
-/// Looks up calls whose outcomes have not come.
+/// Looks up at most so many calls whose outcomes have not come. If that is under way already, it is done once more afterwards, however many have asked for it: each message that a
+/// slow program drops is a reason.
 pub(super) async fn sweep(client: Arc<Client>, most: usize) {
-    let waiting = client.waiting(most);
-    let looks = waiting
-        .into_iter()
-        .map(|(key, is_old)| check(&client, key, is_old));
-    futures_util::stream::iter(looks)
-        .buffer_unordered(LOOKUPS)
-        .collect::<()>()
-        .await;
+    // ORDERING: the number publishes nothing.
+    client.to_sweep.fetch_max(most, Ordering::Relaxed);
+    let Ok(_turn) = client.sweeping.try_lock() else {
+        return;
+    };
+    loop {
+        // ORDERING: the number publishes nothing. One that is set after the last look waits for the next sweep, which is never far.
+        let most = client.to_sweep.swap(0, Ordering::Relaxed);
+        if most == 0 {
+            return;
+        }
+        let looks = client.waiting(most).into_iter();
+        let looks = looks.map(|(key, is_old)| check(&client, key, is_old));
+        futures_util::stream::iter(looks)
+            .buffer_unordered(LOOKUPS)
+            .collect::<()>()
+            .await;
+    }
 }
 
 async fn check(client: &Arc<Client>, key: Key, is_old: bool) {
@@ -274,6 +286,11 @@ async fn check(client: &Arc<Client>, key: Key, is_old: bool) {
 
 /// Waits for the outcome of a call that is not of this session.
 pub(super) async fn follow(client: Arc<Client>, key: Key) {
+    // Most calls that somebody finds have ended.
+    check(&client, Arc::clone(&key), false).await;
+    if !client.lock().open.contains_key(&key) {
+        return;
+    }
     let subject = client.link.names.done(&key);
     let mut results = loop {
         match client.link.client.subscribe(subject.clone()).await {

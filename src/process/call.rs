@@ -264,6 +264,13 @@ impl Job {
             .unwrap_or_default()
     }
 
+    /// The encoded arguments of all items that have no outcome.
+    #[cfg(feature = "mpi")]
+    pub(crate) fn all_items(&self) -> impl Iterator<Item = &[u8]> {
+        let mut read = wire::Reader(&self.body[self.offset..]);
+        (self.next..self.end).map(move |_| read.item().unwrap_or_default())
+    }
+
     /// How long each item may run.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.rare.as_ref()?.timeout

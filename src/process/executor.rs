@@ -101,6 +101,9 @@ pub trait Executor: Backend {
     /// in chunks, whose size follows from how long they run, unless [`chunk`](TaskImap::chunk) sets it.
     /// Dropping the stream cancels what has not begun.
     ///
+    /// On a cluster, a chunk is one task. An item in a chunk cannot be attached to, and a session without a given name cannot be
+    /// continued once it has sent a chunk. In a session with a given name, each item travels alone. See `heist::nats`.
+    ///
     /// ```
     /// use heist::Executor;
     ///

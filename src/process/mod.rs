@@ -34,21 +34,25 @@ mod wire;
 mod worker;
 
 /// The tags of outcomes.
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "mpi"))]
 pub(crate) mod tag {
-    pub(crate) use super::wire::{BAD_ARGS, BAD_RESULT, PANIC, UNKNOWN, VALUE};
+    pub(crate) use super::wire::{BAD_ARGS, UNKNOWN, VALUE};
+    #[cfg(feature = "nats")]
+    pub(crate) use super::wire::{BAD_RESULT, PANIC};
 }
 
 #[cfg(test)]
 mod tests;
 
 #[cfg(feature = "nats")]
-pub(crate) use call::{Ends, Job, Outcome, one_end};
-#[cfg(feature = "nats")]
+pub(crate) use call::{Ends, one_end};
+#[cfg(any(feature = "nats", feature = "mpi"))]
+pub(crate) use call::{Job, Outcome};
+#[cfg(any(feature = "nats", feature = "mpi"))]
 pub(crate) use codec::Format;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "mpi"))]
 pub(crate) use options::Defaults;
-#[cfg(feature = "nats")]
+#[cfg(any(feature = "nats", feature = "mpi"))]
 pub(crate) use registry::{by_name, check_names};
 #[cfg(feature = "nats")]
 pub(crate) use task::entry;

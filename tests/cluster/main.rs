@@ -6,7 +6,9 @@
 
 mod behaviour;
 mod chaos;
+mod faults;
 mod figures;
+mod network;
 mod parents;
 mod server;
 #[path = "../process/signals.rs"]
@@ -22,7 +24,7 @@ use libtest_mimic::{Arguments, Trial};
 fn main() {
     heist::init();
     heist::record_panic_locations();
-    if let Some(code) = parents::run_as_other() {
+    if let Some(code) = parents::run_as_other().or_else(network::run_inside) {
         std::process::exit(code);
     }
     let mut arguments = Arguments::from_args();
@@ -31,6 +33,8 @@ fn main() {
     let tests = [
         suite::tests(),
         behaviour::tests(),
+        faults::tests(),
+        network::tests(),
         chaos::tests(),
         figures::tests(),
     ];

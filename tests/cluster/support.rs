@@ -20,14 +20,14 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// How long a worker may be silent in the tests.
 pub const ACK_WAIT: Duration = Duration::from_secs(1);
 
-/// Runs `body` on a new thread. Ends the program if it takes longer than ten times [`LONG`].
+/// Runs `body` on a new thread. Ends the program if it takes longer than sixty times [`LONG`]: twenty seeds of chaos take ten minutes and more.
 pub fn watched(body: fn()) {
     let (done, ended) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         let _done = done;
         body();
     });
-    match ended.recv_timeout(LONG * 10) {
+    match ended.recv_timeout(LONG * 60) {
         Err(RecvTimeoutError::Timeout) => {
             eprintln!("the test hangs");
             std::process::abort();
@@ -87,11 +87,23 @@ impl Worker {
     /// Starts a worker with more environment variables.
     pub fn with(address: &str, places: usize, isolate: bool, more: &[(&str, &str)]) -> Self {
         let mut command = parents::other(Role::Worker);
+        Self::by(&mut command, address, places, isolate, more)
+    }
+
+    /// Starts a worker by a command that runs this program.
+    pub fn by(
+        command: &mut Command,
+        address: &str,
+        places: usize,
+        isolate: bool,
+        more: &[(&str, &str)],
+    ) -> Self {
+        command.env(parents::MODE, format!("{:?}", Role::Worker));
         command.env(parents::ADDRESS, address);
         command.env(parents::PLACES, places.to_string());
         command.env(parents::ISOLATE, isolate.to_string());
         command.envs(more.iter().copied());
-        Worker(child(&mut command))
+        Worker(child(command))
     }
 
     pub fn pid(&self) -> u32 {
