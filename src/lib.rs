@@ -146,11 +146,17 @@ mod testing;
 // The operating system: memory barriers, fork detection, thread settings, stack bounds.
 mod sys;
 
+// The time in nanoseconds, for measurements.
+mod clock;
+
 // Catching panics, dropping quietly, aborting.
 mod unwind;
 
 // Event counts of one thread, for statistics.
 mod counters;
+
+// How long the tasks of one thread waited and ran.
+mod timings;
 
 // Free memory blocks of one thread, for tasks.
 mod blocks;
@@ -236,7 +242,8 @@ pub use heist_macros::{main, task};
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use open::open;
 pub use pool::{
-    BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
+    BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Timing, Waits,
+    WhenFull, global,
 };
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use process::guide as processes;
@@ -245,7 +252,7 @@ pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
-pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
+pub use stats::{Bucket, Histogram, PoolStats, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]
 pub use sync::lines;

@@ -6,6 +6,7 @@ use super::state::{Detach, End, RunnerRef, Suspend};
 use super::task::{Header, Ran, TaskRef};
 use super::token;
 use crate::blocks::Blocks;
+use crate::clock;
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, TaskHeader};
 use crate::pool::{self, Member, Registry, context};
@@ -101,6 +102,22 @@ pub(super) fn report_lost_panic(payload: Option<Payload>, registry: Option<&Regi
     }
 }
 
+/// Counts how long a measured task was queued, and returns the time at which it begins.
+#[inline(never)]
+fn begin_measured(member: Member<'_>, queued_ns: u64) -> u64 {
+    let now_ns = clock::now_ns();
+    let wait_ns = now_ns.saturating_sub(queued_ns);
+    member.own_timings().queue_wait.add(wait_ns);
+    now_ns
+}
+
+/// Counts how long a measured task has run.
+#[inline(never)]
+fn end_measured(member: Member<'_>, begun_ns: u64) {
+    let run_ns = clock::now_ns().saturating_sub(begun_ns);
+    member.own_timings().run_time.add(run_ns);
+}
+
 impl TaskRef {
     /// Makes the error of a task that ends without a result.
     pub(super) fn error(&self, cause: Cause) -> JoinError {
@@ -168,11 +185,9 @@ impl TaskRef {
     /// Runs a task that the current thread has claimed. `runner` says whether the run may consume the reference that `self` is. Returns whether it did.
     #[inline]
     fn run(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
-        if self.state.is_sampled() {
-            let registry = member.registry;
-            registry.queue_waits.end(self.id.0.get(), registry.now_ns());
-            self.state.clear_sampled();
-        }
+        let begun_ns = self
+            .take_queued()
+            .map(|queued_ns| begin_measured(member, queued_ns));
         let outer = member.running.begin(self.id.0.get());
         let extra = self.extra();
         let token = token::enter(member.slot, extra.and_then(|extra| extra.token.as_ref()));
@@ -183,6 +198,9 @@ impl TaskRef {
         // SAFETY: (1) the operations are those of this cell. (2) The current thread has claimed the task, so the task is running, and its closure belongs to
         // this thread.
         let ran = unsafe { (self.ops.run)(self.header()) };
+        if let Some(begun_ns) = begun_ns {
+            end_measured(member, begun_ns);
+        }
         if named {
             member.running.set_name(outer_name);
         }
@@ -300,7 +318,6 @@ impl TaskRef {
             if self.state.is_gated() {
                 registry.admission.leave();
             }
-            self.end_sample(registry);
         });
     }
 
@@ -318,24 +335,6 @@ impl TaskRef {
         self.serve(registry.as_deref());
         if let Some(registry) = registry {
             registry.look_idle();
-        }
-    }
-
-    /// Begins to measure how long the task is queued, if the sample has room for it. Called before the task is queued.
-    #[cold]
-    pub(super) fn sample(&self, registry: &Registry) {
-        if registry
-            .queue_waits
-            .begin(self.id.0.get(), registry.now_ns())
-        {
-            self.state.set_sampled();
-        }
-    }
-
-    /// Removes a task that will not run from the sample.
-    pub(super) fn end_sample(&self, registry: &Registry) {
-        if self.state.is_sampled() {
-            registry.queue_waits.leave(self.id.0.get());
         }
     }
 

@@ -33,8 +33,8 @@ mod streams;
 // The queues of tasks from outside.
 mod injector;
 
-// How long tasks wait in queues.
-pub(crate) mod queue_wait;
+// Which tasks are measured.
+mod measure;
 
 // The futures that have been suspended.
 mod roster;
@@ -102,7 +102,7 @@ pub(crate) mod models;
 pub(crate) use admission::Refusal;
 pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};
-pub use config::{Priority, Start, Waits, WhenFull};
+pub use config::{Priority, Start, Timing, Waits, WhenFull};
 pub(crate) use context::Member;
 pub(crate) use directory::{check_fork_of, pool, with_pool};
 pub(crate) use queue::Injector;

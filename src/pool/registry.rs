@@ -6,8 +6,8 @@ use super::admission::Admission;
 use super::backoff::Budget;
 use super::config::Config;
 use super::injector::{PriorityQueues, Tombstones};
+use super::measure::Sampling;
 use super::queue::Injector;
-use super::queue_wait::QueueWaits;
 use super::roster::Roster;
 use super::slot::{Role, Slot};
 use super::slots::SlotTable;
@@ -72,8 +72,8 @@ pub(crate) struct Registry {
     /// Counts of events that belong to no slot. Each submission from outside writes here, so that nothing that workers read is beside it.
     pub(crate) outside: CachePadded<Counters>,
     pub(crate) start_failures: Count,
-    /// How long detached tasks wait until they begin.
-    pub(crate) queue_waits: CachePadded<QueueWaits>,
+    /// Which tasks are measured.
+    pub(crate) sampling: Sampling,
     created: Instant,
     /// The process's count of forks when the pool was created.
     forks: u64,
@@ -132,7 +132,7 @@ impl Registry {
             spares: AtomicUsize::new(0),
             outside: CachePadded::default(),
             start_failures: Count::default(),
-            queue_waits: CachePadded::new(QueueWaits::new()),
+            sampling: Sampling::new(config.timing),
             created: now(),
             forks: sys::fork_generation(),
             config: CachePadded::new(config),

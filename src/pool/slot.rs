@@ -10,6 +10,7 @@ use crate::lineage::{Lineage, Origin, Place, Run, Token};
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::timings::Timings;
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
 #[cfg(heist_loom)]
@@ -75,6 +76,8 @@ pub(crate) struct Slot {
     /// The submitted task that runs on this slot.
     pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
+    /// The measured times of tasks that ran here. Made for the first one. From std: it is not modelled.
+    timings: std::sync::OnceLock<Box<Timings>>,
     /// Accessed by the owner only.
     owner: CachePadded<Owner>,
 }
@@ -174,6 +177,7 @@ impl Slot {
             lineage: CachePadded::default(),
             running: CachePadded::default(),
             counters: CachePadded::default(),
+            timings: std::sync::OnceLock::new(),
             owner: CachePadded::new(Owner {
                 role: Tracked::new(kind),
                 deque,
@@ -329,6 +333,11 @@ impl Slot {
         x as usize
     }
 
+    /// Owner: the measured times, in which it counts.
+    pub(crate) fn own_timings(&self) -> &Timings {
+        self.timings.get_or_init(Box::default)
+    }
+
     /// Owner: counts a search. Returns its number.
     pub(crate) fn turn(&self) -> u32 {
         let turn = self.turns().wrapping_add(1);
@@ -404,6 +413,11 @@ impl Slot {
     }
 
     // ---- anybody ----
+
+    /// The measured times of the tasks that ran here, if there are any.
+    pub(crate) fn timings(&self) -> Option<&Timings> {
+        self.timings.get().map(|timings| &**timings)
+    }
 
     /// The place of the fork at `index` of the ring. [`crate::lineage`] states when the answer can be trusted.
     pub(crate) fn place_at(&self, index: usize) -> Place {

@@ -25,7 +25,7 @@ pub use stream::{
     Census, Citizen, KINDS, Kind, Settings, Stream, collected, on_workers, settle, stream, timeout,
     window,
 };
-pub use watch::{limit, on_pool, on_pool_of, spin_until, watched, watched_pool};
+pub use watch::{limit, on_pool, on_pool_of, on_pool_with, spin_until, watched, watched_pool};
 
 use heist::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
