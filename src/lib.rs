@@ -200,6 +200,12 @@ mod future;
 // Snapshots of what a pool does.
 mod stats;
 
+// What the threads of a pool do, and who waits for whom.
+mod dump;
+
+// Watching over stalls.
+mod stall;
+
 // Pools of processes, and one interface for them and threads.
 #[cfg(all(feature = "process", target_os = "linux"))]
 mod process;
@@ -216,6 +222,10 @@ mod open;
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+pub use dump::{
+    Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef, ThreadRole,
+    ThreadState, WaitCycle, WaitEdge,
+};
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
     JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, Lost, PanicLocation, Promise, RunningTask,
@@ -252,6 +262,7 @@ pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
+pub use stall::{StallKind, StallReport};
 pub use stats::{Bucket, Histogram, PoolStats, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use super::token::CancelToken;
 use crate::clock;
 use crate::fork::ScopePtr;
 use crate::job::Group;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::hint::AtomicU64;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::unwind;
@@ -278,5 +278,9 @@ impl Event for TaskRef {
         self.remove_waiters(
             |waiter| matches!(waiter, Waiter::Parker(other) if Arc::ptr_eq(other, parker)),
         );
+    }
+
+    fn waited(&self) -> Waited {
+        Waited::task(self.id.0.get())
     }
 }

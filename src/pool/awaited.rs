@@ -7,7 +7,7 @@ use super::steal::{sees_fork_below, steal_fork_below};
 use super::work::Work;
 use crate::job::Task;
 use crate::lineage::Origin;
-use crate::sleep::{Event, Need};
+use crate::sleep::{Event, Need, Waited};
 use crate::sync::MODEL;
 
 /// Something that a member of a pool waits for.
@@ -40,6 +40,14 @@ pub(crate) trait Awaited {
         None
     }
 
+    /// What a report calls it.
+    fn waited(&self) -> Waited;
+
+    /// How many tasks of a scope are left, for a report.
+    fn left(&self) -> u64 {
+        0
+    }
+
     /// Called before parking. From now on, the thread that completes it wakes `slot`. Returns `false` if the caller must look again instead.
     fn announce(&self, slot: &Slot) -> bool;
 
@@ -50,6 +58,10 @@ pub(crate) trait Awaited {
 impl<E: Event> Awaited for E {
     fn is_done(&self) -> bool {
         self.is_set()
+    }
+
+    fn waited(&self) -> Waited {
+        Event::waited(self)
     }
 
     fn announce(&self, slot: &Slot) -> bool {

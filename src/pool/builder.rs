@@ -1,6 +1,8 @@
 //! The builder of pools, the global pool, and errors.
 
-use super::config::{Config, MIN_STACK, Start, Timing, VARIABLE, Waits, WhenFull, automatic_size};
+use super::config::{
+    Config, MIN_STACK, Start, Timing, VARIABLE, Waits, Watcher, WhenFull, automatic_size,
+};
 use super::context;
 use super::directory;
 use super::registry::Registry;
@@ -151,6 +153,11 @@ impl ThreadPoolBuilder {
     /// ```
     pub fn timing(mut self, timing: Timing) -> Self {
         self.config.timing = timing;
+        self
+    }
+
+    pub(crate) fn watcher(mut self, watcher: std::sync::Arc<dyn Watcher>) -> Self {
+        self.config.watcher = Some(watcher);
         self
     }
 

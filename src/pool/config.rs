@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(super) queue_capacity: Option<usize>,
     pub(super) when_full: WhenFull,
     pub(super) timing: Timing,
+    /// Watches over stalls, if that is asked for.
+    pub(crate) watcher: Option<std::sync::Arc<dyn Watcher>>,
     /// Dropping the last handle returns at once.
     pub(super) leave_on_drop: bool,
     /// Worker 0 is the thread that built the pool. It never leaves, and runs queued work when it waits or yields.
@@ -35,6 +37,12 @@ pub(crate) struct Config {
     pub(super) caller_threads: bool,
     /// The settings that the pool's threads inherit from the thread that built it.
     pub(super) thread_settings: Option<ThreadSettings>,
+}
+
+/// Watches over the stalls of a pool, in a module above the pool.
+pub(crate) trait Watcher: Send + Sync {
+    /// Something begins to run or to wait in the pool of this number.
+    fn arm(&self, pool: u64);
 }
 
 impl Config {

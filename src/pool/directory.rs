@@ -6,11 +6,21 @@ use crate::sync::{Arc, Ordering};
 use crate::sys::PerProcess;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard, TryLockError, Weak};
+
+static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
+
+/// Locks the directory if no other thread has.
+fn try_pools() -> Option<MutexGuard<'static, Pools>> {
+    match POOLS.get().try_lock() {
+        Ok(pools) => Some(pools),
+        Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
 
 /// Locks the directory. It serves those that must not keep a pool alive and rarely need it. Its lock is std's in models too: nothing waits for it.
 fn pools() -> MutexGuard<'static, Pools> {
-    static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
     let pools = POOLS.get().lock();
     pools.unwrap_or_else(|poison| poison.into_inner())
 }
@@ -58,6 +68,13 @@ pub(crate) fn check_fork_of(id: u64) {
     if id < first {
         forked_child();
     }
+}
+
+/// The pools of this process except the one with this number. `None` if another thread holds the directory's lock.
+pub(crate) fn others(id: u64) -> Option<Vec<Arc<Registry>>> {
+    let pools = try_pools()?;
+    let others = pools.by_id.iter().filter(|&(&other, _)| other != id);
+    Some(others.filter_map(|(_, pool)| pool.upgrade()).collect())
 }
 
 /// Calls `f` with the pool with this number, if it still exists. A thread that takes part in that pool looks nothing up.

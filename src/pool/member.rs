@@ -1,5 +1,6 @@
 //! A thread as a member of a pool: how a guest enters and leaves, and how a member queues, shares and runs work.
 
+use super::activity::Shown;
 use super::context::{self, Member};
 use super::registry::Registry;
 use super::slot::Role;
@@ -8,7 +9,7 @@ use super::work::{Taken, Work};
 use crate::job::{Fate, ForkHeader, Task};
 use crate::lineage::{Place, Token};
 use crate::ring::{CAPACITY, Popped};
-use crate::sleep::{Left, Need};
+use crate::sleep::{Left, Need, Waited};
 use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind;
 use std::ptr::NonNull;
@@ -234,6 +235,17 @@ impl<'a> Member<'a> {
         if !self.running.is_some() {
             self.registry.look_idle();
         }
+    }
+
+    /// Shows what the thread waits for until the guard is dropped.
+    pub(super) fn show(self, waited: Waited, left: u64) -> Shown<'a> {
+        let (runs, is_guest) = (self.counters.executed.get(), self.kind == Role::Guest);
+        if let Some(watcher) = &self.registry.config.watcher
+            && waited != Waited::WORK
+        {
+            watcher.arm(self.registry.id);
+        }
+        self.slot.activity.show(waited, left, runs, is_guest)
     }
 
     // ---- queueing and sharing ----

@@ -18,11 +18,17 @@ mod queue;
 // Whether a task may be queued.
 mod admission;
 
+// What one thread waits for, for reports.
+mod activity;
+
 // The broadcast tasks of one worker.
 mod inbox;
 
 // The future that a thread polls next.
 mod hot;
+
+// The submitted task that runs on a slot.
+mod running;
 
 // What one thread shows to the others.
 mod slot;
@@ -38,6 +44,9 @@ mod measure;
 
 // The futures that have been suspended.
 mod roster;
+
+// For how long what was seen in a pool has not changed.
+mod looks;
 
 // The table of the slots.
 mod slots;
@@ -99,12 +108,15 @@ mod shutdown;
 #[cfg(all(test, heist_loom))]
 pub(crate) mod models;
 
+pub(crate) use activity::Seen;
 pub(crate) use admission::Refusal;
 pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};
+pub(crate) use config::Watcher;
 pub use config::{Priority, Start, Timing, Waits, WhenFull};
 pub(crate) use context::Member;
-pub(crate) use directory::{check_fork_of, pool, with_pool};
+pub(crate) use directory::{check_fork_of, others, pool, with_pool};
+pub(crate) use looks::{Looks, Signature};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Role, SWEEP_LEAST, Slot};

@@ -10,7 +10,7 @@ use super::steal::find_any;
 use super::streams::WATCH_TIME;
 use super::work::Work;
 use crate::lineage::Origin;
-use crate::sleep::{Need, Park};
+use crate::sleep::{Need, Park, Waited};
 use crate::sync::MODEL;
 use std::time::{Duration, Instant};
 
@@ -123,6 +123,7 @@ const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Parks until the thread is claimed or called, or has to look at a stream again. Returns `None` for a spare that was not needed for a long time, which then leaves.
 fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
+    let _shown = member.show(Waited::WORK, 0);
     member.counters.parks.add(1);
     // What the slot of a worker holds is left to others only if the pool has become too small for the worker.
     let slots = &member.registry.slots;

@@ -6,6 +6,7 @@ use super::admission::Admission;
 use super::backoff::Budget;
 use super::config::Config;
 use super::injector::{PriorityQueues, Tombstones};
+use super::looks::Looks;
 use super::measure::Sampling;
 use super::queue::Injector;
 use super::roster::Roster;
@@ -74,6 +75,8 @@ pub(crate) struct Registry {
     pub(crate) start_failures: Count,
     /// Which tasks are measured.
     pub(crate) sampling: Sampling,
+    /// What dumps have seen before. From std: only who can lock it at once uses it.
+    pub(crate) looks: std::sync::Mutex<Looks>,
     created: Instant,
     /// The process's count of forks when the pool was created.
     forks: u64,
@@ -133,6 +136,7 @@ impl Registry {
             outside: CachePadded::default(),
             start_failures: Count::default(),
             sampling: Sampling::new(config.timing),
+            looks: std::sync::Mutex::default(),
             created: now(),
             forks: sys::fork_generation(),
             config: CachePadded::new(config),

@@ -1,15 +1,17 @@
 //! A slot: the memory through which one thread takes part in one pool, and into which the others look.
 
+use super::activity::Activity;
 use super::hot::Hot;
 use super::inbox::Inbox;
 use super::queue::{Local, Stealer};
+use super::running::Running;
 use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::timings::Timings;
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
@@ -76,6 +78,8 @@ pub(crate) struct Slot {
     /// The submitted task that runs on this slot.
     pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
+    /// What the thread waits for.
+    pub(crate) activity: CachePadded<Activity>,
     /// The measured times of tasks that ran here. Made for the first one. From std: it is not modelled.
     timings: std::sync::OnceLock<Box<Timings>>,
     /// Accessed by the owner only.
@@ -111,6 +115,10 @@ const _: () = {
         (
             offset_of!(Slot, counters),
             size_of::<CachePadded<Counters>>(),
+        ),
+        (
+            offset_of!(Slot, activity),
+            size_of::<CachePadded<Activity>>(),
         ),
         (offset_of!(Slot, owner), size_of::<CachePadded<Owner>>()),
     ];
@@ -177,6 +185,7 @@ impl Slot {
             lineage: CachePadded::default(),
             running: CachePadded::default(),
             counters: CachePadded::default(),
+            activity: CachePadded::default(),
             timings: std::sync::OnceLock::new(),
             owner: CachePadded::new(Owner {
                 role: Tracked::new(kind),
@@ -518,57 +527,5 @@ pub(crate) struct OpenScope<'a> {
 impl Drop for OpenScope<'_> {
     fn drop(&mut self) {
         self.slot.owner.scopes.update(|scopes| scopes - 1);
-    }
-}
-
-/// The submitted task that runs on a slot, for reports on what a shutdown waits for.
-#[derive(Debug, Default)]
-pub(crate) struct Running {
-    /// The number of the task, or 0 if none runs.
-    id: AtomicU64,
-    name: Mutex<TaskName>,
-    /// Whether there is a name, which the owner reads without the lock.
-    named: AtomicBool,
-}
-
-type TaskName = Option<std::sync::Arc<str>>;
-
-impl Running {
-    /// Owner: begins a task, which [`Running::back`] ends. Returns the number of the task in the middle of which it runs, or 0.
-    #[inline]
-    pub(crate) fn begin(&self, id: u64) -> u64 {
-        // ORDERING: Relaxed: the number is only reported.
-        let outer = self.id.load(Ordering::Relaxed);
-        self.id.store(id, Ordering::Relaxed);
-        outer
-    }
-
-    /// Owner: returns to the task with this number, or to none.
-    #[inline]
-    pub(crate) fn back(&self, outer: u64) {
-        // ORDERING: Release pairs with the Acquire in `is_some`: a thread that finds no running task sees what the task has done.
-        self.id.store(outer, Ordering::Release);
-    }
-
-    /// Whether a task runs.
-    pub(crate) fn is_some(&self) -> bool {
-        self.id.load(Ordering::Acquire) != 0
-    }
-
-    /// Owner: whether the running task, or one further down the stack, has a name.
-    pub(crate) fn is_named(&self) -> bool {
-        self.named.load(Ordering::Relaxed)
-    }
-
-    /// Owner: names the running task. Returns the previous name.
-    pub(crate) fn set_name(&self, name: TaskName) -> TaskName {
-        self.named.store(name.is_some(), Ordering::Relaxed);
-        std::mem::replace(&mut *lock(&self.name), name)
-    }
-
-    /// The number and name of the running task.
-    pub(crate) fn get(&self) -> Option<(u64, TaskName)> {
-        let id = self.id.load(Ordering::Relaxed);
-        (id != 0).then(|| (id, lock(&self.name).clone()))
     }
 }

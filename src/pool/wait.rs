@@ -12,7 +12,7 @@ use super::work::Work;
 use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
 use crate::unwind;
 use std::cell::Cell;
@@ -70,12 +70,14 @@ fn wait_until(
         }
         cool_home_down();
         if awaited.announce(&member) {
+            let shown = member.show(awaited.waited(), awaited.left());
             let open = any && member.role() != Role::Guest;
             let work = if open {
                 park_open(member, awaited, deadline)
             } else {
                 park_bound(member, awaited, below, deadline)
             };
+            drop(shown);
             awaited.withdraw(&member);
             spin.restart();
             if let Some(work) = work {
@@ -225,6 +227,10 @@ impl Awaited for StolenFork<'_> {
         self.job.state() == ForkState::Done
     }
 
+    fn waited(&self) -> Waited {
+        self.origin.waited()
+    }
+
     fn below(&self) -> Option<Origin> {
         Some(self.origin)
     }
@@ -325,7 +331,10 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
 
 /// Runs `f`, which blocks the current thread. While it runs, there is room for another thread of the pool, and one is woken or started if there is work.
 pub(crate) fn leave_place<R>(f: impl FnOnce() -> R) -> R {
-    let _place = context::home().and_then(LeftPlace::new);
+    let place = context::home().and_then(LeftPlace::new);
+    let _shown = place
+        .as_ref()
+        .map(|place| place.0.show(Waited::BLOCKING, 0));
     f()
 }
 

@@ -8,6 +8,7 @@ use super::steal::{
 };
 use super::work::Work;
 use crate::sleep::Need;
+use crate::sync::{Ordering, fence};
 
 // What the layers above use to act in a pool.
 pub(crate) use super::awaited::{Awaited, Look};
@@ -26,11 +27,22 @@ pub(super) fn work(member: Member<'_>) {
     let mut mode = Mode::Searching;
     while let Some(work) = next(member, &mut mode) {
         if member.counters.busy_since_ns.get() == 0 {
-            member.counters.busy_since_ns.set(member.registry.now_ns());
+            begin_busy(member);
         }
         member.run(work);
     }
     // Another thread may have been started for this index by now, and own the slot.
+}
+
+#[cold]
+fn begin_busy(member: Member<'_>) {
+    member.activity.begin_busy(member.counters.executed.get());
+    member.counters.busy_since_ns.set(member.registry.now_ns());
+    if let Some(watcher) = &member.registry.config.watcher {
+        // Store-load pair: {busy; fence; whether the watch is armed} here, {not armed; fence; busy} in a watch that ends.
+        fence(Ordering::SeqCst);
+        watcher.arm(member.registry.id);
+    }
 }
 
 fn end_busy(member: Member<'_>) {

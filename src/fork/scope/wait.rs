@@ -5,6 +5,7 @@ use crate::job::Task;
 use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited, Look};
 use crate::pool::{Member, Slot};
+use crate::sleep::Waited;
 use crate::sync::Ordering;
 use std::ptr;
 
@@ -70,6 +71,15 @@ impl Awaited for Scope<'_> {
 
     fn below(&self) -> Option<Origin> {
         Some(self.group.origin())
+    }
+
+    fn waited(&self) -> Waited {
+        self.group.origin().waited()
+    }
+
+    fn left(&self) -> u64 {
+        let word = self.word.load(Ordering::Relaxed) & !PARKED;
+        u64::try_from(self.own.get() + word / ONE).unwrap_or(0)
     }
 
     fn must_find_tasks(&self) -> bool {
