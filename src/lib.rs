@@ -52,7 +52,8 @@
 //! | use several computers | `nats::Cluster`, with the feature `nats` |
 //! | finish | see [Shutdown](#shutdown) |
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
-//! | see what the pool does | [`ThreadPool::stats`], which prints a table |
+//! | see what the pool does | [`ThreadPool::stats`], which prints a table and writes text for Prometheus |
+//! | find out why nothing goes on | [`ThreadPool::dump`]; [`stall_after`](ThreadPoolBuilder::stall_after) |
 //!
 //! # Waiting
 //!
@@ -124,7 +125,7 @@
 //!
 //! All are off by default.
 //!
-//! - `serde`: [`PoolStats`] and its parts are `Serialize`.
+//! - `serde`: [`PoolStats`], [`Dump`], [`StallReport`] and their parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
 //! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On

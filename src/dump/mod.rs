@@ -11,6 +11,9 @@ mod graph;
 mod model;
 mod text;
 
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+mod tests;
+
 pub use model::{
     Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef, ThreadRole,
     ThreadState, WaitCycle, WaitEdge,

@@ -1,7 +1,7 @@
 //! How a task ends: a runner runs it, or it is dropped without a run. Then its callbacks are called and its waiters woken.
 
 use super::error::{Cause, JoinError, Kind};
-use super::extra::Waiter;
+use super::extra::{Extra, Waiter};
 use super::state::{Detach, End, RunnerRef, Suspend};
 use super::task::{Header, Ran, TaskRef};
 use super::token;
@@ -10,7 +10,7 @@ use crate::clock;
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, TaskHeader};
 use crate::pool::{self, Member, Registry, context};
-use crate::sync::{lock, now};
+use crate::sync::{Ordering, lock, now};
 use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
 
@@ -185,11 +185,31 @@ impl TaskRef {
     /// Runs a task that the current thread has claimed. `runner` says whether the run may consume the reference that `self` is. Returns whether it did.
     #[inline]
     fn run(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
-        let begun_ns = self
-            .take_queued()
-            .map(|queued_ns| begin_measured(member, queued_ns));
+        // ORDERING: Relaxed: the queue has published what is there since the submission, and a block that is made later does not matter to the run.
+        if self.extra.load(Ordering::Relaxed).is_null() {
+            self.run_with(member, runner, None, None)
+        } else {
+            self.run_with_extra(member, runner)
+        }
+    }
+
+    #[inline(never)]
+    fn run_with_extra(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
+        let queued_ns = self.take_queued();
+        let begun_ns = queued_ns.map(|queued_ns| begin_measured(member, queued_ns));
+        self.run_with(member, runner, self.extra(), begun_ns)
+    }
+
+    /// Runs the task. `begun_ns` is the time if its run time is measured.
+    #[inline(always)]
+    fn run_with(
+        &self,
+        member: Member<'_>,
+        runner: RunnerRef,
+        extra: Option<&Extra>,
+        begun_ns: Option<u64>,
+    ) -> RunnerRef {
         let outer = member.running.begin(self.id.0.get());
-        let extra = self.extra();
         let token = token::enter(member.slot, extra.and_then(|extra| extra.token.as_ref()));
         let name = extra.and_then(|extra| extra.name.clone());
         // A task without a name hides the name of a task further down on the stack.
@@ -216,7 +236,7 @@ impl TaskRef {
     }
 
     /// Counts a run that has ended, and ends the task. Returns whether the runner's reference was consumed.
-    #[inline]
+    #[inline(always)]
     fn complete_run(&self, member: Member<'_>, ran: Ran, runner: RunnerRef) -> RunnerRef {
         match ran {
             Ran::Completed => member.counters.completed.add(self.tasks()),

@@ -164,16 +164,11 @@ impl TaskRef {
     }
 
     /// Runner: the time at which a measured task was queued, if it has not been taken before.
-    #[inline]
     pub(super) fn take_queued(&self) -> Option<u64> {
         // Models measure nothing, which saves them a step.
-        if crate::sync::MODEL || self.extra.load(Ordering::Relaxed).is_null() {
+        if crate::sync::MODEL {
             return None;
         }
-        self.take_queued_slow()
-    }
-
-    fn take_queued_slow(&self) -> Option<u64> {
         let word = self.extra.load(Ordering::Relaxed);
         if let Some(queued_ns) = stamp_of(word) {
             // A closure begins once. The stamp of a future is removed, if it has not moved to a block meanwhile.
@@ -200,7 +195,15 @@ impl TaskRef {
     }
 
     /// Adds a task that is about to be queued to its token and to the timer. A token that is cancelled already cancels the task.
+    #[inline]
     pub(super) fn register_cancellers(&self) {
+        // ORDERING: Relaxed: the current thread has made the task.
+        if !self.extra.load(Ordering::Relaxed).is_null() {
+            self.register_cancellers_slow();
+        }
+    }
+
+    fn register_cancellers_slow(&self) {
         let Some(extra) = self.extra() else { return };
         if let Some(deadline) = extra.deadline {
             let _first = extra.timed.set(timer::add(deadline, self.clone()));

@@ -43,6 +43,12 @@ impl Default for Pools {
     }
 }
 
+/// Holds the directory's lock, for a test.
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+pub(super) fn hold() -> impl Drop {
+    pools()
+}
+
 /// Creates a pool, to whose number `make` is applied, and adds it to the directory.
 pub(super) fn register(make: impl FnOnce(u64) -> Arc<Registry>) -> Arc<Registry> {
     // The directory is created first, because its creation reads the next number.

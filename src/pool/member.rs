@@ -213,7 +213,7 @@ impl<'a> Member<'a> {
     }
 
     /// Runs a task taken from a queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_task(self, task: Task) {
         let begun = self.begin(task.origin(), task.token());
         self.run_in_place(task);

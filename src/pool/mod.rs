@@ -108,6 +108,9 @@ mod shutdown;
 #[cfg(all(test, heist_loom))]
 pub(crate) mod models;
 
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+pub(crate) mod tests;
+
 pub(crate) use activity::Seen;
 pub(crate) use admission::Refusal;
 pub use builder::{BuildError, ThreadPoolBuilder, global};

@@ -66,6 +66,12 @@ impl Running {
         outer.map(|id| id.load(Ordering::Relaxed)).collect()
     }
 
+    /// Holds the lock, for a test.
+    #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+    pub(super) fn hold(&self) -> impl Drop {
+        lock(&self.name)
+    }
+
     /// The name of the running task, if nobody holds its lock.
     pub(crate) fn try_name(&self) -> TaskName {
         try_lock(&self.name)?.clone()

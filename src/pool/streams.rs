@@ -406,6 +406,12 @@ impl Streams {
         self.sum(|queue| lock(&queue.items).len())
     }
 
+    /// Holds a lock, for a test.
+    #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+    pub(super) fn hold(&self) -> impl Drop {
+        lock(&self.queues)
+    }
+
     /// The number of items. `None` if another thread holds a lock.
     pub(super) fn try_len(&self) -> Option<usize> {
         if self.len.load(Ordering::Relaxed) == 0 {

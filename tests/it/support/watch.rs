@@ -175,7 +175,7 @@ fn describe_pool(pool: Option<ThreadPool>) -> String {
     let (done, stats) = mpsc::channel();
     std::thread::spawn(move || {
         let stats = pool.stats();
-        let _ = done.send(format!("{stats}\n{stats:?}"));
+        let _ = done.send(format!("{}\n{stats}\n{stats:?}", pool.dump()));
         // The drop of the pool would join threads that hang.
         std::mem::forget(pool);
     });
