@@ -47,7 +47,7 @@ mod ticks {
             return measure();
         }
         let passed = ticks().wrapping_sub(BEGIN.load(Ordering::Relaxed));
-        (u128::from(passed) * u128::from(tick) >> 32) as u64
+        ((u128::from(passed) * u128::from(tick)) >> 32) as u64
     }
 
     /// Reads both clocks. Returns `None` if the thread was interrupted between the readings.

@@ -224,8 +224,8 @@ mod open;
 struct Readme;
 
 pub use dump::{
-    Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef, ThreadRole,
-    ThreadState, WaitCycle, WaitEdge,
+    CallerDump, Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef,
+    ThreadRole, ThreadState, WaitCycle, WaitEdge,
 };
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,

@@ -15,15 +15,16 @@ mod text;
 mod tests;
 
 pub use model::{
-    Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef, ThreadRole,
-    ThreadState, WaitCycle, WaitEdge,
+    CallerDump, Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef,
+    ThreadRole, ThreadState, WaitCycle, WaitEdge,
 };
 
-use crate::pool::{Registry, ThreadPool, others};
+use crate::clock;
+use crate::pool::{self, Registry, ThreadPool, others};
 use crate::sync::Arc;
 use crate::sys::thread::{Usage, usage};
 use capture::Capture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// The time between two looks at whether a thread runs. A time slice is 3 to 4 ms on most systems.
@@ -98,6 +99,8 @@ pub(crate) fn dump(registry: &Registry, is_patient: bool) -> Dump {
     };
     let mut pools = copy();
     let waits = graph::edges(&pools);
+    let slots = pools.iter().flat_map(|pool| &pool.slots);
+    let runners: BTreeSet<u64> = slots.flat_map(|shown| shown.tasks.clone()).collect();
     let stood = |cycle: &WaitCycle| {
         cycle
             .edges
@@ -113,12 +116,45 @@ pub(crate) fn dump(registry: &Registry, is_patient: bool) -> Dump {
             thread.system = system;
         }
     }
-    Dump::of(
+    let mut dump = Dump::of(
         pools.into_iter().map(|capture| capture.dump).collect(),
         waits,
         cycles,
         is_partial,
-    )
+    );
+    dump.callers = callers(&dump, &runners);
+    dump
+}
+
+/// The threads outside that wait for a task which a thread of the dump runs, or which no thread runs. `runners` are the tasks that run in any pool.
+fn callers(dump: &Dump, runners: &BTreeSet<u64>) -> Vec<CallerDump> {
+    let now_ns = clock::now_ns();
+    let runs = |task: u64| {
+        let pools = dump.pools.iter().enumerate();
+        let mut threads = pools.flat_map(|(pool, dump)| {
+            let threads = dump.threads.iter().enumerate();
+            threads.map(move |(thread, dump)| (ThreadRef { pool, thread }, dump))
+        });
+        let is_it = |thread: &ThreadDump| {
+            let own = thread.task.as_ref().is_some_and(|own| own.id == task);
+            own || thread.outer_tasks.contains(&task)
+        };
+        threads
+            .find(|(_, thread)| is_it(thread))
+            .map(|(place, _)| place)
+    };
+    let caller = |waiter: pool::Waiter| {
+        let runs_on = runs(waiter.task);
+        let is_elsewhere = runs_on.is_none() && runners.contains(&waiter.task);
+        (!is_elsewhere).then(|| CallerDump {
+            name: crate::sys::thread::name(waiter.thread).unwrap_or_default(),
+            os_id: waiter.thread,
+            task: waiter.task,
+            since: Duration::from_nanos(now_ns.saturating_sub(waiter.since_ns)),
+            runs_on,
+        })
+    };
+    pool::outside().into_iter().filter_map(caller).collect()
 }
 
 /// Whether the thread at a place of the second copies was in the same wait when the first ones were made.
@@ -163,12 +199,9 @@ impl Dump {
                 }
             }
         }
-        let mut places = vec![0; pools.len()];
-        let mut count = 0;
-        for (place, _) in places.iter_mut().zip(&keep).filter(|&(_, &keep)| keep) {
-            *place = count;
-            count += 1;
-        }
+        // The place of a kept pool is the number of kept ones before it.
+        let place = |pool: usize| keep[..pool].iter().filter(|&&keep| keep).count();
+        let places: Vec<usize> = (0..pools.len()).map(place).collect();
         let moved = |edge: WaitEdge| {
             let moved = |place: ThreadRef| ThreadRef {
                 pool: places[place.pool],
@@ -196,6 +229,7 @@ impl Dump {
             pools: pools.collect(),
             waits,
             cycles,
+            callers: Vec::new(),
             is_partial,
         }
     }

@@ -17,6 +17,8 @@ pub struct Dump {
     pub waits: Vec<WaitEdge>,
     /// Threads that wait for each other in a circle, so that none of them ever goes on.
     pub cycles: Vec<WaitCycle>,
+    /// Threads that take part in no pool and wait for a task, of these pools or of none that is known. At most 64.
+    pub callers: Vec<CallerDump>,
     /// Whether other pools are left out because another thread held a lock.
     pub is_partial: bool,
 }
@@ -108,6 +110,23 @@ pub struct TaskDump {
     pub id: u64,
     /// The name, if it has one and no other thread held a lock.
     pub name: Option<String>,
+}
+
+/// A thread that takes part in no pool and waits for a task, in a [`Dump`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CallerDump {
+    /// The name of the thread. Empty if it is not known.
+    pub name: String,
+    /// The system's number of the thread.
+    pub os_id: u64,
+    /// The id of the task.
+    pub task: u64,
+    /// For how long it has waited.
+    pub since: Duration,
+    /// The thread that runs the task. `None` if no thread does, or if it is not known.
+    pub runs_on: Option<ThreadRef>,
 }
 
 /// The part that a thread plays in a pool.

@@ -22,6 +22,17 @@ impl fmt::Display for Dump {
             writeln!(f)?;
             self.write_cycle(f, cycle)?;
         }
+        for caller in &self.callers {
+            let (name, since) = (Quoted(&caller.name), seconds(caller.since));
+            write!(
+                f,
+                "\nthread {name} {} waits since {since} for task #{}",
+                caller.os_id, caller.task
+            )?;
+            if let Some(place) = caller.runs_on {
+                write!(f, ", which runs on {}", self.title(place, 0))?;
+            }
+        }
         if self.is_partial {
             write!(f, "\nOther pools are left out: another thread held a lock.")?;
         }

@@ -7,7 +7,7 @@ use crate::sleep::Waited;
 // From std in models too: what is only reported orders nothing.
 use crate::sync::hint::AtomicU64;
 use crate::sync::{MODEL, Ordering};
-use crate::sys;
+use crate::sys::{self, PerProcess};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -115,4 +115,74 @@ impl Drop for Shown<'_> {
             activity.waited.store(outer, Ordering::Release);
         }
     }
+}
+
+/// The threads that take part in no pool and wait for a task, as far as there is room. A forked child begins with none.
+static OUTSIDE: PerProcess<Table> = PerProcess::new();
+
+struct Table([Outside; 64]);
+
+impl Default for Table {
+    fn default() -> Self {
+        Table(std::array::from_fn(|_| Outside::default()))
+    }
+}
+
+/// A thread that takes part in no pool, or nothing.
+#[derive(Debug, Default)]
+struct Outside {
+    /// The system's number of the thread. 0 if the entry is free.
+    thread: AtomicU64,
+    /// The number of the task, or 0 while the entry is not complete.
+    task: AtomicU64,
+    since_ns: AtomicU64,
+}
+
+/// What a thread that takes part in no pool waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiter {
+    pub(crate) thread: u64,
+    pub(crate) task: u64,
+    pub(crate) since_ns: u64,
+}
+
+/// How many entries a thread tries.
+const TRIES: usize = 8;
+
+/// Shows what the current thread, which takes part in no pool, waits for until the guard is dropped: a task, if there is room.
+pub(super) fn show_outside(waited: Waited) -> Option<impl Drop> {
+    let task = waited.as_task().filter(|_| !MODEL)?;
+    let (thread, entries) = (sys::thread::own_id(), &OUTSIDE.get().0);
+    let order = Ordering::Relaxed;
+    let place = (0..TRIES).find_map(|n| {
+        let entry = &entries[(thread as usize + n) % entries.len()];
+        let claimed = entry.thread.compare_exchange(0, thread, order, order);
+        claimed.ok().map(|_| entry)
+    })?;
+    place.since_ns.store(clock::now_ns(), order);
+    // ORDERING: Release pairs with the Acquire in `outside`: thread and time are those of this wait, or of a later one.
+    place.task.store(task, Ordering::Release);
+    Some(ShownOutside(place))
+}
+
+struct ShownOutside(&'static Outside);
+
+impl Drop for ShownOutside {
+    fn drop(&mut self) {
+        self.0.task.store(0, Ordering::Relaxed);
+        self.0.thread.store(0, Ordering::Release);
+    }
+}
+
+/// The threads that take part in no pool and wait for a task.
+pub(crate) fn outside() -> Vec<Waiter> {
+    let waiter = |entry: &Outside| {
+        let task = entry.task.load(Ordering::Acquire);
+        (task != 0).then(|| Waiter {
+            thread: entry.thread.load(Ordering::Relaxed),
+            task,
+            since_ns: entry.since_ns.load(Ordering::Relaxed),
+        })
+    };
+    OUTSIDE.get().0.iter().filter_map(waiter).collect()
 }

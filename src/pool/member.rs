@@ -10,6 +10,7 @@ use crate::job::{Fate, ForkHeader, Task};
 use crate::lineage::{Place, Token};
 use crate::ring::{CAPACITY, Popped};
 use crate::sleep::{Left, Need, Waited};
+use crate::sync::{Ordering, fence};
 use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind;
 use std::ptr::NonNull;
@@ -240,12 +241,21 @@ impl<'a> Member<'a> {
     /// Shows what the thread waits for until the guard is dropped.
     pub(super) fn show(self, waited: Waited, left: u64) -> Shown<'a> {
         let (runs, is_guest) = (self.counters.executed.get(), self.kind == Role::Guest);
-        if let Some(watcher) = &self.registry.config.watcher
-            && waited != Waited::WORK
-        {
+        let shown = self.slot.activity.show(waited, left, runs, is_guest);
+        if waited != Waited::WORK {
+            self.arm_watch();
+        }
+        shown
+    }
+
+    /// Arms the watch over stalls, if there is one, after the thread has begun to be busy or to wait.
+    #[inline]
+    pub(super) fn arm_watch(self) {
+        if let Some(watcher) = &self.registry.config.watcher {
+            // Store-load pair: {busy; fence; whether the watch is armed} here, {not armed; fence; busy} in a watch that ends.
+            fence(Ordering::SeqCst);
             watcher.arm(self.registry.id);
         }
-        self.slot.activity.show(waited, left, runs, is_guest)
     }
 
     // ---- queueing and sharing ----

@@ -111,7 +111,7 @@ pub(crate) mod models;
 #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
 pub(crate) mod tests;
 
-pub(crate) use activity::Seen;
+pub(crate) use activity::{Seen, Waiter, outside};
 pub(crate) use admission::Refusal;
 pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};

@@ -1,5 +1,6 @@
 //! Waiting: helping, spinning, parking; and yields, which run one piece of other work.
 
+use super::activity::show_outside;
 use super::awaited::{Awaited, Look, take_below};
 use super::backoff::{Spin, WIDE_ROUND};
 use super::config::Waits;
@@ -315,6 +316,7 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
         if spin.goes_on() {
             continue;
         }
+        let _shown = show_outside(event.waited());
         // A new parker each time. One in a thread-local could not be used while the thread-locals are destroyed.
         let parker = Arc::new(Parker::default());
         while event.register(&parker) {

@@ -8,7 +8,6 @@ use super::steal::{
 };
 use super::work::Work;
 use crate::sleep::Need;
-use crate::sync::{Ordering, fence};
 
 // What the layers above use to act in a pool.
 pub(crate) use super::awaited::{Awaited, Look};
@@ -38,11 +37,7 @@ pub(super) fn work(member: Member<'_>) {
 fn begin_busy(member: Member<'_>) {
     member.activity.begin_busy(member.counters.executed.get());
     member.counters.busy_since_ns.set(member.registry.now_ns());
-    if let Some(watcher) = &member.registry.config.watcher {
-        // Store-load pair: {busy; fence; whether the watch is armed} here, {not armed; fence; busy} in a watch that ends.
-        fence(Ordering::SeqCst);
-        watcher.arm(member.registry.id);
-    }
+    member.arm_watch();
 }
 
 fn end_busy(member: Member<'_>) {

@@ -134,6 +134,37 @@ fn a_caller_that_waits_is_shown() {
 }
 
 #[test]
+fn a_thread_outside_that_waits_for_a_task_is_shown() {
+    on_pool_of(1, |pool| {
+        let (handle, held) = running(pool);
+        let id = number(&handle);
+        let waits = move || handle.join().unwrap();
+        let waiter = std::thread::Builder::new()
+            .name("outside".into())
+            .spawn(waits)
+            .unwrap();
+        let caller = || {
+            let callers = pool.dump_at_once().callers;
+            callers.into_iter().find(|caller| caller.task == id)
+        };
+        spin_until(|| caller().is_some());
+        let caller_dump = caller().unwrap();
+        assert_eq!(caller_dump.name, "outside");
+        let dump = pool.dump();
+        let place = caller_dump.runs_on.unwrap();
+        assert_eq!(dump.thread(place).role, ThreadRole::Worker(0));
+        assert!(
+            dump.to_string()
+                .contains(&format!("for task #{id}, which runs on worker 0")),
+            "{dump}"
+        );
+        held.open();
+        waiter.join().unwrap();
+        assert!(caller().is_none());
+    });
+}
+
+#[test]
 fn a_dump_can_be_taken_during_and_after_a_shutdown() {
     for workers in [1, 2, 8] {
         watched(move || {

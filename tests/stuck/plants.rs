@@ -17,7 +17,7 @@ pub fn circle(pools: &[ThreadPool]) -> Vec<u64> {
         // On a pool that has another task already, a second thread takes this one.
         spin_until(|| handles[n].is_running());
     }
-    let ids = handles.iter().map(|handle| number(handle)).collect();
+    let ids = handles.iter().map(number).collect();
     handles.rotate_left(1);
     for (sender, handle) in senders.into_iter().zip(handles) {
         sender.send(handle).unwrap();

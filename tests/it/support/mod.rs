@@ -49,9 +49,18 @@ pub fn threads() -> usize {
 
 /// A test pool with further settings. Every test pool is built here.
 pub fn pool_with(configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder) -> ThreadPool {
-    configure(ThreadPool::builder().num_threads(threads()))
+    configure(watching(ThreadPool::builder()).num_threads(threads()))
         .build()
         .expect("a pool for the test")
+}
+
+/// With `HEIST_TEST_STALL`, a number of milliseconds, the pools of the tests report what stands still for so long.
+fn watching(builder: ThreadPoolBuilder) -> ThreadPoolBuilder {
+    let Ok(limit) = std::env::var("HEIST_TEST_STALL") else {
+        return builder;
+    };
+    let limit = Duration::from_millis(limit.parse().expect("a number of milliseconds"));
+    builder.stall_after(limit, |report| eprintln!("STALL {report}"))
 }
 
 /// A pool of `threads()` threads with default settings.
