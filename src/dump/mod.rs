@@ -283,8 +283,11 @@ pub(crate) fn systems(ids: &[u64]) -> BTreeMap<u64, SystemState> {
 fn compare(before: Usage, now: Usage, passed: Duration) -> SystemState {
     let ran = now.ran_ns.saturating_sub(before.ran_ns);
     let has_run = u128::from(ran) * 50 > passed.as_nanos();
+    // The time for which it had waited counts when it gets a processor: it has less than a tenth of one.
+    let is_kept_waiting = delay(before, now) > 9 * Duration::from_nanos(ran);
     match now.state {
         b'T' | b't' => SystemState::Stopped,
+        _ if has_run && is_kept_waiting => SystemState::Starved,
         _ if has_run => SystemState::Busy,
         b'R' => SystemState::Starved,
         // It waited for a processor for most of the time, and sleeps now.
