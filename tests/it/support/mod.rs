@@ -29,6 +29,7 @@ pub use watch::{limit, on_pool, on_pool_of, on_pool_with, spin_until, watched, w
 
 use heist::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -54,13 +55,18 @@ pub fn pool_with(configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder)
         .expect("a pool for the test")
 }
 
-/// With `HEIST_TEST_STALL`, a number of milliseconds, the pools of the tests report what stands still for so long.
+/// With `HEIST_TEST_STALL`, the path of a file, the pools of the tests add to that file what stands still for a second.
 fn watching(builder: ThreadPoolBuilder) -> ThreadPoolBuilder {
-    let Ok(limit) = std::env::var("HEIST_TEST_STALL") else {
+    let Some(path) = std::env::var_os("HEIST_TEST_STALL") else {
         return builder;
     };
-    let limit = Duration::from_millis(limit.parse().expect("a number of milliseconds"));
-    builder.stall_after(limit, |report| eprintln!("STALL {report}"))
+    builder.stall_after(Duration::from_secs(1), move |report| {
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path);
+        let _ = writeln!(file.expect("the file of the stalls"), "{report}");
+    })
 }
 
 /// A pool of `threads()` threads with default settings.
@@ -122,9 +128,15 @@ pub fn sleeping_named(prefix: &str) -> usize {
         .count()
 }
 
-/// The number of threads of this process.
+/// The number of threads of this process. The watch over stalls has threads that a pool does not end.
 pub fn live_threads() -> usize {
-    watch::tasks().len()
+    let is_watch = |task: &String| {
+        let name = watch::read_task(task, "comm");
+        name == "heist-timer" || name == "heist-stall"
+    };
+    let is_watched = std::env::var_os("HEIST_TEST_STALL").is_some();
+    let tasks = watch::tasks().into_iter();
+    tasks.filter(|task| !is_watched || !is_watch(task)).count()
 }
 
 /// The text of the panic that `body` ends in.
