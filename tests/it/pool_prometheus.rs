@@ -134,7 +134,7 @@ fn hostile_labels_break_nothing() {
     on_pool(|pool| {
         pool.spawn(|| ());
         let stats = pool.stats();
-        let long = "x\\\"\n".repeat(250_000);
+        let long = "x\\\"\n".repeat(1_000);
         let hostile = [
             "",
             "\"",
@@ -167,6 +167,13 @@ fn hostile_labels_break_nothing() {
             assert_eq!(users, names.len(), "{name}");
             assert!(labels.keys().all(|name| !name.starts_with("__")));
         }
+        // A megabyte.
+        let longer = long.repeat(250);
+        let mut text = String::new();
+        let labels = [("pool", longer.as_str()), (&long, "v")];
+        stats.write_prometheus(&mut text, &labels).unwrap();
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        assert_eq!(samples.count(), written(&stats, &[]).len());
         assert_eq!(
             written(&stats, &[]).len(),
             written(&stats, &[("a", "b")]).len()
