@@ -44,6 +44,45 @@ impl PoolStats {
             out,
             labels: with_unique_names(labels),
         };
+        self.write_totals(&mut to)?;
+        to.counts(
+            ("heist_tasks_total", "counter", "Tasks that have ended."),
+            "outcome",
+            [
+                ("completed", self.completed),
+                ("panicked", self.failed.saturating_sub(self.timed_out)),
+                ("timed_out", self.timed_out),
+                ("cancelled", self.cancelled),
+            ],
+        )?;
+        to.counts(
+            (
+                "heist_threads",
+                "gauge",
+                "Threads that take part in the pool.",
+            ),
+            "state",
+            [
+                ("active", self.active),
+                ("idle", self.idle),
+                ("spare", self.spares),
+            ],
+        )?;
+        self.write_gauges(&mut to)?;
+        self.write_workers(&mut to)?;
+        to.histogram(
+            "heist_queue_wait_seconds",
+            "How long tasks waited in queues.",
+            &self.queue_wait,
+        )?;
+        to.histogram(
+            "heist_run_time_seconds",
+            "How long tasks ran.",
+            &self.run_time,
+        )
+    }
+
+    fn write_totals<W: Write>(&self, to: &mut Exposition<'_, W>) -> fmt::Result {
         let totals: [(&str, u64, &str); 7] = [
             (
                 "heist_tasks_submitted_total",
@@ -85,29 +124,10 @@ impl PoolStats {
             to.family(name, "counter", help)?;
             to.sample(name, None, value)?;
         }
-        to.counts(
-            ("heist_tasks_total", "counter", "Tasks that have ended."),
-            "outcome",
-            [
-                ("completed", self.completed),
-                ("panicked", self.failed.saturating_sub(self.timed_out)),
-                ("timed_out", self.timed_out),
-                ("cancelled", self.cancelled),
-            ],
-        )?;
-        to.counts(
-            (
-                "heist_threads",
-                "gauge",
-                "Threads that take part in the pool.",
-            ),
-            "state",
-            [
-                ("active", self.active),
-                ("idle", self.idle),
-                ("spare", self.spares),
-            ],
-        )?;
+        Ok(())
+    }
+
+    fn write_gauges<W: Write>(&self, to: &mut Exposition<'_, W>) -> fmt::Result {
         let gauges: [(&str, usize, &str); 3] = [
             (
                 "heist_workers",
@@ -129,17 +149,7 @@ impl PoolStats {
             to.family(name, "gauge", help)?;
             to.sample(name, None, value)?;
         }
-        self.write_workers(&mut to)?;
-        to.histogram(
-            "heist_queue_wait_seconds",
-            "How long tasks waited in queues.",
-            &self.queue_wait,
-        )?;
-        to.histogram(
-            "heist_run_time_seconds",
-            "How long tasks ran.",
-            &self.run_time,
-        )
+        Ok(())
     }
 
     fn write_workers<W: Write>(&self, to: &mut Exposition<'_, W>) -> fmt::Result {
