@@ -54,6 +54,8 @@
 //! | choose the number of threads, their names, stacks and hooks | [`ThreadPool::with_threads`], [`ThreadPool::builder`], or the variable `HEIST_NUM_THREADS` |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
 //! | see what each thread did and when | [`ThreadPool::trace`], with [`span`] and [`mark`]; of any program by the variable `HEIST_TRACE`: see [`trace`] |
+//! | see what the pool does | [`ThreadPool::stats`], which prints a table and writes text for Prometheus |
+//! | find out why nothing goes on | [`ThreadPool::dump`]; [`stall_after`](ThreadPoolBuilder::stall_after) |
 //!
 //! # Waiting
 //!
@@ -127,6 +129,7 @@
 //!
 //! - `trace`: the forms of a [`Trace`]: a page of HTML, Perfetto, flame graphs, a summary; and the variable `HEIST_TRACE`.
 //! - `serde`: [`PoolStats`] and its parts are `Serialize`.
+//! - `serde`: [`PoolStats`], [`Dump`], [`StallReport`] and their parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
 //! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On
@@ -148,6 +151,9 @@ mod testing;
 // The operating system: memory barriers, fork detection, thread settings, stack bounds.
 mod sys;
 
+// The time in nanoseconds, for measurements.
+mod clock;
+
 // Catching panics, dropping quietly, aborting.
 mod unwind;
 
@@ -156,6 +162,8 @@ mod counters;
 
 // What one thread did and when, in a ring of bounded size.
 mod record;
+// How long the tasks of one thread waited and ran.
+mod timings;
 
 // Free memory blocks of one thread, for tasks.
 mod blocks;
@@ -201,6 +209,11 @@ mod stats;
 
 // What a pool did: a record of its threads, and the forms in which a program can show it.
 pub mod trace;
+// What the threads of a pool do, and who waits for whom.
+mod dump;
+
+// Watching over stalls.
+mod stall;
 
 // Pools of processes, and one interface for them and threads.
 #[cfg(all(feature = "process", target_os = "linux"))]
@@ -228,6 +241,10 @@ const POOL_MADE: fn(&pool::Registry) = trace::pool_made;
 /// Called when a pool has ended.
 const POOL_ENDS: fn(&pool::Registry) = trace::pool_ends;
 
+pub use dump::{
+    CallerDump, Dump, PoolDump, QueueDump, SystemState, TaskDump, ThreadDump, ThreadRef,
+    ThreadRole, ThreadState, WaitCycle, WaitEdge,
+};
 pub use executor::{
     AbortOnDrop, AsCompleted, AsyncImap, AsyncImapUnordered, CancelToken, Imap, ImapUnordered,
     JoinError, JoinHandle, JoinSet, JoinSetTask, Joined, Lost, PanicLocation, Promise, RunningTask,
@@ -254,7 +271,8 @@ pub use heist_macros::{main, task};
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use open::open;
 pub use pool::{
-    BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Waits, WhenFull, global,
+    BuildError, PoolThread, Priority, Start, ThreadPool, ThreadPoolBuilder, Timing, Waits,
+    WhenFull, global,
 };
 #[cfg(all(feature = "process", target_os = "linux"))]
 pub use process::guide as processes;
@@ -263,7 +281,8 @@ pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
-pub use stats::{PoolStats, QueueWait, SchedulerStats, WorkerStats};
+pub use stall::{StallKind, StallReport};
+pub use stats::{Bucket, Histogram, PoolStats, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]
 #[doc(hidden)]
 pub use sync::lines;

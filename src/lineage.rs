@@ -45,6 +45,7 @@
 //! depths decrease strictly along a chain.
 
 use crate::chunks::Chunks;
+use crate::sleep::Waited;
 use crate::sync::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::num::NonZeroU64;
 use std::ptr;
@@ -110,6 +111,11 @@ impl Place {
         Place(IS_PLACE | rest)
     }
 
+    /// Whether the place is that of a scope, whose number is above those of forks.
+    pub(crate) fn is_scope(self) -> bool {
+        (self.0.get() & ((1 << NUMBER_BITS) - 1)) as usize > crate::ring::CAPACITY
+    }
+
     /// The slot of the place.
     pub(crate) fn slot(self) -> usize {
         ((self.0.get() & !IS_PLACE.get()) >> SLOT_SHIFT) as usize
@@ -140,6 +146,12 @@ impl Origin {
     #[inline]
     pub(crate) fn is_root(self) -> bool {
         self.place.is_none()
+    }
+
+    /// What a report calls it if a thread waits for what descends from this origin.
+    pub(crate) fn waited(self) -> Waited {
+        self.place
+            .map_or(Waited::EVENT, |place| Waited::place(place.word()))
     }
 
     /// The place, or `None` at the root.
@@ -255,6 +267,12 @@ impl Lineage {
     pub(crate) fn innermost(&self) -> Origin {
         let level = self.innermost.load(Ordering::Acquire);
         self.run(level).map_or(Origin::ROOT, |(origin, _)| origin)
+    }
+
+    /// The origins of the runs that go on, the outermost first. A hint to anybody but the owner.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Origin> {
+        let innermost = self.innermost.load(Ordering::Acquire);
+        (1..=innermost).filter_map(|level| Some(self.run(level)?.0))
     }
 
     /// The words of a level. Level 0 has none.

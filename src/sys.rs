@@ -6,6 +6,8 @@
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+pub(crate) mod thread;
+
 #[cfg(all(target_os = "linux", not(miri)))]
 pub(crate) use linux::*;
 

@@ -414,3 +414,27 @@ fn wakers_and_futures_of_the_parent_hang_nowhere_in_the_child() {
         },
     );
 }
+
+#[test]
+fn a_dump_in_the_child_says_that_the_threads_are_in_the_parent() {
+    isolated(
+        "a_dump_in_the_child_says_that_the_threads_are_in_the_parent",
+        || {
+            for (state, pool) in pools() {
+                returns(state, "true 0", || {
+                    let dump = pool.dump();
+                    let says = dump.to_string().contains("made before fork()");
+                    format!("{says} {}", dump.pools[0].threads.len())
+                });
+            }
+            // A pool of the child has a dump as any other.
+            returns("a new pool", "1 true", || {
+                let pool = pool_with(|builder| builder.num_threads(1));
+                let own = pool.clone();
+                let dump = pool.submit(move || own.dump()).join().unwrap();
+                let threads = &dump.pools[0].threads;
+                format!("{} {}", threads.len(), threads[0].task.is_some())
+            });
+        },
+    );
+}

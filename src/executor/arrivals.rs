@@ -1,6 +1,6 @@
 //! A list of the tasks of a set that have finished, for one thread that waits for any of them.
 
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, Mutex, lock};
 use crate::unwind;
 use std::collections::VecDeque;
@@ -77,5 +77,9 @@ impl Event for Arrivals {
 
     fn unregister(&self, _: &Arc<Parker>) {
         lock(&self.state).waiter = None;
+    }
+
+    fn waited(&self) -> Waited {
+        Waited::SEVERAL
     }
 }

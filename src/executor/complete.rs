@@ -1,16 +1,17 @@
 //! How a task ends: a runner runs it, or it is dropped without a run. Then its callbacks are called and its waiters woken.
 
 use super::error::{Cause, JoinError, Kind};
-use super::extra::Waiter;
+use super::extra::{Extra, Waiter};
 use super::state::{Detach, End, RunnerRef, Suspend};
 use super::task::{Header, Ran, TaskRef};
 use super::token;
 use crate::blocks::Blocks;
+use crate::clock;
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, TaskHeader};
 use crate::pool::{self, Member, Registry, context};
 use crate::record::Entry;
-use crate::sync::{lock, now};
+use crate::sync::{Ordering, lock, now};
 use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
 
@@ -102,6 +103,22 @@ pub(super) fn report_lost_panic(payload: Option<Payload>, registry: Option<&Regi
     }
 }
 
+/// Counts how long a measured task was queued, and returns the time at which it begins.
+#[inline(never)]
+fn begin_measured(member: Member<'_>, queued_ns: u64) -> u64 {
+    let now_ns = clock::now_ns();
+    let wait_ns = now_ns.saturating_sub(queued_ns);
+    member.own_timings().queue_wait.add(wait_ns);
+    now_ns
+}
+
+/// Counts how long a measured task has run.
+#[inline(never)]
+fn end_measured(member: Member<'_>, begun_ns: u64) {
+    let run_ns = clock::now_ns().saturating_sub(begun_ns);
+    member.own_timings().run_time.add(run_ns);
+}
+
 impl TaskRef {
     /// Makes the error of a task that ends without a result.
     pub(super) fn error(&self, cause: Cause) -> JoinError {
@@ -169,17 +186,35 @@ impl TaskRef {
     /// Runs a task that the current thread has claimed. `runner` says whether the run may consume the reference that `self` is. Returns whether it did.
     #[inline]
     fn run(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
-        if self.state.is_sampled() {
-            let registry = member.registry;
-            registry.queue_waits.end(self.id.0.get(), registry.now_ns());
-            self.state.clear_sampled();
+        // ORDERING: Relaxed: the queue has published what is there since the submission, and a block that is made later does not matter to the run.
+        if self.extra.load(Ordering::Relaxed).is_null() {
+            self.run_with(member, runner, None, None)
+        } else {
+            self.run_with_extra(member, runner)
         }
+    }
+
+    #[inline(never)]
+    fn run_with_extra(&self, member: Member<'_>, runner: RunnerRef) -> RunnerRef {
+        let queued_ns = self.take_queued();
+        let begun_ns = queued_ns.map(|queued_ns| begin_measured(member, queued_ns));
+        self.run_with(member, runner, self.extra(), begun_ns)
+    }
+
+    /// Runs the task. `begun_ns` is the time if its run time is measured.
+    #[inline(always)]
+    fn run_with(
+        &self,
+        member: Member<'_>,
+        runner: RunnerRef,
+        extra: Option<&Extra>,
+        begun_ns: Option<u64>,
+    ) -> RunnerRef {
         let outer = member.running.begin(self.id.0.get());
         let recorder = member.slot.recorder();
         if let Some(recorder) = recorder {
             self.record_begin(recorder);
         }
-        let extra = self.extra();
         let token = token::enter(member.slot, extra.and_then(|extra| extra.token.as_ref()));
         let name = extra.and_then(|extra| extra.name.clone());
         // A task without a name hides the name of a task further down on the stack.
@@ -190,6 +225,9 @@ impl TaskRef {
         let ran = unsafe { (self.ops.run)(self.header()) };
         if let Some(recorder) = recorder {
             recorder.run_ends(ran.outcome());
+        }
+        if let Some(begun_ns) = begun_ns {
+            end_measured(member, begun_ns);
         }
         if named {
             member.running.set_name(outer_name);
@@ -206,7 +244,7 @@ impl TaskRef {
     }
 
     /// Counts a run that has ended, and ends the task. Returns whether the runner's reference was consumed.
-    #[inline]
+    #[inline(always)]
     fn complete_run(&self, member: Member<'_>, ran: Ran, runner: RunnerRef) -> RunnerRef {
         match ran {
             Ran::Completed => member.counters.completed.add(self.tasks()),
@@ -308,7 +346,6 @@ impl TaskRef {
             if self.state.is_gated() {
                 registry.admission.leave();
             }
-            self.end_sample(registry);
         });
     }
 
@@ -329,24 +366,6 @@ impl TaskRef {
         self.serve(registry.as_deref());
         if let Some(registry) = registry {
             registry.look_idle();
-        }
-    }
-
-    /// Begins to measure how long the task is queued, if the sample has room for it. Called before the task is queued.
-    #[cold]
-    pub(super) fn sample(&self, registry: &Registry) {
-        if registry
-            .queue_waits
-            .begin(self.id.0.get(), registry.now_ns())
-        {
-            self.state.set_sampled();
-        }
-    }
-
-    /// Removes a task that will not run from the sample.
-    pub(super) fn end_sample(&self, registry: &Registry) {
-        if self.state.is_sampled() {
-            registry.queue_waits.leave(self.id.0.get());
         }
     }
 

@@ -2,13 +2,15 @@
 
 use super::arrivals::Arrivals;
 use super::error::{Cause, TaskId};
-use super::task::{Callback, TaskRef};
+use super::task::{Callback, TaskRef, block_of, stamp, stamp_of};
 use super::timer::{self, Key};
 use super::token::CancelToken;
+use crate::clock;
 use crate::fork::ScopePtr;
 use crate::job::Group;
 use crate::record::Wait;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
+use crate::sync::hint::AtomicU64;
 use crate::sync::{Arc, Mutex, Ordering, lock};
 use crate::unwind;
 use std::ptr::{self, NonNull};
@@ -22,6 +24,8 @@ pub(super) struct Extra {
     pub(super) name: Option<std::sync::Arc<str>>,
     pub(super) token: Option<CancelToken>,
     pub(super) deadline: Option<Instant>,
+    /// When the task was queued, in nanoseconds, if it is measured and has not begun; or else 0. From std in models too: the queues order the accesses.
+    pub(super) queued_ns: AtomicU64,
     /// The entry in the timer, which is set before the task is queued. From std in models too: the queues order the accesses, except for the timer's own, which
     /// needs no entry any more.
     pub(super) timed: OnceLock<Key>,
@@ -119,10 +123,10 @@ impl TaskRef {
     #[inline]
     pub(super) fn extra(&self) -> Option<&Extra> {
         // ORDERING: Acquire pairs with the Release in `extra_or_new`.
-        let extra = self.extra.load(Ordering::Acquire).cast::<Extra>();
-        // SAFETY: (1) the pointer is null or `into_raw` has returned it. (2) The block is freed with the cell, which this reference keeps alive. (3) Nobody has a
-        // `&mut` to a block that was published.
-        unsafe { extra.as_ref() }
+        let extra = block_of(self.extra.load(Ordering::Acquire))?;
+        // SAFETY: (1) `into_raw` has returned the address. (2) The block is freed with the cell, which this reference keeps alive. (3) Nobody has a `&mut` to a
+        // block that was published.
+        Some(unsafe { extra.cast().as_ref() })
     }
 
     /// The second block, which is made if there is none.
@@ -130,18 +134,60 @@ impl TaskRef {
         if let Some(extra) = self.extra() {
             return extra;
         }
-        let fresh = Box::<Extra>::default().into_raw();
-        let set = self.extra.compare_exchange(
-            ptr::null_mut(),
-            fresh,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        if set.is_err() {
-            // SAFETY: (1) `into_raw` has made the address from a box of this type. (2) It was not published, so nobody else uses the block.
-            drop(unsafe { Box::from_raw(fresh.cast::<Extra>()) });
+        // The word is null or a stamp until there is a block. The runner of a future removes a stamp.
+        let mut word = self.extra.load(Ordering::Relaxed);
+        loop {
+            let mut fresh = Box::<Extra>::default();
+            *fresh.queued_ns.get_mut() = stamp_of(word).unwrap_or(0);
+            let fresh = fresh.into_raw();
+            let set = self
+                .extra
+                .compare_exchange(word, fresh, Ordering::AcqRel, Ordering::Acquire);
+            if let Err(other) = set {
+                // SAFETY: (1) `into_raw` has made the address from a box of this type. (2) It was not published, so nobody else uses the block.
+                drop(unsafe { Box::from_raw(fresh.cast::<Extra>()) });
+                word = other;
+            }
+            if let Some(extra) = self.extra() {
+                return extra;
+            }
         }
-        self.extra().expect("heist: a task lost its second block")
+    }
+
+    /// Notes the time at which the task is queued, so that it is measured. Called before it is queued.
+    pub(super) fn measure(&self) {
+        let now_ns = clock::now_ns();
+        match self.extra() {
+            Some(extra) => extra.queued_ns.store(now_ns, Ordering::Relaxed),
+            // ORDERING: Relaxed: the queue publishes the word.
+            None => self.extra.store(stamp(now_ns), Ordering::Relaxed),
+        }
+    }
+
+    /// Runner: the time at which a measured task was queued, if it has not been taken before.
+    pub(super) fn take_queued(&self) -> Option<u64> {
+        // Models measure nothing, which saves them a step.
+        if crate::sync::MODEL {
+            return None;
+        }
+        let word = self.extra.load(Ordering::Relaxed);
+        if let Some(queued_ns) = stamp_of(word) {
+            // A closure begins once. The stamp of a future is removed, if it has not moved to a block meanwhile.
+            let none = ptr::null_mut();
+            let swap = |word| {
+                let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+                self.extra.compare_exchange(word, none, success, failure)
+            };
+            if !self.state.is_future() || swap(word).is_ok() {
+                return Some(queued_ns);
+            }
+        }
+        let queued_ns = &self.extra()?.queued_ns;
+        let taken = queued_ns.load(Ordering::Relaxed);
+        if taken != 0 {
+            queued_ns.store(0, Ordering::Relaxed);
+        }
+        (taken != 0).then_some(taken)
     }
 
     /// The task's name, for an owner that outlives the task.
@@ -150,7 +196,15 @@ impl TaskRef {
     }
 
     /// Adds a task that is about to be queued to its token and to the timer. A token that is cancelled already cancels the task.
+    #[inline]
     pub(super) fn register_cancellers(&self) {
+        // ORDERING: Relaxed: the current thread has made the task.
+        if !self.extra.load(Ordering::Relaxed).is_null() {
+            self.register_cancellers_slow();
+        }
+    }
+
+    fn register_cancellers_slow(&self) {
         let Some(extra) = self.extra() else { return };
         if let Some(deadline) = extra.deadline {
             let _first = extra.timed.set(timer::add(deadline, self.clone()));
@@ -232,5 +286,9 @@ impl Event for TaskRef {
         self.remove_waiters(
             |waiter| matches!(waiter, Waiter::Parker(other) if Arc::ptr_eq(other, parker)),
         );
+    }
+
+    fn waited(&self) -> Waited {
+        Waited::task(self.id.0.get())
     }
 }

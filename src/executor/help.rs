@@ -6,7 +6,7 @@ use crate::job::Task;
 use crate::latch::Latch;
 use crate::pool::{self, Member, Registry, Role, context, worker};
 use crate::record::Wait;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, MODEL, now, thread};
 use crate::unwind;
 use std::task::Waker;
@@ -87,6 +87,10 @@ impl Event for Progress<'_> {
 
     fn unregister(&self, parker: &Arc<Parker>) {
         self.0.unregister(parker);
+    }
+
+    fn waited(&self) -> Waited {
+        self.0.waited()
     }
 }
 

@@ -40,23 +40,21 @@ pub(super) const UNCOUNTED: usize = 1 << 8;
 const EXPIRED: usize = 1 << 9;
 /// The task was queued in the pool's injector, not in a thread's deque.
 const IN_INJECTOR: usize = 1 << 10;
-/// The time until the task begins is measured: see [`QueueWaits`](crate::pool::queue_wait::QueueWaits).
-const SAMPLED: usize = 1 << 11;
 /// The task is a future.
-pub(super) const FUTURE: usize = 1 << 12;
+pub(super) const FUTURE: usize = 1 << 11;
 /// Set in the phase queued only: the future waits for its waker and is in no queue.
-const SUSPENDED: usize = 1 << 13;
+const SUSPENDED: usize = 1 << 12;
 /// Set in the phase running only: the waker was called during the poll.
-const WOKEN: usize = 1 << 14;
+const WOKEN: usize = 1 << 13;
 /// Set in the phase running only: the future is to be dropped after the poll, unless it is ready then.
-const STOPPED: usize = 1 << 15;
+const STOPPED: usize = 1 << 14;
 /// The future has been polled.
-const POLLED: usize = 1 << 16;
+const POLLED: usize = 1 << 15;
 /// A thread that joins the future wants to know when it is queued.
-const JOINED: usize = 1 << 17;
+const JOINED: usize = 1 << 16;
 /// One reference to the cell. Each queue entry (later the runner), the handle, the token and the timer own one each, and of a future each waker and the
 /// [roster](crate::pool::Roster).
-const ONE_REF: usize = 1 << 18;
+const ONE_REF: usize = 1 << 17;
 
 /// The state word. See the [module documentation](self).
 #[derive(Debug)]
@@ -244,26 +242,6 @@ impl State {
     pub(super) fn is_counted(&self) -> bool {
         // ORDERING: Relaxed: the flag is as old as the cell.
         self.0.load(Ordering::Relaxed) & UNCOUNTED == 0
-    }
-
-    /// Records that the task's time in the queue is measured. Called before the task is queued.
-    pub(super) fn set_sampled(&self) {
-        // ORDERING: Relaxed: the queue publishes the task.
-        self.0.fetch_or(SAMPLED, Ordering::Relaxed);
-    }
-
-    /// Returns whether the task's time in the queue is measured. Called by the thread that has moved the task out of the queued phase.
-    #[inline]
-    pub(super) fn is_sampled(&self) -> bool {
-        // Models measure nothing, which saves them a step. ORDERING: Relaxed: the flag was set before the caller claimed the task.
-        !crate::sync::MODEL && self.0.load(Ordering::Relaxed) & SAMPLED != 0
-    }
-
-    /// Records that the time was measured. A future that is queued again does not begin again.
-    #[cold]
-    pub(super) fn clear_sampled(&self) {
-        // ORDERING: Relaxed: only the thread that runs the task reads or writes the flag from now on, and the phase orders these threads.
-        self.0.fetch_and(!SAMPLED, Ordering::Relaxed);
     }
 
     // ---- the runner ----

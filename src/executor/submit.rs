@@ -9,7 +9,7 @@ use super::task::NewTask;
 use super::{timer, token, tombstones};
 use crate::pool::{
     Member, Priority, Refusal, Registry, Role, StreamQueue, ThreadPool, WhenFull, context, global,
-    queue_wait, with_current, worker,
+    with_current, worker,
 };
 
 /// # Tasks
@@ -116,8 +116,8 @@ impl ThreadPool {
                 Ok(()) => {
                     // Counted at once: if the iterator panics, the tasks made so far are dropped and counted as cancelled.
                     registry.count(|counters| &counters.submitted, 1);
-                    if tasks.len().is_multiple_of(BATCH_SAMPLE) {
-                        task.get().sample(registry);
+                    if registry.sampling.measures_in_batch(tasks.len()) {
+                        task.get().measure();
                     }
                     task.get().record_made_if_recorded(registry);
                     tasks.push(task.into_task());
@@ -174,9 +174,6 @@ impl ThreadPool {
         spawn_in(self.registry(), context::member(), f);
     }
 }
-
-/// One of so many tasks of a batch is measured, beginning with the first.
-const BATCH_SAMPLE: usize = 256;
 
 fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + Send + 'static) {
     registry.check_fork();
@@ -439,8 +436,8 @@ fn enqueue(registry: &Registry, member: Option<Member<'_>>, new: NewTask, queue:
         }
         None => registry.outside.own().submitted.fetch_add_shared(tasks),
     };
-    if queue_wait::is_sampled(before) {
-        task.sample(registry);
+    if registry.sampling.measures(before) {
+        task.measure();
     }
     if let Queue::Pool(priority) = queue {
         // `Registry::enqueue` chooses the queue by the same condition.
@@ -469,6 +466,9 @@ fn run_on_submitter(registry: &Registry, task: NewTask) {
     registry.end_idle_moment(context::slot());
     registry.count(|counters| &counters.submitted, task.get().tasks());
     let task = task.into_ref();
+    if registry.sampling.measures_all() {
+        task.measure();
+    }
     task.register_cancellers();
     worker::as_part(registry, |member| {
         if task.claim().is_some() {

@@ -19,7 +19,7 @@ use crate::unwind::Payload;
 use std::alloc::Layout;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// The first 48 bytes of the block of each task.
 #[repr(C)]
@@ -28,7 +28,7 @@ pub(super) struct Header {
     base: TaskHeader,
     pub(super) state: State,
     pub(super) ops: &'static Ops,
-    /// The second block, an [`Extra`](super::extra::Extra), or null. Set once, freed with the cell.
+    /// The address of the second block, an [`Extra`](super::extra::Extra), which is set once and freed with the cell. Or a [`stamp`], or null.
     pub(super) extra: AtomicPtr<()>,
     pub(super) id: TaskId,
     /// Makes loom fail a model that does not free the cell.
@@ -37,6 +37,23 @@ pub(super) struct Header {
 }
 
 const _: () = assert!(crate::sync::MODEL || size_of::<Header>() <= 48);
+
+/// The word of a task without a second block that was queued at this time, in nanoseconds. It is odd, which no block's address is.
+pub(super) fn stamp(queued_ns: u64) -> *mut () {
+    ptr::without_provenance_mut((queued_ns as usize) << 1 | 1)
+}
+
+/// The time at which a task without a second block was queued, if it is measured.
+#[inline]
+pub(super) fn stamp_of(extra: *mut ()) -> Option<u64> {
+    (extra.addr() & 1 != 0).then(|| (extra.addr() >> 1) as u64)
+}
+
+/// The second block.
+#[inline]
+pub(super) fn block_of(extra: *mut ()) -> Option<NonNull<()>> {
+    NonNull::new(extra).filter(|extra| extra.addr().get() & 1 == 0)
+}
 
 /// The pool number of a promise. Pools are numbered from 1.
 pub(super) const NO_POOL: u64 = 0;
@@ -228,7 +245,7 @@ impl TaskRef {
         // ORDERING: Acquire pairs with the Release that has set the pointer.
         let (extra, ops) = (self.extra.load(Ordering::Acquire), self.ops);
         let place = self.home().place();
-        if let Some(extra) = NonNull::new(extra) {
+        if let Some(extra) = block_of(extra) {
             // SAFETY: (1) the address comes from the header. (2) The block is reached through the cell alone, which nobody uses any more, as the caller
             // asserts.
             unsafe { (ops.drop_extra)(extra) };

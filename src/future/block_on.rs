@@ -1,7 +1,7 @@
 //! Running a future on the thread that needs its result.
 
 use crate::executor::help;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use std::future::Future;
 use std::pin::pin;
@@ -86,5 +86,9 @@ impl Event for Signal {
 
     fn unregister(&self, _: &Arc<Parker>) {
         *lock(&self.waiter) = None;
+    }
+
+    fn waited(&self) -> Waited {
+        Waited::WAKER
     }
 }

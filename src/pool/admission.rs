@@ -1,7 +1,7 @@
 //! Admission of detached tasks: none after the shutdown, and no more than the queue's capacity.
 
 use super::config::WhenFull;
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Mutex, Ordering, fence, lock};
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
@@ -142,5 +142,9 @@ impl Event for Admission {
         if let Some(next) = next {
             next.unpark();
         }
+    }
+
+    fn waited(&self) -> Waited {
+        Waited::ROOM
     }
 }

@@ -8,7 +8,7 @@ use super::work::Work;
 use crate::job::Task;
 use crate::lineage::Origin;
 use crate::record::Wait;
-use crate::sleep::{Event, Need};
+use crate::sleep::{Event, Need, Waited};
 use crate::sync::MODEL;
 
 /// Something that a member of a pool waits for.
@@ -44,6 +44,14 @@ pub(crate) trait Awaited {
         None
     }
 
+    /// What a report calls it.
+    fn waited(&self) -> Waited;
+
+    /// How many tasks of a scope are left, for a report.
+    fn left(&self) -> u64 {
+        0
+    }
+
     /// Called before parking. From now on, the thread that completes it wakes `slot`. Returns `false` if the caller must look again instead.
     fn announce(&self, slot: &Slot) -> bool;
 
@@ -58,6 +66,10 @@ impl<E: Event> Awaited for E {
 
     fn kind(&self) -> (Wait, u64) {
         Event::kind(self)
+    }
+
+    fn waited(&self) -> Waited {
+        Event::waited(self)
     }
 
     fn announce(&self, slot: &Slot) -> bool {

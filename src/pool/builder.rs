@@ -1,6 +1,8 @@
 //! The builder of pools, the global pool, and errors.
 
-use super::config::{Config, MIN_STACK, Start, VARIABLE, Waits, WhenFull, automatic_size};
+use super::config::{
+    Config, MIN_STACK, Start, Timing, VARIABLE, Waits, Watcher, WhenFull, automatic_size,
+};
 use super::context;
 use super::directory;
 use super::registry::Registry;
@@ -135,6 +137,28 @@ impl ThreadPoolBuilder {
     /// [`queue_capacity`](Self::queue_capacity).
     pub fn when_full(mut self, when_full: WhenFull) -> Self {
         self.config.when_full = when_full;
+        self
+    }
+
+    /// Sets which tasks are measured for the histograms [`queue_wait`](crate::PoolStats::queue_wait) and
+    /// [`run_time`](crate::PoolStats::run_time). The default is [`Timing::Sampled`].
+    ///
+    /// ```
+    /// use heist::{ThreadPool, Timing};
+    /// let pool = ThreadPool::builder().timing(Timing::All).build()?;
+    /// let handles = pool.submit_many((0..1_000).map(|n| move || n));
+    /// handles.into_iter().for_each(|handle| drop(handle.join()));
+    /// pool.wait_idle();
+    /// assert_eq!(pool.stats().run_time.count(), 1_000);
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn timing(mut self, timing: Timing) -> Self {
+        self.config.timing = timing;
+        self
+    }
+
+    pub(crate) fn watcher(mut self, watcher: std::sync::Arc<dyn Watcher>) -> Self {
+        self.config.watcher = Some(watcher);
         self
     }
 

@@ -6,15 +6,24 @@ use crate::sync::{Arc, Ordering};
 use crate::sys::PerProcess;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, Weak};
+use std::sync::{Mutex, MutexGuard, TryLockError, Weak};
+
+static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
+
+/// Locks the directory if no other thread has.
+fn try_pools() -> Option<MutexGuard<'static, Pools>> {
+    match POOLS.get().try_lock() {
+        Ok(pools) => Some(pools),
+        Err(TryLockError::Poisoned(poison)) => Some(poison.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
+}
 
 /// Locks the directory. It serves those that must not keep a pool alive and rarely need it. Its lock is std's in models too: nothing waits for it.
 fn pools() -> MutexGuard<'static, Pools> {
     let pools = POOLS.get().lock();
     pools.unwrap_or_else(|poison| poison.into_inner())
 }
-
-static POOLS: PerProcess<Mutex<Pools>> = PerProcess::new();
 
 /// The pools of this process.
 struct Pools {
@@ -32,6 +41,12 @@ impl Default for Pools {
             first: NEXT_POOL.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Holds the directory's lock, for a test.
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+pub(super) fn hold() -> impl Drop {
+    pools()
 }
 
 /// Creates a pool, to whose number `make` is applied, and adds it to the directory.
@@ -60,6 +75,13 @@ pub(crate) fn check_fork_of(id: u64) {
     if id < first {
         forked_child();
     }
+}
+
+/// The pools of this process except the one with this number. `None` if another thread holds the directory's lock.
+pub(crate) fn others(id: u64) -> Option<Vec<Arc<Registry>>> {
+    let pools = try_pools()?;
+    let others = pools.by_id.iter().filter(|&(&other, _)| other != id);
+    Some(others.filter_map(|(_, pool)| pool.upgrade()).collect())
 }
 
 /// Calls `f` with the pool with this number, if it still exists. A thread that takes part in that pool looks nothing up.

@@ -175,6 +175,14 @@ impl PriorityQueues {
         self.all().map(Injector::len).sum::<usize>() + self.streams.len()
     }
 
+    /// The lengths of the queues of low, normal and high priority and of the queue of woken futures, and that of the streams unless another thread
+    /// holds a lock. Takes no lock that another thread holds.
+    pub(crate) fn lens(&self) -> ([usize; 4], Option<usize>) {
+        let normal = self.normal.iter().map(Injector::len).sum();
+        let lens = [self.low.len(), normal, self.high.len(), self.woken.len()];
+        (lens, self.streams.try_len())
+    }
+
     /// Whether there is nothing that a worker would take.
     pub(crate) fn offers_none(&self, sleep: &Sleep) -> bool {
         self.all().all(Injector::is_empty) && self.streams.offers_none(sleep)

@@ -1,5 +1,6 @@
 //! A thread as a member of a pool: how a guest enters and leaves, and how a member queues, shares and runs work.
 
+use super::activity::Shown;
 use super::config::Waits;
 use super::context::{self, Member};
 use super::injector::is_turn_of_scopes;
@@ -11,7 +12,8 @@ use crate::job::{Fate, ForkHeader, Group, Task};
 use crate::lineage::{Place, Token};
 use crate::record::{Entry, Name, Recorder, SiteInfo, SiteWord, Work as Recorded};
 use crate::ring::{CAPACITY, Popped};
-use crate::sleep::{Left, Need};
+use crate::sleep::{Left, Need, Waited};
+use crate::sync::{Ordering, fence};
 use crate::sys::TICKS_PER_MICROSECOND;
 use crate::unwind::{self, Payload};
 use std::ptr::NonNull;
@@ -305,7 +307,7 @@ impl<'a> Member<'a> {
     }
 
     /// Runs a task taken from a queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_task(self, task: Task) {
         let begun = self.begin(task.origin(), task.token());
         self.run_in_place(task);
@@ -330,6 +332,26 @@ impl<'a> Member<'a> {
         // The pool is not idle while a submitted task runs.
         if !self.running.is_some() {
             self.registry.look_idle();
+        }
+    }
+
+    /// Shows what the thread waits for until the guard is dropped.
+    pub(super) fn show(self, waited: Waited, left: u64) -> Shown<'a> {
+        let (runs, is_guest) = (self.counters.executed.get(), self.kind == Role::Guest);
+        let shown = self.slot.activity.show(waited, left, runs, is_guest);
+        if waited != Waited::WORK {
+            self.arm_watch();
+        }
+        shown
+    }
+
+    /// Arms the watch over stalls, if there is one, after the thread has begun to be busy or to wait.
+    #[inline]
+    pub(super) fn arm_watch(self) {
+        if let Some(watcher) = &self.registry.config.watcher {
+            // Store-load pair: {busy; fence; whether the watch is armed} here, {not armed; fence; busy} in a watch that ends.
+            fence(Ordering::SeqCst);
+            watcher.arm(self.registry.id);
         }
     }
 

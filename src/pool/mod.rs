@@ -21,6 +21,9 @@ mod shards;
 // Whether a task may be queued.
 mod admission;
 
+// What one thread waits for, for reports.
+mod activity;
+
 // The broadcast tasks of one worker.
 mod inbox;
 
@@ -42,11 +45,14 @@ mod streams;
 // The queues of tasks from outside.
 mod injector;
 
-// How long tasks wait in queues.
-pub(crate) mod queue_wait;
+// Which tasks are measured.
+mod measure;
 
 // The futures that have been suspended.
 mod roster;
+
+// For how long what was seen in a pool has not changed.
+mod looks;
 
 // The table of the slots.
 mod slots;
@@ -111,14 +117,20 @@ mod shutdown;
 #[cfg(all(test, heist_loom))]
 pub(crate) mod models;
 
+#[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+pub(crate) mod tests;
+
+pub(crate) use activity::{Seen, Waiter, outside};
 pub(crate) use admission::Refusal;
 pub use builder::{BuildError, ThreadPoolBuilder, global};
 pub(crate) use builder::{is_global, with_current};
-pub use config::{Priority, Start, Waits, WhenFull};
+pub(crate) use config::Watcher;
+pub use config::{Priority, Start, Timing, Waits, WhenFull};
 pub(crate) use context::Member;
 #[cfg(feature = "trace")]
 pub(crate) use directory::try_all;
-pub(crate) use directory::{check_fork_of, pool, with_pool};
+pub(crate) use directory::{check_fork_of, others, pool, with_pool};
+pub(crate) use looks::{Looks, Signature};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Role, SWEEP_LEAST, Slot};

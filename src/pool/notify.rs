@@ -130,6 +130,11 @@ impl Registry {
         lineage::descends(origin, ancestor, |id| Some(&*self.slots.get(id)?.lineage))
     }
 
+    /// The origin and all origins from which it descends, the nearest first.
+    pub(crate) fn ancestors(&self, origin: Origin) -> impl Iterator<Item = Origin> {
+        lineage::ancestors(origin, |id| Some(&*self.slots.get(id)?.lineage))
+    }
+
     /// A parked thread that may run what descends from `origin`.
     fn helper_above(&self, origin: Origin) -> Option<(&Slot, Helping)> {
         let lineage = |id| Some(&*self.slots.get(id)?.lineage);

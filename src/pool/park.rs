@@ -11,7 +11,7 @@ use super::streams::WATCH_TIME;
 use super::work::Work;
 use crate::lineage::Origin;
 use crate::record::Entry;
-use crate::sleep::{Need, Park};
+use crate::sleep::{Need, Park, Waited};
 use crate::sync::MODEL;
 use std::time::{Duration, Instant};
 
@@ -126,6 +126,7 @@ const SPARE_KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// Parks until the thread is claimed or called, or has to look at a stream again. Returns `None` for a spare that was not needed for a long time, which then leaves.
 fn park_idle(member: Member<'_>, watches: bool) -> Option<()> {
+    let _shown = member.show(Waited::WORK, 0);
     begin_park(member);
     let slept = sleep_idle(member, watches);
     end_park(member);

@@ -164,6 +164,23 @@ impl Registry {
         (self.injector.len() + own).saturating_sub(tombstones)
     }
 
+    /// The number of detached tasks that wait in queues, as far as that is known without a lock that another thread holds.
+    pub(crate) fn try_queued(&self) -> usize {
+        let (lens, streams) = self.injector.lens();
+        let own = |slot: &Slot| slot.detached.len() + slot.ready.len();
+        let own: usize = self.slots().map(own).sum();
+        let removed = self.total(|counters| counters.tombstones_removed.get());
+        let left = self.total(|counters| counters.tombstones.get());
+        let tombstones = usize::try_from(left.saturating_sub(removed)).unwrap_or(usize::MAX);
+        let entries = lens.iter().sum::<usize>() + streams.unwrap_or(0) + own;
+        entries.saturating_sub(tombstones)
+    }
+
+    /// The number of things that have run in the pool.
+    pub(crate) fn runs(&self) -> u64 {
+        self.total(|counters| counters.executed.get())
+    }
+
     /// The sum of a count over all slots and the threads outside.
     pub(super) fn total(&self, count: impl Fn(&Counters) -> u64) -> u64 {
         let slots = self.all_slots().map(|slot| &*slot.counters);

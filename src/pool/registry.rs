@@ -6,8 +6,9 @@ use super::admission::Admission;
 use super::backoff::Budget;
 use super::config::Config;
 use super::injector::{PriorityQueues, Tombstones};
+use super::looks::Looks;
+use super::measure::Sampling;
 use super::queue::Injector;
-use super::queue_wait::QueueWaits;
 use super::roster::Roster;
 use super::shards::Shards;
 use super::slot::{Role, Slot};
@@ -75,10 +76,12 @@ pub(crate) struct Registry {
     /// Counts of events that belong to no slot. Each submission from outside writes here.
     pub(crate) outside: Shards<Counters>,
     pub(crate) start_failures: Count,
-    /// How long detached tasks wait until they begin.
-    pub(crate) queue_waits: CachePadded<QueueWaits>,
     /// What the threads have done, if it is recorded.
     pub(crate) recording: CachePadded<Recording>,
+    /// Which tasks are measured.
+    pub(crate) sampling: Sampling,
+    /// What dumps have seen before. From std: only who can lock it at once uses it.
+    pub(crate) looks: std::sync::Mutex<Looks>,
     created: Instant,
     /// The process's count of forks when the pool was created.
     forks: u64,
@@ -137,8 +140,9 @@ impl Registry {
             spares: AtomicUsize::new(0),
             outside: Shards::new(config.num_threads, Counters::default),
             start_failures: Count::default(),
-            queue_waits: CachePadded::new(QueueWaits::new()),
             recording: CachePadded::default(),
+            sampling: Sampling::new(config.timing),
+            looks: std::sync::Mutex::default(),
             created: now(),
             forks: sys::fork_generation(),
             config: CachePadded::new(config),

@@ -92,6 +92,12 @@ impl Roster {
         }
     }
 
+    /// Holds the locks, for a test.
+    #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+    pub(super) fn hold(&self) -> Vec<impl Drop> {
+        self.parts.iter().map(|part| lock(part)).collect()
+    }
+
     /// Returns whether the pool drops its futures.
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.parts[0]).is_closed

@@ -1,5 +1,6 @@
 //! A slot: the memory through which one thread takes part in one pool, and into which the others look.
 
+use super::activity::Activity;
 use super::credits::Credits;
 use super::hot::Hot;
 use super::inbox::Inbox;
@@ -16,6 +17,7 @@ use crate::sleep::Parker;
 // From std in models too: models record nothing.
 use crate::sync::hint::AtomicPtr;
 use crate::sync::{Arc, AtomicBool, AtomicU64, MODEL, Ordering};
+use crate::timings::Timings;
 use crossbeam_utils::CachePadded;
 /// A cell whose accesses loom tracks: a model fails if a slot changes hands without order.
 #[cfg(heist_loom)]
@@ -82,6 +84,10 @@ pub(crate) struct Slot {
     /// The submitted task that runs on this slot.
     pub(crate) running: CachePadded<Running>,
     pub(crate) counters: CachePadded<Counters>,
+    /// What the thread waits for.
+    pub(crate) activity: CachePadded<Activity>,
+    /// The measured times of tasks that ran here. Made for the first one. From std: it is not modelled.
+    timings: std::sync::OnceLock<Box<Timings>>,
     /// Accessed by the owner only, except `recorder`.
     owner: CachePadded<Owner>,
 }
@@ -115,6 +121,10 @@ const _: () = {
         (
             offset_of!(Slot, counters),
             size_of::<CachePadded<Counters>>(),
+        ),
+        (
+            offset_of!(Slot, activity),
+            size_of::<CachePadded<Activity>>(),
         ),
         (offset_of!(Slot, owner), size_of::<CachePadded<Owner>>()),
     ];
@@ -185,6 +195,8 @@ impl Slot {
             lineage: CachePadded::default(),
             running: CachePadded::default(),
             counters: CachePadded::default(),
+            activity: CachePadded::default(),
+            timings: std::sync::OnceLock::new(),
             owner: CachePadded::new(Owner {
                 recorder: AtomicPtr::new(ptr::null_mut()),
                 role: Tracked::new(kind),
@@ -366,6 +378,11 @@ impl Slot {
         x as usize
     }
 
+    /// Owner: the measured times, in which it counts.
+    pub(crate) fn own_timings(&self) -> &Timings {
+        self.timings.get_or_init(Box::default)
+    }
+
     /// Owner: counts a search. Returns its number.
     pub(crate) fn turn(&self) -> u32 {
         let turn = self.turns().wrapping_add(1);
@@ -449,6 +466,11 @@ impl Slot {
     }
 
     // ---- anybody ----
+
+    /// The measured times of the tasks that ran here, if there are any.
+    pub(crate) fn timings(&self) -> Option<&Timings> {
+        self.timings.get().map(|timings| &**timings)
+    }
 
     /// The place of the fork at `index` of the ring. [`crate::lineage`] states when the answer can be trusted.
     pub(crate) fn place_at(&self, index: usize) -> Place {

@@ -21,7 +21,9 @@
 
 use crate::job::Task;
 use crate::sleep::Sleep;
-use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock};
+use crate::sync::{
+    Arc, AtomicBool, AtomicU64, AtomicUsize, MODEL, Mutex, Ordering, lock, try_lock,
+};
 use crate::sys::{self, TICKS_PER_MICROSECOND, ticks};
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -402,6 +404,24 @@ impl Streams {
     /// The number of items.
     pub(super) fn len(&self) -> usize {
         self.sum(|queue| lock(&queue.items).len())
+    }
+
+    /// Holds a lock, for a test.
+    #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
+    pub(super) fn hold(&self) -> impl Drop {
+        lock(&self.queues)
+    }
+
+    /// The number of items. `None` if another thread holds a lock.
+    pub(super) fn try_len(&self) -> Option<usize> {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            return Some(0);
+        }
+        let queues = try_lock(&self.queues)?;
+        let lens = queues
+            .iter()
+            .map(|queue| Some(try_lock(&queue.items)?.len()));
+        lens.sum()
     }
 
     /// Whether there are no items other than those that are kept for consumers while a worker watches.

@@ -17,7 +17,7 @@ use std::fmt;
 /// | run futures, or closures at a certain time | [`submit_async`](Self::submit_async), [`spawn_async`](Self::spawn_async), [`delay`](Self::delay), [`every`](Self::every); [`AsyncPool`](crate::AsyncPool) |
 /// | process an iterator | [`imap`](Self::imap), [`imap_unordered`](Self::imap_unordered) |
 /// | stop it, or change its size | [`wait_idle`](Self::wait_idle), [`shutdown`](Self::shutdown), [`shutdown_now`](Self::shutdown_now), [`shutdown_timeout`](Self::shutdown_timeout), [`close`](Self::close), [`close_now`](Self::close_now), [`set_num_threads`](Self::set_num_threads) |
-/// | inspect it | [`stats`](Self::stats), [`num_threads`](Self::num_threads), [`current_thread_index`](Self::current_thread_index) |
+/// | inspect it | [`stats`](Self::stats), [`dump`](Self::dump), [`dump_at_once`](Self::dump_at_once), [`num_threads`](Self::num_threads), [`current_thread_index`](Self::current_thread_index) |
 ///
 /// A `ThreadPool` is a cheap handle, and its clones refer to the same pool. Dropping the last handle outside
 /// the pool runs the queued tasks, waits until the threads have ended, and returns. Dropped on one of the

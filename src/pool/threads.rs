@@ -157,6 +157,7 @@ impl Registry {
         let registry = self;
         let member = Member { registry, slot };
         context::set_home(member);
+        slot.activity.begin_thread();
         // The thread acts as this member for the rest of its life.
         std::mem::forget(context::enter(member));
         // Nothing tells when the thread stops using its slot, so that the registry is never freed.
@@ -280,6 +281,7 @@ fn live(args: ThreadArgs) {
         }
     };
     context::set_home(member);
+    slot.activity.begin_thread();
     if !sys::KNOWS_STACKS {
         context::set_floor(registry.config.stack_size_or_default() / 2);
     }
@@ -300,6 +302,7 @@ fn live(args: ThreadArgs) {
         // Another thread may have been started for this index, and own the slot.
         _ => hook(exit),
     }
+    slot.activity.end_thread();
     registry.ended(slot);
     // The registry can be freed with `args`, before the destructors of thread-locals run.
     context::leave_home();

@@ -1,5 +1,6 @@
 //! Waiting: helping, spinning, parking; and yields, which run one piece of other work.
 
+use super::activity::show_outside;
 use super::awaited::{Awaited, Look, take_below};
 use super::backoff::{Spin, WIDE_ROUND};
 use super::config::Waits;
@@ -13,7 +14,7 @@ use crate::job::{ForkHeader, ForkState, Task};
 use crate::latch::Latch;
 use crate::lineage::Origin;
 use crate::record::{Entry, Recorder, Wait};
-use crate::sleep::{Event, Parker};
+use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, MODEL, Mutex, lock, now, yield_thread};
 use crate::unwind;
 use std::cell::Cell;
@@ -127,12 +128,14 @@ fn wait_recorded(
         }
         cool_home_down();
         if awaited.announce(&member) {
+            let shown = member.show(awaited.waited(), awaited.left());
             let open = any && member.role() != Role::Guest;
             let work = if open {
                 park_open(member, awaited, deadline)
             } else {
                 park_bound(member, awaited, below, deadline)
             };
+            drop(shown);
             awaited.withdraw(&member);
             spin.restart();
             if let Some(work) = work {
@@ -286,6 +289,10 @@ impl Awaited for StolenFork<'_> {
         (Wait::Fork, 0)
     }
 
+    fn waited(&self) -> Waited {
+        self.origin.waited()
+    }
+
     fn below(&self) -> Option<Origin> {
         Some(self.origin)
     }
@@ -370,6 +377,7 @@ fn block_outside(event: &impl Event, deadline: Option<Instant>) -> bool {
         if spin.goes_on() {
             continue;
         }
+        let _shown = show_outside(event.waited());
         // A new parker each time. One in a thread-local could not be used while the thread-locals are destroyed.
         let parker = Arc::new(Parker::default());
         while event.register(&parker) {
@@ -390,7 +398,10 @@ pub(crate) fn leave_place<R>(f: impl FnOnce() -> R) -> R {
     let recorder = home
         .filter(|_| !context::is_gone())
         .and_then(|home| home.slot.recorder());
-    let _place = home.and_then(LeftPlace::new);
+    let place = home.and_then(LeftPlace::new);
+    let _shown = place
+        .as_ref()
+        .map(|place| place.0.show(Waited::BLOCKING, 0));
     if let Some(recorder) = recorder {
         let (on, id) = (Wait::Blocking, 0);
         recorder.put(Entry::WaitBegin { on, id });

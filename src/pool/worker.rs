@@ -28,7 +28,7 @@ pub(super) fn work(member: Member<'_>) {
     let mut mode = Mode::Searching;
     while let Some(work) = next(member, &mut mode) {
         if member.counters.busy_since_ns.get() == 0 {
-            member.counters.busy_since_ns.set(member.registry.now_ns());
+            begin_busy(member);
         }
         if let Some(recorder) = member.recorder() {
             found_work(member, recorder);
@@ -46,6 +46,13 @@ fn found_work(member: Member<'_>, recorder: &Recorder) {
         let deques = member.tasks.len() + member.detached.len() + member.ready.len();
         (member.registry.injector.len(), deques, member.ring.depth())
     });
+}
+
+#[cold]
+fn begin_busy(member: Member<'_>) {
+    member.activity.begin_busy(member.counters.executed.get());
+    member.counters.busy_since_ns.set(member.registry.now_ns());
+    member.arm_watch();
 }
 
 fn end_busy(member: Member<'_>) {

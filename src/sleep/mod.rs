@@ -80,7 +80,7 @@ mod models;
 pub(crate) use answers::{Left, Park, Presence, Wakeup};
 pub(crate) use counts::{Counts, MAX_THREADS, Need};
 use counts::{IDLE_AWAITED, ONE_AVAILABLE, ONE_SEARCHING, ONE_WORKER};
-pub(crate) use event::Event;
+pub(crate) use event::{Event, Waited};
 use list::{Idle, take};
 pub(crate) use parker::Parker;
 

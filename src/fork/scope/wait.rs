@@ -6,6 +6,7 @@ use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited, Look};
 use crate::pool::{Member, Slot};
 use crate::record::Wait;
+use crate::sleep::Waited;
 use crate::sync::Ordering;
 use std::ptr;
 
@@ -102,6 +103,15 @@ impl Awaited for Scope<'_> {
 
     fn below(&self) -> Option<Origin> {
         Some(self.group.origin())
+    }
+
+    fn waited(&self) -> Waited {
+        self.group.origin().waited()
+    }
+
+    fn left(&self) -> u64 {
+        let word = self.word.load(Ordering::Relaxed) & !PARKED;
+        u64::try_from(self.own.get() + word / ONE).unwrap_or(0)
     }
 
     fn must_find_tasks(&self) -> bool {

@@ -25,10 +25,11 @@ pub use stream::{
     Census, Citizen, KINDS, Kind, Settings, Stream, collected, on_workers, settle, stream, timeout,
     window,
 };
-pub use watch::{limit, on_pool, on_pool_of, spin_until, watched, watched_pool};
+pub use watch::{limit, on_pool, on_pool_of, on_pool_with, spin_until, watched, watched_pool};
 
 use heist::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -49,9 +50,23 @@ pub fn threads() -> usize {
 
 /// A test pool with further settings. Every test pool is built here.
 pub fn pool_with(configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder) -> ThreadPool {
-    configure(ThreadPool::builder().num_threads(threads()))
+    configure(watching(ThreadPool::builder()).num_threads(threads()))
         .build()
         .expect("a pool for the test")
+}
+
+/// With `HEIST_TEST_STALL`, the path of a file, the pools of the tests add to that file what stands still for a second.
+fn watching(builder: ThreadPoolBuilder) -> ThreadPoolBuilder {
+    let Some(path) = std::env::var_os("HEIST_TEST_STALL") else {
+        return builder;
+    };
+    builder.stall_after(Duration::from_secs(1), move |report| {
+        let file = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path);
+        let _ = writeln!(file.expect("the file of the stalls"), "{report}");
+    })
 }
 
 /// A pool of `threads()` threads with default settings.
@@ -113,9 +128,15 @@ pub fn sleeping_named(prefix: &str) -> usize {
         .count()
 }
 
-/// The number of threads of this process.
+/// The number of threads of this process. The watch over stalls has threads that a pool does not end.
 pub fn live_threads() -> usize {
-    watch::tasks().len()
+    let is_watch = |task: &String| {
+        let name = watch::read_task(task, "comm");
+        name == "heist-timer" || name == "heist-stall"
+    };
+    let is_watched = std::env::var_os("HEIST_TEST_STALL").is_some();
+    let tasks = watch::tasks().into_iter();
+    tasks.filter(|task| !is_watched || !is_watch(task)).count()
 }
 
 /// The text of the panic that `body` ends in.

@@ -1,7 +1,7 @@
 //! The watchdog: a hang fails the test within a minute and says where each thread is.
 
 use super::{pool, pool_with};
-use heist::ThreadPool;
+use heist::{ThreadPool, ThreadPoolBuilder};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::mem::ManuallyDrop;
@@ -48,6 +48,15 @@ pub fn on_pool_of<R: Send + 'static>(
     body: impl FnOnce(&ThreadPool) -> R + Send + 'static,
 ) -> R {
     owning(pool_with(|builder| builder.num_threads(threads)), body)
+}
+
+/// Runs `body` like `on_pool`, on a pool with further settings.
+#[track_caller]
+pub fn on_pool_with<R: Send + 'static>(
+    configure: impl FnOnce(ThreadPoolBuilder) -> ThreadPoolBuilder,
+    body: impl FnOnce(&ThreadPool) -> R + Send + 'static,
+) -> R {
+    owning(pool_with(configure), body)
 }
 
 /// Drops the pool under the watchdog too. If the test has failed, the pool is leaked, since its threads may hang.
@@ -166,7 +175,7 @@ fn describe_pool(pool: Option<ThreadPool>) -> String {
     let (done, stats) = mpsc::channel();
     std::thread::spawn(move || {
         let stats = pool.stats();
-        let _ = done.send(format!("{stats}\n{stats:?}"));
+        let _ = done.send(format!("{}\n{stats}\n{stats:?}", pool.dump()));
         // The drop of the pool would join threads that hang.
         std::mem::forget(pool);
     });

@@ -1,0 +1,103 @@
+//! Busy, blocked and starved threads are told apart.
+
+#![cfg(target_os = "linux")]
+
+use crate::plants::Stop;
+use crate::support::{Held, pool_with, spin_until, watched};
+use heist::{SystemState, ThreadPool};
+use std::time::Duration;
+
+/// Lets the current thread run on the first processor only, and, if `is_last`, only while no other thread wants it.
+fn bind(is_last: bool) {
+    let set: u64 = 1;
+    // SAFETY: the kernel reads as many bytes at the address as the size says.
+    let bound = unsafe { libc::sched_setaffinity(0, 8, (&raw const set).cast()) };
+    assert_eq!(bound, 0);
+    let parameter = libc::sched_param { sched_priority: 0 };
+    if is_last {
+        // SAFETY: the kernel reads a `sched_param` at the address.
+        let set = unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter) };
+        assert_eq!(set, 0);
+    }
+}
+
+fn state(pool: &ThreadPool) -> SystemState {
+    pool.dump().pools[0].threads[0].system
+}
+
+/// Plants a thread that is busy, blocked or starved, and reads how dumps call it.
+fn planted(what: SystemState, check: impl FnOnce(&ThreadPool) + Send + 'static) {
+    watched(move || {
+        let is_starved = what == SystemState::Starved;
+        let pool = pool_with(|builder| {
+            let builder = builder.num_threads(1);
+            match is_starved {
+                true => builder.on_thread_start(|_| bind(true)),
+                false => builder,
+            }
+        });
+        let (stop, held) = (Stop::default(), Held::default());
+        let gate = held.0.clone();
+        // Threads that leave nothing of the first processor.
+        let crowd: Vec<_> = (0..2 * usize::from(is_starved))
+            .map(|_| {
+                let spin = stop.spinner();
+                std::thread::spawn(|| {
+                    bind(false);
+                    spin();
+                })
+            })
+            .collect();
+        let task = match what {
+            SystemState::Blocked => pool.submit(move || gate.pass()),
+            _ => pool.submit(stop.spinner()),
+        };
+        spin_until(|| task.is_running());
+        check(&pool);
+        drop((stop, held));
+        task.join().unwrap();
+        crowd.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// On a loaded machine a busy thread can wait long for a processor, so one dump may call it starved.
+#[test]
+fn a_busy_thread_is_called_busy() {
+    planted(SystemState::Busy, |pool| {
+        spin_until(|| state(pool) == SystemState::Busy);
+        assert!(pool.dump_at_once().pools[0].threads[0].system == SystemState::Unknown);
+    });
+}
+
+#[test]
+fn a_blocked_thread_is_called_blocked() {
+    planted(SystemState::Blocked, |pool| {
+        spin_until(|| state(pool) == SystemState::Blocked)
+    });
+}
+
+#[test]
+fn a_starved_thread_is_called_starved() {
+    planted(SystemState::Starved, |pool| {
+        spin_until(|| state(pool) == SystemState::Starved)
+    });
+}
+
+/// Run by `.ci/deep stuck`, alone.
+#[test]
+#[ignore = "measures time"]
+fn each_state_is_told_a_hundred_times() {
+    for what in [
+        SystemState::Busy,
+        SystemState::Blocked,
+        SystemState::Starved,
+    ] {
+        planted(what, move |pool| {
+            // The start of the thread and of the task, which is none of the three.
+            std::thread::sleep(Duration::from_millis(50));
+            let right = (0..100).filter(|_| state(pool) == what).count();
+            println!("{what:?}: {right} of 100");
+            assert_eq!(right, 100, "{what:?}");
+        });
+    }
+}
