@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Something in a pool that has taken longer than
 /// [`stall_after`](crate::ThreadPoolBuilder::stall_after) allows.
 ///
-/// It prints itself in words, with the dump.
+/// A report prints itself in words, with the dump.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -293,7 +293,7 @@ fn runs(
     slot: usize,
     signature: Signature,
 ) -> Option<(StallKind, Option<ThreadRef>, Duration)> {
-    // It may have gone on meanwhile.
+    // The thread may have gone on meanwhile.
     if signature_of(registry.slot(slot)) != signature {
         return None;
     }

@@ -57,7 +57,7 @@ fn runs_below(registry: &Registry, slot: usize, place: Place) -> bool {
     })
 }
 
-/// One circle for each set of threads that can reach each other, among edges between threads of the system.
+/// Returns one circle for each set of threads that can reach each other, among edges between threads of the system.
 ///
 /// A thread has a place for each pool in which it acts, and waits at one of them.
 pub(super) fn cycles(pools: &[Capture], edges: &[WaitEdge]) -> Vec<WaitCycle> {

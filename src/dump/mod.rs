@@ -38,7 +38,7 @@ impl ThreadPool {
     /// Describes what each thread of the pool does and since when, what is queued, and who waits for whom, also
     /// across pools. Threads that wait for each other in a circle are named.
     ///
-    /// It can be called anywhere: in a task, in a panic hook, during a shutdown and after it. It never waits for the
+    /// The call is allowed anywhere: in a task, in a panic hook, during a shutdown and after it. It never waits for the
     /// pool. If a thread runs code of the program, the dump takes 10 to 40 ms, in which it finds out whether the thread is
     /// busy, blocked, or gets no processor: see [`ThreadDump::system`], which is known on Linux. Use
     /// [`dump_at_once`](Self::dump_at_once) to leave that out.
@@ -290,7 +290,7 @@ fn compare(before: Usage, now: Usage, passed: Duration) -> SystemState {
         _ if has_run && is_kept_waiting => SystemState::Starved,
         _ if has_run => SystemState::Busy,
         b'R' => SystemState::Starved,
-        // It waited for a processor for most of the time, and sleeps now.
+        // The thread waited for a processor for most of the time, and sleeps now.
         _ if delay(before, now) * 2 > passed => SystemState::Starved,
         _ => SystemState::Blocked,
     }

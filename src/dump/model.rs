@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What the threads of a pool do at a moment, and who waits for whom. See
 /// [`ThreadPool::dump`](crate::ThreadPool::dump).
 ///
-/// It prints itself in words. With the feature `serde` it is `Serialize`.
+/// A dump prints itself in words. With the feature `serde` it is `Serialize`.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -23,7 +23,7 @@ pub struct Dump {
     pub is_partial: bool,
 }
 
-/// One pool in a [`Dump`].
+/// What a [`Dump`] says about a pool.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -70,7 +70,7 @@ pub struct QueueDump {
     pub oldest: Duration,
 }
 
-/// One thread in a [`Dump`].
+/// What a [`Dump`] says about a thread.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -147,27 +147,27 @@ pub enum ThreadRole {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum ThreadState {
-    /// It has no work, and sleeps.
+    /// The thread has no work, and sleeps.
     Idle,
-    /// It looks for work.
+    /// The thread looks for work.
     Searching,
-    /// It runs a task, a stolen part of a join, or what the thread called.
+    /// The thread runs a task, a stolen part of a join, or what the thread called.
     Running,
-    /// It is in [`blocking`](crate::blocking()).
+    /// The thread is in [`blocking`](crate::blocking()).
     Blocking,
-    /// It waits for the second closure of a join, which another thread has taken.
+    /// The thread waits for the second closure of a join, which another thread has taken.
     WaitingForJoin,
-    /// It waits for the tasks of a scope, of which so many were left when the wait began.
+    /// The thread waits for the tasks of a scope, of which so many were left when the wait began.
     WaitingForScope(u64),
-    /// It waits for the task of this id.
+    /// The thread waits for the task of this id.
     WaitingForTask(u64),
-    /// It waits for any of several tasks.
+    /// The thread waits for any of several tasks.
     WaitingForSeveral,
-    /// It waits for room in a full queue.
+    /// The thread waits for room in a full queue.
     WaitingForRoom,
-    /// It waits in [`block_on`](crate::block_on()) until its future is woken.
+    /// The thread waits in [`block_on`](crate::block_on()) until its future is woken.
     WaitingForWaker,
-    /// It waits for a closure of `run` or `broadcast`, or for something else in the pool.
+    /// The thread waits for a closure of `run` or `broadcast`, or for something else in the pool.
     Waiting,
 }
 
@@ -176,13 +176,13 @@ pub enum ThreadState {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum SystemState {
-    /// It was not looked at, or the system does not say. Linux does.
+    /// The system was not asked, or does not say. Linux does.
     Unknown,
-    /// It runs.
+    /// The thread runs.
     Busy,
-    /// It sleeps in a lock, a system call or the like.
+    /// The thread sleeps in a lock, a system call or the like.
     Blocked,
-    /// It is ready to run, but the system gives it no processor.
+    /// The thread is ready to run, but the system gives it no processor.
     Starved,
     /// A signal or a debugger has stopped it.
     Stopped,

@@ -113,7 +113,7 @@ pub enum Timing {
     /// 16.
     #[default]
     Sampled,
-    /// All. Costs about 40 ns a task.
+    /// All. Costs 15 to 20 ns a task.
     All,
 }
 

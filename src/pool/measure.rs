@@ -7,7 +7,7 @@ use super::config::Timing;
 use crate::sync::MODEL;
 
 /// With [`Timing::Sampled`], one task in this many is measured, once its submitter has submitted [`FIRST`]. A measurement takes three readings of
-/// the clock and some stores, about 40 ns.
+/// the clock and some stores, 15 to 20 ns.
 const SAMPLE: u64 = 16;
 
 /// The first this many tasks of each thread of the pool, and of all threads outside together, are all measured, so that a program with few

@@ -124,7 +124,7 @@ impl Histogram {
 
     /// Returns a duration that the fraction `q` of the measured ones did not exceed: for 0.5 the median.
     ///
-    /// It is at most 12.5 % above the exact value, and zero if nothing was measured. A `q` below 0 counts as 0, and one
+    /// The answer is at most 12.5 % above the exact value, and zero if nothing was measured. A `q` below 0 counts as 0, and one
     /// above 1 as 1.
     pub fn quantile(&self, q: f64) -> Duration {
         // The cast makes 0 of NaN.

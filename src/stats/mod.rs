@@ -72,7 +72,7 @@ pub struct PoolStats {
     pub busy: Duration,
     /// How long tasks waited in queues, from their submission until they began.
     ///
-    /// It is measured on the tasks of `submit`, `spawn` and streams that
+    /// The time is measured on the tasks of `submit`, `spawn` and streams that
     /// [`timing`](crate::ThreadPoolBuilder::timing) selects. It leaves out tasks of scopes, and tasks that
     /// never begin.
     pub queue_wait: Histogram,
