@@ -42,7 +42,7 @@ pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
     let found = RefCell::new(Vec::new());
     member.visit_queued(|entry| {
         let visit = |task: &TaskRef| {
-            if task.state.is_queued() && leads_to(task, waker) {
+            if task.state.is_to_run() && leads_to(task, waker) {
                 found.borrow_mut().push(task.clone());
             }
         };

@@ -8,6 +8,7 @@ use super::error::Cause;
 use super::extra::Waiter;
 use super::late::{self, DeferredDrop};
 use super::state::{ExpireOutcome, Stop, Whereabouts};
+use super::suspend;
 use super::task::TaskRef;
 use crate::job::{Fate, Task};
 use crate::pool::{self, Priority, Registry, context, worker};
@@ -25,7 +26,8 @@ pub(super) fn cancel(task: &TaskRef, cause: Cause) -> bool {
     cancelled
 }
 
-/// Implements [`TaskRef::cancel`] for a future. It is dropped on a thread of the pool: on this one, or by the next one that is free.
+/// Implements [`TaskRef::cancel`] for a future. It is dropped on a thread of the pool: on this one, or by the next one that is free. If a thread that takes part in the
+/// pool waits for the future or its scope, it may be the only one that can: it drops the future itself.
 pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
     match task.state.stop() {
         Stop::TooLate => false,
@@ -36,8 +38,8 @@ pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
             let registry = pool::pool(task.pool());
             match registry {
                 Some(registry) if !worker::is_pool_thread(&registry) => {
-                    let task = task.clone();
-                    run_soon(&registry, move || task.finish_unrun(cause));
+                    task.state.leave(cause == Cause::ShutDown);
+                    suspend::queue_left(&registry, task);
                 }
                 _ => task.finish_unrun(cause),
             }

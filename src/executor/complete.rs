@@ -58,7 +58,7 @@ pub(super) unsafe fn resolve_future(
             let Some(begin) = task.claim() else {
                 task.count_tombstone(|counters| &counters.tombstones_removed);
                 note_nothing_run();
-                return false;
+                return task.finish_left();
             };
             let member = context::member().expect("heist: a task ran outside its pool");
             match begin {
@@ -72,6 +72,9 @@ pub(super) unsafe fn resolve_future(
         Fate::Drop => {
             // This counts a tombstone, since elsewhere the entry would stay in its queue.
             let live = task.cancel(Cause::ShutDown);
+            if !live {
+                task.finish_left();
+            }
             task.count_tombstone(|counters| &counters.tombstones_removed);
             live
         }
@@ -367,6 +370,18 @@ impl TaskRef {
         if let Some(registry) = registry {
             registry.look_idle();
         }
+    }
+
+    /// Drops and finishes a future that was left. Returns whether it was.
+    pub(super) fn finish_left(&self) -> bool {
+        let Some(is_shut_down) = self.state.take_left() else {
+            return false;
+        };
+        self.finish_unrun(match is_shut_down {
+            true => Cause::ShutDown,
+            false => Cause::Cancelled,
+        });
+        true
     }
 
     /// Counts a tombstone: one that a queue holds from now on, or one that has come out of its queue.

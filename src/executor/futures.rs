@@ -31,7 +31,8 @@ impl ThreadPool {
     ///
     /// [`cancel`](JoinHandle::cancel) drops a future that has begun too, between two polls. The handle then
     /// resolves when the future has been dropped. A future is dropped on one of the pool's threads, or on a
-    /// thread that takes part in the pool and joins it, unless the pool refuses it or has no thread any more.
+    /// thread that takes part in the pool and waits for it or for its scope, unless the pool refuses it or has no
+    /// thread any more.
     /// A [`deadline`](TaskBuilder::deadline) resolves the handle on time, and the future is dropped soon after.
     ///
     /// A graceful [`shutdown`](Self::shutdown) waits for futures that wait for something.

@@ -60,12 +60,12 @@ pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
     }
 }
 
-/// The event that a future is queued or has finished.
+/// The event that a future is queued, is left, or has finished.
 struct Progress<'a>(&'a TaskRef);
 
 impl Event for Progress<'_> {
     fn is_set(&self) -> bool {
-        self.0.state.is_queued() || self.0.state.is_finished()
+        self.0.state.is_to_run() || self.0.state.is_finished()
     }
 
     fn kind(&self) -> (Wait, u64) {
@@ -94,9 +94,9 @@ impl Event for Progress<'_> {
     }
 }
 
-/// Runs the task on the current thread, if the thread takes part in a pool and the task is queued.
+/// Runs the task on the current thread, if the thread takes part in a pool and the task is queued. Drops a future that is left.
 pub(super) fn run_here(task: &TaskRef) {
-    if context::member().is_some() && task.state.is_queued() {
+    if context::member().is_some() && task.state.is_to_run() {
         // A thread of another pool becomes a guest. If it only waited, two pools whose tasks join each other's tasks would wait forever.
         pool::with_pool(task.pool(), |registry| run_in(registry, task));
     }
@@ -104,7 +104,7 @@ pub(super) fn run_here(task: &TaskRef) {
 
 /// Runs a task of this pool on the current thread if the task is queued. A thread that does not take part in the pool becomes its guest for that time.
 pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
-    if !task.state.is_queued() {
+    if !task.state.is_to_run() {
         return;
     }
     match context::member() {
@@ -118,6 +118,15 @@ pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
 
 /// Implements [`run_in`] on a thread that takes part in the pool.
 fn run_at(member: Member<'_>, task: &TaskRef) {
+    if task.finish_left() {
+        let registry = member.registry;
+        // Its entry is still in an injector.
+        match task.is_scoped() {
+            true => registry.add_scope_tombstones(1, tombstones::is_dead),
+            false => registry.add_tombstones(1, tombstones::is_dead),
+        }
+        return;
+    }
     // A thread that unwinds runs no task itself, because in the task `thread::panicking` would return true.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(member, task);

@@ -13,6 +13,9 @@
 //!
 //! One compare-and-swap decides each race: a run against a cancel, a run against a deadline, the end of a run against the drop of the handle, a wake-up against
 //! the end of a poll. A suspended task has the phase queued and the flag [`SUSPENDED`].
+//!
+//! A future that was ended from outside by a thread that may not drop it is *left*: it has the phase completing and the flag [`SUSPENDED`], until one of those that find
+//! it takes it.
 
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -42,11 +45,11 @@ const EXPIRED: usize = 1 << 9;
 const IN_INJECTOR: usize = 1 << 10;
 /// The task is a future.
 pub(super) const FUTURE: usize = 1 << 11;
-/// Set in the phase queued only: the future waits for its waker and is in no queue.
+/// In the phase queued: the future waits for its waker and is in no queue. In the phase completing: the future is left for another thread to drop.
 const SUSPENDED: usize = 1 << 12;
 /// Set in the phase running only: the waker was called during the poll.
 const WOKEN: usize = 1 << 13;
-/// Set in the phase running only: the future is to be dropped after the poll, unless it is ready then.
+/// In the phase running: the future is to be dropped after the poll, unless it is ready then. With a future that is left: a shutdown has ended it.
 const STOPPED: usize = 1 << 14;
 /// The future has been polled.
 const POLLED: usize = 1 << 15;
@@ -200,11 +203,6 @@ impl State {
 
     pub(super) fn is_finished(&self) -> bool {
         self.load() & PHASE == FINISHED
-    }
-
-    /// Returns whether the task is completing or has finished.
-    pub(super) fn is_ending(&self) -> bool {
-        matches!(self.load() & PHASE, COMPLETING | FINISHED)
     }
 
     /// Returns whether the task was cancelled. It may still be completing, and a future may become ready in the poll that is under way.
@@ -426,6 +424,32 @@ impl State {
             Ok(word) if word & PHASE == RUNNING => Stop::LeftToRunner,
             Ok(word) => Stop::Unready(Whereabouts::of(word)),
         }
+    }
+
+    /// Leaves a future that the caller has stopped, and that was not ready, to the thread that [takes](Self::take_left) it.
+    pub(super) fn leave(&self, is_shut_down: bool) {
+        let stopped = if is_shut_down { STOPPED } else { 0 };
+        // ORDERING: AcqRel: of this and `set_joined`, the later one reads the other.
+        self.0.fetch_or(SUSPENDED | stopped, Ordering::AcqRel);
+    }
+
+    /// Returns whether a thread that waits for the task can bring its end about: the task is queued, or is a future that is left.
+    pub(super) fn is_to_run(&self) -> bool {
+        self.is_queued() || self.is_left()
+    }
+
+    /// Returns whether the task is a future that is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.load() & (PHASE | SUSPENDED) == COMPLETING | SUSPENDED
+    }
+
+    /// Takes a future that is left: the caller drops it. Returns whether a shutdown has ended it, or `None` if it is not left.
+    pub(super) fn take_left(&self) -> Option<bool> {
+        let taken = self.update(|word| {
+            let is_left = word & (PHASE | SUSPENDED) == COMPLETING | SUSPENDED;
+            is_left.then_some(word & !(SUSPENDED | STOPPED))
+        });
+        taken.ok().map(|word| word & STOPPED != 0)
     }
 
     /// The runner of a future with a deadline is about to put the future back into the cell. Returns false if the deadline has ended the task.

@@ -235,6 +235,19 @@ fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) 
     registry.attend_futures();
 }
 
+/// Queues a future that is left, and wakes the threads that join it.
+pub(super) fn queue_left(registry: &Registry, task: &TaskRef) {
+    // The entry counts as a tombstone. That of a future of a scope is where the scope finds it.
+    task.count_tombstone(|counters| &counters.tombstones);
+    let (joiners, entry) = (task.joiners(), task.clone().into_entry());
+    if task.is_scoped() {
+        registry.inject_scope_task(entry);
+    } else {
+        registry.inject([entry], Priority::High);
+    }
+    joiners.into_iter().for_each(|parker| parker.unpark());
+}
+
 // ---- the waker ----
 
 /// A `static`, because wakers are compared by the address of their table ([`Waker::will_wake`]), and each use of a constant can have its own.

@@ -10,10 +10,10 @@ use crate::pool::{self, Member, Role, SWEEP_LEAST, context};
 use std::mem::ManuallyDrop;
 
 /// Returns whether the block is the entry of a task that has begun or ended. A future is dead only when it has ended, because the entry of one that is polled elsewhere
-/// serves again when it is woken.
+/// serves again when it is woken, and that of one that is [left](super::state) ends it.
 pub(super) fn is_dead(entry: &Task) -> bool {
     let is_dead = |task: &TaskRef| match task.state.is_future() {
-        true => task.state.is_ending(),
+        true => task.state.is_finished(),
         false => !task.state.is_queued(),
     };
     with_task(entry, is_dead).unwrap_or(false)

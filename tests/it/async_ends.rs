@@ -4,7 +4,7 @@ use crate::support::{
     Door, Gate, LONG, SOON, assert_balanced, hold_all, on_pool, on_pool_of, pool_with, single,
     spin_until, threads, watched,
 };
-use heist::{JoinHandle, ThreadPool};
+use heist::{CancelToken, JoinHandle, ThreadPool, block_on};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -368,4 +368,157 @@ fn the_end_of_a_pool_of_the_current_thread_with_a_suspended_future() {
             drop(pool);
         });
     }
+}
+
+/// How many suspensions the pool has counted that were not ended.
+fn await_suspended(pool: &ThreadPool) {
+    spin_until(|| pool.stats().suspended == 1);
+}
+
+#[test]
+fn a_scope_on_the_only_worker_drops_a_future_that_others_cancel() {
+    watched(|| {
+        for pool in single() {
+            for (polled, guest) in [(false, false), (false, true), (true, false), (true, true)] {
+                let door = Door::default();
+                let cancel = |handle: heist::ScopedJoinHandle<'_, ()>| {
+                    if polled {
+                        await_suspended(&pool);
+                    }
+                    match guest {
+                        true => assert!(pool.scope(|_| handle.cancel())),
+                        false => assert!(handle.cancel()),
+                    }
+                };
+                std::thread::scope(|t| {
+                    pool.run(|| {
+                        heist::scope(|s| {
+                            let handle = s.submit_async(door.pass());
+                            let canceller = t.spawn(|| cancel(handle));
+                            if !polled {
+                                canceller.join().unwrap();
+                            }
+                        });
+                    });
+                });
+                assert_eq!(door.polls(), usize::from(polled));
+                assert_eq!(door.dropped_on().len(), 1);
+                pool.wait_idle();
+                assert_balanced(&pool);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_guest_that_runs_a_task_of_a_waiting_worker_cancels_a_future_in_it() {
+    // The guest yields, and takes the task from the scope for which the only worker waits.
+    watched(|| {
+        for pool in single() {
+            let door = Door::default();
+            let (queued, begun) = (Gate::default(), Gate::default());
+            std::thread::scope(|t| {
+                t.spawn(|| {
+                    pool.scope(|_| {
+                        queued.pass();
+                        spin_until(|| heist::yield_now() || door.dropped_on().len() == 1);
+                    });
+                });
+                pool.run(|| {
+                    heist::scope(|s| {
+                        s.spawn(|s| {
+                            begun.open();
+                            assert!(s.submit_async(door.pass()).cancel());
+                        });
+                        queued.open();
+                        begun.pass();
+                    });
+                });
+            });
+            assert_eq!(door.dropped_on().len(), 1);
+            pool.wait_idle();
+            assert_balanced(&pool);
+        }
+    });
+}
+
+#[test]
+fn a_join_on_the_only_worker_drops_a_future_that_others_cancel() {
+    watched(|| {
+        for pool in single() {
+            for polled in [false, true] {
+                for by_future in [false, true] {
+                    let door = Door::default();
+                    let token = CancelToken::new();
+                    let cancel = || {
+                        if polled {
+                            await_suspended(&pool);
+                        }
+                        token.cancel();
+                    };
+                    std::thread::scope(|t| {
+                        let result = pool.run(|| {
+                            let task = pool.task().token(&token);
+                            let handle = task.submit_async(door.pass());
+                            let canceller = t.spawn(cancel);
+                            if !polled {
+                                canceller.join().unwrap();
+                            }
+                            match by_future {
+                                true => block_on(handle),
+                                false => handle.join(),
+                            }
+                        });
+                        assert!(result.unwrap_err().is_cancelled());
+                    });
+                    assert_eq!(door.dropped_on().len(), 1);
+                    pool.wait_idle();
+                    assert_balanced(&pool);
+                    let stats = pool.stats();
+                    assert_eq!((stats.queued, stats.suspended), (0, 0), "{stats:?}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_join_on_the_only_worker_ends_when_the_pool_is_shut_down() {
+    watched(|| {
+        for pool in single() {
+            let door = Door::default();
+            std::thread::scope(|t| {
+                let closer = t.spawn(|| {
+                    await_suspended(&pool);
+                    pool.shutdown_now()
+                });
+                let result = pool.run(|| pool.submit_async(door.pass()).join());
+                assert!(result.unwrap_err().is_cancelled());
+                assert_eq!(closer.join().unwrap(), 1);
+            });
+            assert_balanced(&pool);
+        }
+    });
+}
+
+#[test]
+fn cancels_from_outside_leave_no_entries_behind_a_worker_that_joins() {
+    // The worker never comes back to the queue of the pool.
+    watched(|| {
+        let [_, pool] = single();
+        let door = Door::default();
+        pool.run(|| {
+            for _ in 0..10_000 {
+                let handle = pool.submit_async(door.pass());
+                std::thread::scope(|t| {
+                    t.spawn(|| assert!(handle.cancel()));
+                });
+                assert!(handle.join().unwrap_err().is_cancelled());
+            }
+            assert!(pool.stats().queued < 1000, "{:?}", pool.stats());
+        });
+        pool.wait_idle();
+        assert_balanced(&pool);
+        assert_eq!(pool.stats().queued, 0);
+    });
 }
