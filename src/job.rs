@@ -236,7 +236,7 @@ where
 pub(crate) enum Fate {
     /// It runs.
     Run,
-    /// It runs, and the thread records that.
+    /// The task runs, and the thread records that.
     RunRecorded,
     /// It is dropped without being run.
     Drop,

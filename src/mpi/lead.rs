@@ -33,7 +33,7 @@ struct Active {
     number: u64,
     job: Job,
     deadline: Option<Instant>,
-    /// Its handles have resolved, because its time had passed.
+    /// The call's handles have resolved, because its time had passed.
     is_over: bool,
     /// The rank knows that it is cancelled.
     is_told: bool,
@@ -286,7 +286,7 @@ impl Lead {
         self.part(&mut channels, library);
     }
 
-    /// One look at a rank: what it has sent, what it is to know, what it can do next. Returns whether there was something.
+    /// Looks once at a rank: what it has sent, what it is to know, what it can do next. Returns whether there was something.
     fn turn(&self, index: usize, channel: &mut Channel, library: &Library) -> Result<bool, Dead> {
         let mut has_moved = false;
         while let Some(message) = channel.receive(library)? {

@@ -17,7 +17,7 @@ const STACK_BYTES: usize = 8 << 20;
 ///
 /// The methods that start tasks are those of [`Executor`](crate::Executor), which has to be in scope. See the [module](super) for what is promised.
 ///
-/// It is a handle: clones share the ranks. When the last one is dropped, queued tasks run, and all ranks end MPI.
+/// The value is a handle: clones share the ranks. When the last one is dropped, queued tasks run, and all ranks end MPI.
 ///
 /// ```no_run
 /// use heist::{Executor, mpi::Ranks};
@@ -69,7 +69,7 @@ fn join() -> Result<(&'static Library, Place), String> {
 impl Ranks {
     /// Joins the program's other ranks. On rank 0 it returns. On the others it runs tasks, and when rank 0 ends, the process ends with exit code 0.
     ///
-    /// It initialises MPI, so a program can do this once, and cannot use MPI itself before.
+    /// The call initialises MPI, so a program can make it once, and cannot use MPI itself before.
     ///
     /// # Errors
     ///

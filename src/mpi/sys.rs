@@ -188,7 +188,7 @@ impl Library {
     ///
     /// # Safety
     ///
-    /// Nobody uses the bytes until the request has ended, and they stay where they are.
+    /// Until the request has ended, nothing else uses the bytes, and they stay where they are.
     pub(super) unsafe fn receive(&self, bytes: &mut [u8], from: c_int) -> Result<Request, Dead> {
         let (mut request, count) = (ptr::null_mut(), length(bytes.len()));
         let start = bytes.as_mut_ptr().cast();

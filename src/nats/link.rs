@@ -474,7 +474,7 @@ impl Link {
     where
         F: Future<Output = Result<T, Away>>,
     {
-        // It is never closed.
+        // The semaphore is never closed.
         let _turn = self.looks.acquire().await;
         let mut connections = self.connections();
         let mut first = std::pin::pin!(ask());

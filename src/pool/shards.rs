@@ -20,7 +20,7 @@ const MOST: usize = 16;
 /// In so many searches in a row a worker begins at the same part of a queue. Workers that started one after the other begin at different ones.
 pub(super) const STAY: u32 = 8;
 
-/// One value for each part. The first one is in place, so that a small pool pays for no indirection.
+/// A value for each part. The first one is in place, so that a small pool pays for no indirection.
 pub(crate) struct Shards<T> {
     first: CachePadded<T>,
     others: Box<[CachePadded<T>]>,

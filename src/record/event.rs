@@ -49,13 +49,13 @@ pub enum Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It returned.
+    /// The closure returned.
     Returned,
-    /// It panicked.
+    /// The closure panicked.
     Panicked,
-    /// It ended without a result that counts: it was cancelled, or its deadline had passed.
+    /// The task ended without a result that counts: it was cancelled, or its deadline had passed.
     Cancelled,
-    /// It is a future that waits for its waker.
+    /// The task is a future that waits for its waker.
     Suspended,
 }
 

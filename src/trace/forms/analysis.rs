@@ -23,9 +23,9 @@ pub(super) const SHORT: u64 = 1_000;
 /// What the record amounts to.
 #[derive(Debug, Default)]
 pub(super) struct Analysis {
-    /// One for each track.
+    /// An entry for each track.
     pub(super) tracks: Vec<TrackTotals>,
-    /// One for each site, and a last one for what has none.
+    /// An entry for each site, and a last one for what has none.
     pub(super) rows: Vec<Row>,
     /// From when tasks were made until they began.
     pub(super) waits: Histogram,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// # Forms
 ///
-/// They need the feature `trace`, which is on by default. Names are shown escaped and cut, so no name of a task, span or
+/// The forms need the feature `trace`, which is on by default. Names are shown escaped and cut, so no name of a task, span or
 /// thread breaks a form.
 impl Trace {
     /// Writes the trace as a page of HTML: one file that needs no other file and no network.
@@ -52,7 +52,7 @@ impl Trace {
 
     /// Writes the trace for [Perfetto](https://ui.perfetto.dev): the ending `.pftrace` is usual.
     ///
-    /// It has a track for each thread, counters of the queues, and arrows from where a task is made to where it begins,
+    /// The file has a track for each thread, counters of the queues, and arrows from where a task is made to where it begins,
     /// from victims to thieves, from wakers to the woken, and from ended tasks to those who waited for them. Times are
     /// those of `CLOCK_MONOTONIC`, as in traces of other tools.
     ///

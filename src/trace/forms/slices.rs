@@ -35,7 +35,7 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// Its time without that of the slices inside.
+    /// The slice's time without that of the slices inside.
     pub(super) fn own(&self) -> u64 {
         (self.end - self.begin).saturating_sub(self.inner)
     }
@@ -69,15 +69,15 @@ pub(super) enum SliceKind {
 /// What a thread does, as the page and the summary count it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// It runs the program's closures.
+    /// The thread runs the program's closures.
     Run,
-    /// It runs them while it waits for others.
+    /// The thread runs closures while it waits for others.
     Help,
-    /// It looks for work.
+    /// The thread looks for work.
     Search,
-    /// It waits and runs nothing.
+    /// The thread waits and runs nothing.
     Wait,
-    /// It sleeps.
+    /// The thread sleeps.
     Parked,
 }
 

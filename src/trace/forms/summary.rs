@@ -69,7 +69,7 @@ impl Totals {
 pub(super) enum Level {
     /// The program can be made faster, or has gone wrong.
     Warning,
-    /// It helps to read the rest.
+    /// A remark that helps to read the rest.
     Note,
 }
 
