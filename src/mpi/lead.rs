@@ -122,13 +122,7 @@ impl Lead {
         Lead {
             state: Mutex::new(state),
             changed: Condvar::new(),
-            defaults: Defaults {
-                tries: 1,
-                timeout: None,
-                max_message: 1 << 30,
-                format: Format::Compact,
-                takes_ids: false,
-            },
+            defaults: Defaults::default(),
         }
     }
 

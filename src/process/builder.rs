@@ -69,13 +69,7 @@ impl ProcessPoolBuilder {
         ProcessPoolBuilder {
             num_workers: 0,
             launch: Launch::default(),
-            defaults: Defaults {
-                tries: 1,
-                timeout: None,
-                max_message: 1 << 30,
-                format: Format::Compact,
-                takes_ids: false,
-            },
+            defaults: Defaults::default(),
             start_timeout: START_TIMEOUT,
             settings: Settings {
                 max_tasks: u64::MAX,

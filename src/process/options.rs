@@ -28,3 +28,15 @@ pub(crate) struct Defaults {
     /// Whether calls may have ids, by which their results are kept.
     pub(crate) takes_ids: bool,
 }
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Defaults {
+            tries: 1,
+            timeout: None,
+            max_message: 1 << 30,
+            format: Format::Compact,
+            takes_ids: false,
+        }
+    }
+}

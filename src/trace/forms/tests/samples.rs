@@ -1,4 +1,4 @@
-//! Files for the checks in a browser and in Perfetto's own reader: `.ci/deep page` writes them with the ignored test.
+//! Files for the checks in a browser and in Perfetto's own reader, written by `.ci/deep page`. `cargo test` writes the small ones and drops them.
 
 use super::hostile;
 use super::synth::{Plan, trace};
@@ -90,15 +90,18 @@ fn expected(trace: &Trace) -> String {
     json.finish()
 }
 
-/// Writes each sample as a page, for Perfetto, as folded stacks, and with what their readers must find. `HEIST_TRACE_EVENTS` limits their
-/// sizes.
+/// The largest sample that is written if no folder is named.
+const SMALL: usize = 30_000;
+
+/// Writes each sample as a page, for Perfetto, as folded stacks, and with what their readers must find: all of them to the folder `HEIST_TRACE_SAMPLES`, or
+/// else the small ones to a folder that is removed.
 #[test]
-#[ignore = "writes files for a browser: see `.ci/deep page`"]
 fn write_samples() {
-    let folder = std::env::var_os("HEIST_TRACE_SAMPLES").expect("HEIST_TRACE_SAMPLES is a folder");
-    let folder = PathBuf::from(folder);
-    let limit = std::env::var("HEIST_TRACE_EVENTS").ok();
-    let limit = limit.map_or(usize::MAX, |text| text.parse().expect("a number"));
+    let removed = tempfile::tempdir().expect("a folder");
+    let (folder, limit) = match std::env::var_os("HEIST_TRACE_SAMPLES") {
+        Some(folder) => (PathBuf::from(folder), usize::MAX),
+        None => (removed.path().to_owned(), SMALL),
+    };
     let plan = |workers, events| Plan {
         workers,
         events,
