@@ -47,6 +47,8 @@ const IN_INJECTOR: usize = 1 << 10;
 pub(super) const FUTURE: usize = 1 << 11;
 /// In the phase queued: the future waits for its waker and is in no queue. In the phase completing: the future is left for another thread to drop.
 const SUSPENDED: usize = 1 << 12;
+/// The phase of a future that is left, with the flag that tells it from others.
+const LEFT: usize = COMPLETING | SUSPENDED;
 /// Set in the phase running only: the waker was called during the poll.
 const WOKEN: usize = 1 << 13;
 /// In the phase running: the future is to be dropped after the poll, unless it is ready then. With a future that is left: a shutdown has ended it.
@@ -429,25 +431,20 @@ impl State {
     /// Leaves a future that the caller has stopped, and that was not ready, to the thread that [takes](Self::take_left) it.
     pub(super) fn leave(&self, is_shut_down: bool) {
         let stopped = if is_shut_down { STOPPED } else { 0 };
-        // ORDERING: AcqRel: of this and `set_joined`, the later one reads the other.
+        // ORDERING: AcqRel: Release publishes what the wakers have written to the thread that drops the future. Of this and `set_joined`, the later one reads the
+        // other.
         self.0.fetch_or(SUSPENDED | stopped, Ordering::AcqRel);
     }
 
     /// Returns whether a thread that waits for the task can bring its end about: the task is queued, or is a future that is left.
     pub(super) fn is_to_run(&self) -> bool {
-        self.is_queued() || self.is_left()
-    }
-
-    /// Returns whether the task is a future that is left.
-    pub(super) fn is_left(&self) -> bool {
-        self.load() & (PHASE | SUSPENDED) == COMPLETING | SUSPENDED
+        matches!(self.load() & (PHASE | SUSPENDED), QUEUED | LEFT)
     }
 
     /// Takes a future that is left: the caller drops it. Returns whether a shutdown has ended it, or `None` if it is not left.
     pub(super) fn take_left(&self) -> Option<bool> {
         let taken = self.update(|word| {
-            let is_left = word & (PHASE | SUSPENDED) == COMPLETING | SUSPENDED;
-            is_left.then_some(word & !(SUSPENDED | STOPPED))
+            (word & (PHASE | SUSPENDED) == LEFT).then_some(word & !(SUSPENDED | STOPPED))
         });
         taken.ok().map(|word| word & STOPPED != 0)
     }
