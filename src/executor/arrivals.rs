@@ -1,21 +1,26 @@
-//! A list of the tasks of a set that have finished, for one thread that waits for any of them.
+//! A list of the tasks of a set that have finished, for one thread that waits for any of them. If that thread takes part in a pool, it is also told which futures of
+//! the set can be polled.
 
 use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, Mutex, lock};
 use crate::unwind;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::task::{Context, Poll, Waker};
 
 /// Indices of finished tasks, in the order in which they finished.
 #[derive(Default)]
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     arrived: VecDeque<usize>,
+    /// The futures that were queued or left since the waiter began to [join](super::state::State::set_joined) them.
+    due: BTreeSet<usize>,
     waiter: Option<Arc<Parker>>,
+    /// Whether the waiter is woken for a future that is due.
+    polls: bool,
     waker: Option<Waker>,
 }
 
@@ -34,6 +39,37 @@ impl Arrivals {
         if let Some(waker) = waker {
             unwind::catch(|| waker.wake()).unwrap_or_else(unwind::drop_quietly);
         }
+    }
+
+    /// Notes that a future is queued or left, and wakes the waiter if it can poll it.
+    pub(super) fn note_due(&self, index: usize) {
+        let waiter = {
+            let mut state = lock(&self.state);
+            state.due.insert(index);
+            if state.polls {
+                state.waiter.take()
+            } else {
+                None
+            }
+        };
+        if let Some(waiter) = waiter {
+            waiter.unpark();
+        }
+    }
+
+    /// Takes a future that is due.
+    pub(super) fn next_due(&self) -> Option<usize> {
+        lock(&self.state).due.pop_first()
+    }
+
+    fn register_parker(&self, parker: &Arc<Parker>, polls: bool) -> bool {
+        let mut state = lock(&self.state);
+        let waits = state.arrived.is_empty() && !(polls && !state.due.is_empty());
+        if waits {
+            state.waiter = Some(Arc::clone(parker));
+            state.polls = polls;
+        }
+        waits
     }
 
     /// Returns whether a task has finished. If not, the waker is called when one does.
@@ -67,12 +103,7 @@ impl Event for Arrivals {
     }
 
     fn register(&self, parker: &Arc<Parker>) -> bool {
-        let mut state = lock(&self.state);
-        let empty = state.arrived.is_empty();
-        if empty {
-            state.waiter = Some(Arc::clone(parker));
-        }
-        empty
+        self.register_parker(parker, false)
     }
 
     fn unregister(&self, _: &Arc<Parker>) {
@@ -81,5 +112,27 @@ impl Event for Arrivals {
 
     fn waited(&self) -> Waited {
         Waited::SEVERAL
+    }
+}
+
+/// The event that a finished task is in the list, or that a future is due.
+pub(super) struct Due<'a>(pub(super) &'a Arrivals);
+
+impl Event for Due<'_> {
+    fn is_set(&self) -> bool {
+        let state = lock(&self.0.state);
+        !(state.arrived.is_empty() && state.due.is_empty())
+    }
+
+    fn register(&self, parker: &Arc<Parker>) -> bool {
+        self.0.register_parker(parker, true)
+    }
+
+    fn unregister(&self, parker: &Arc<Parker>) {
+        self.0.unregister(parker);
+    }
+
+    fn waited(&self) -> Waited {
+        self.0.waited()
     }
 }

@@ -4,15 +4,38 @@
 //! no other thread can begin one, the thread runs it itself: what a future awaits is no unrelated task. It finds the task by the wakers among the waiters of the tasks
 //! in the queues, which lead to the future directly or by way of other futures and sets of tasks.
 
+use super::arrivals::Arrivals;
 use super::extra::Waiter;
 use super::suspend::task_of_waker;
 use super::task::TaskRef;
 use super::tombstones;
 use crate::pool::{Member, Registry, worker};
-use crate::sync::{MODEL, lock};
+use crate::sync::{Arc, MODEL, lock};
 use std::cell::RefCell;
 use std::task::Waker;
 use std::time::Duration;
+
+/// What a thread waits for that waits for futures.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// A call of this waker, which is that of a future or of a call of `block_on`.
+    Waker(&'a Waker),
+    /// The end of a task of a set.
+    Set(&'a Arc<Arrivals>),
+}
+
+impl Target<'_> {
+    fn is(self, waiter: &Waiter) -> bool {
+        match (self, waiter) {
+            // Tables of functions may have several addresses.
+            (Target::Waker(waker), waiter) => waiter
+                .with_waker(|other| other.data() == waker.data())
+                .unwrap_or(false),
+            (Target::Set(set), Waiter::Set(other, _)) => Arc::ptr_eq(set, other),
+            (Target::Set(_), _) => false,
+        }
+    }
+}
 
 /// How long a wait leaves what it waits for to other threads, if there are threads that can begin it. A wake-up or the start of a thread takes far less.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -30,9 +53,9 @@ pub(super) fn others_can_begin(registry: &Registry) -> bool {
     counts.available > 0 || counts.workers > own
 }
 
-/// Finds the queued tasks of the member's pool whose end leads to a call of the waker, if no other thread of the pool can begin them. `O(n)` for `n` queued tasks, times
+/// Finds the queued tasks of the member's pool whose end leads to the target, if no other thread of the pool can begin them. `O(n)` for `n` queued tasks, times
 /// the length of a chain of futures that await one another.
-pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
+pub(super) fn find(member: Member<'_>, target: Target<'_>) -> Vec<TaskRef> {
     let registry = member.registry;
     registry.check_fork();
     // The models leave the search out, whose steps would multiply theirs.
@@ -42,7 +65,7 @@ pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
     let found = RefCell::new(Vec::new());
     member.visit_queued(|entry| {
         let visit = |task: &TaskRef| {
-            if task.state.is_to_run() && leads_to(task, waker) {
+            if task.state.is_to_run() && leads_to(task, target) {
                 found.borrow_mut().push(task.clone());
             }
         };
@@ -52,8 +75,8 @@ pub(super) fn find(member: Member<'_>, waker: &Waker) -> Vec<TaskRef> {
     found.into_inner()
 }
 
-/// Returns whether the end of the task leads to a call of the waker.
-fn leads_to(task: &TaskRef, waker: &Waker) -> bool {
+/// Returns whether the end of the task leads to the target.
+fn leads_to(task: &TaskRef, target: Target<'_>) -> bool {
     if task.extra().is_none() {
         return false;
     }
@@ -65,12 +88,8 @@ fn leads_to(task: &TaskRef, waker: &Waker) -> bool {
         let Some(extra) = task.extra() else { continue };
         let list = lock(&extra.list);
         let wakes = |waiter: &Waiter| {
-            let is_it = |other: &Waker| {
-                tasks.extend(task_of_waker(other));
-                // Of the same task or the same call of `block_on`. Tables of functions may have several addresses.
-                other.data() == waker.data()
-            };
-            waiter.with_waker(is_it).unwrap_or(false)
+            tasks.extend(waiter.with_waker(task_of_waker).flatten());
+            target.is(waiter)
         };
         if list.waiters.iter().any(wakes) {
             return true;

@@ -61,10 +61,21 @@ pub(super) enum Waiter {
 }
 
 impl Waiter {
-    pub(super) fn parker(&self) -> Option<Arc<Parker>> {
+    /// A copy of what [`note_due`](Self::note_due) is called with, if a thread waits that can poll a future.
+    pub(super) fn joiner(&self) -> Option<Waiter> {
         match self {
-            Waiter::Parker(parker) => Some(Arc::clone(parker)),
-            _ => None,
+            Waiter::Parker(parker) => Some(Waiter::Parker(Arc::clone(parker))),
+            Waiter::Set(arrivals, index) => Some(Waiter::Set(Arc::clone(arrivals), *index)),
+            Waiter::Waker(_) | Waiter::Scope(_) => None,
+        }
+    }
+
+    /// Wakes a thread that joins the future, which is queued or left now.
+    pub(super) fn note_due(self) {
+        match self {
+            Waiter::Parker(parker) => parker.unpark(),
+            Waiter::Set(arrivals, index) => arrivals.note_due(index),
+            Waiter::Waker(_) | Waiter::Scope(_) => {}
         }
     }
 

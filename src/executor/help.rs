@@ -1,5 +1,6 @@
 //! How a thread waits for a task: it runs the task itself if it may, then blocks.
 
+pub(crate) use super::awaited::Target;
 use super::task::TaskRef;
 use super::{awaited, suspend, timer, tombstones};
 use crate::job::Task;
@@ -9,7 +10,6 @@ use crate::record::Wait;
 use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, MODEL, now, thread};
 use crate::unwind;
-use std::task::Waker;
 use std::time::Instant;
 
 /// Waits for a task. Returns false if the deadline has passed. See [`timer::block`].
@@ -28,13 +28,15 @@ pub(super) fn join(task: &TaskRef) {
     }
     while !task.state.is_finished() {
         task.check_fork();
-        suspend::with_waker(task, |waker| block_for(&Progress(task), waker));
+        suspend::with_waker(task, |waker| {
+            block_for(&Progress(task), Target::Waker(waker))
+        });
         run_here(task);
     }
 }
 
-/// Blocks until the event, which comes with a call of the waker of a future. Where no other thread can, the current one runs tasks that the future awaits, and returns.
-pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
+/// Blocks until the event, which comes with a notification of the target. Where no other thread can, the current one runs tasks whose ends lead to it, and returns.
+pub(crate) fn block_for(event: &impl Event, target: Target<'_>) {
     let mut patience = awaited::PATIENCE;
     while !event.is_set() {
         let Some(member) = context::member() else {
@@ -43,8 +45,11 @@ pub(crate) fn block_for(event: &impl Event, waker: &Waker) {
         };
         // A thread that acts in another pool than its own is missing there.
         let home = context::home().filter(|home| !home.is_of(member.registry));
-        let mut tasks = awaited::find(member, waker);
-        tasks.extend(home.into_iter().flat_map(|home| awaited::find(home, waker)));
+        let mut tasks = awaited::find(member, target);
+        tasks.extend(
+            home.into_iter()
+                .flat_map(|home| awaited::find(home, target)),
+        );
         if !tasks.is_empty() {
             let unset = tasks.iter().take_while(|_| !event.is_set());
             unset.for_each(run_here);

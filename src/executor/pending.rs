@@ -5,12 +5,15 @@
 //! the tasks to other threads, and runs one itself only if no other thread can: at once if the pool has no thread that is awake or could be woken or started,
 //! and after [`PATIENCE`] if there are other threads but nothing has finished. The other threads may be blocked by what the waiter holds, or may all be busy
 //! with long tasks.
+//!
+//! A future can be queued again and again until it has finished. A waiter that takes part in a pool, and finds no task that has not begun, polls the futures of the
+//! set that are queued, as a join does.
 
-use super::arrivals::Arrivals;
+use super::arrivals::{Arrivals, Due};
 use super::awaited::{PATIENCE, others_can_begin};
 use super::extra::Waiter;
 use super::handle::JoinHandle;
-use super::help::run_here;
+use super::help::{self, Target, run_here};
 use super::task::TaskRef;
 use super::timer;
 use crate::pool::{self, context, worker};
@@ -62,6 +65,8 @@ pub(super) struct Pending<H> {
     pub(super) arrivals: Arc<Arrivals>,
     /// The tasks with indices outside this range have begun.
     unbegun: Range<usize>,
+    /// Of the futures with indices below this one the waiter is told when they are queued.
+    joined: usize,
     /// The index of the next task.
     next: usize,
     patience: Duration,
@@ -73,6 +78,7 @@ impl<H> Default for Pending<H> {
             items: HashMap::default(),
             arrivals: Arc::default(),
             unbegun: 0..0,
+            joined: 0,
             next: 0,
             patience: PATIENCE,
         }
@@ -149,7 +155,7 @@ impl<H: HasTask> Pending<H> {
         timer::block(&*self.arrivals, deadline)
     }
 
-    /// Performs one step of a wait: runs a task, or blocks for a while. Returns false if the deadline has passed. If one task is left, a wait for any is a wait for
+    /// Performs one step of a wait: runs a task, polls a future, or blocks for a while. Returns false if the deadline has passed. If one task is left, a wait for any is a wait for
     /// all.
     ///
     /// # Panics
@@ -164,7 +170,8 @@ impl<H: HasTask> Pending<H> {
             return self.block(deadline);
         };
         let Some(pool) = self.oldest().map(|task| task.pool()) else {
-            return self.block(deadline);
+            self.poll_one();
+            return true;
         };
         let at_once = match until {
             Until::AnyElsewhere => false,
@@ -183,6 +190,24 @@ impl<H: HasTask> Pending<H> {
             self.run(self.unbegun.end);
         }
         true
+    }
+
+    /// Polls a future that is queued, or else blocks until one is or a task has finished.
+    fn poll_one(&mut self) {
+        for index in self.joined..self.next {
+            let task = self.items.get(&index).map(HasTask::task);
+            if let Some(task) = task.filter(|task| task.state.is_future()) {
+                task.state.set_joined();
+                if task.state.is_to_run() {
+                    self.arrivals.note_due(index);
+                }
+            }
+        }
+        self.joined = self.next;
+        match self.arrivals.next_due() {
+            Some(index) => self.run(index),
+            None => help::block_for(&Due(&self.arrivals), Target::Set(&self.arrivals)),
+        }
     }
 
     fn run(&self, index: usize) {

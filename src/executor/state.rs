@@ -431,9 +431,8 @@ impl State {
     /// Leaves a future that the caller has stopped, and that was not ready, to the thread that [takes](Self::take_left) it.
     pub(super) fn leave(&self, is_shut_down: bool) {
         let stopped = if is_shut_down { STOPPED } else { 0 };
-        // ORDERING: AcqRel: Release publishes what the wakers have written to the thread that drops the future. Of this and `set_joined`, the later one reads the
-        // other.
-        self.0.fetch_or(SUSPENDED | stopped, Ordering::AcqRel);
+        // ORDERING: Relaxed: the release sequence of `stop` goes on. Of this and `set_joined`, which change the same word, the later one reads the other.
+        self.0.fetch_or(SUSPENDED | stopped, Ordering::Relaxed);
     }
 
     /// Returns whether a thread that waits for the task can bring its end about: the task is queued, or is a future that is left.

@@ -14,7 +14,6 @@ use super::state::{RunnerRef, Suspend};
 use super::task::{Header, TaskRef};
 use crate::job::Task;
 use crate::pool::{self, Member, Priority, Registry, context};
-use crate::sleep::Parker;
 use crate::sync::lock;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
@@ -110,11 +109,11 @@ impl TaskRef {
     }
 
     /// The threads that join the future and poll it themselves if they find it in a queue.
-    fn joiners(&self) -> Vec<crate::sync::Arc<Parker>> {
+    fn joiners(&self) -> Vec<Waiter> {
         match self.extra() {
             Some(extra) if self.state.is_joined() => {
                 let list = lock(&extra.list);
-                list.waiters.iter().filter_map(Waiter::parker).collect()
+                list.waiters.iter().filter_map(Waiter::joiner).collect()
             }
             _ => Vec::new(),
         }
@@ -203,7 +202,7 @@ impl TaskRef {
                 // In a forked child the pool is not there. The entry is then dropped, which ends the task.
             }
         }
-        joiners.into_iter().for_each(|parker| parker.unpark());
+        joiners.into_iter().for_each(Waiter::note_due);
         true
     }
 }
@@ -245,7 +244,7 @@ pub(super) fn queue_left(registry: &Registry, task: &TaskRef) {
     } else {
         registry.inject([entry], Priority::High);
     }
-    joiners.into_iter().for_each(|parker| parker.unpark());
+    joiners.into_iter().for_each(Waiter::note_due);
 }
 
 // ---- the waker ----

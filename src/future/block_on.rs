@@ -1,6 +1,6 @@
 //! Running a future on the thread that needs its result.
 
-use crate::executor::help;
+use crate::executor::help::{self, Target};
 use crate::sleep::{Event, Parker, Waited};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, lock};
 use std::future::Future;
@@ -39,7 +39,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
             return value;
         }
-        help::block_for(&*signal, &waker);
+        help::block_for(&*signal, Target::Waker(&waker));
         // ORDERING: Acquire pairs with the Release in `wake_by_ref`: the next poll sees what was done before each wake-up that this forgets.
         signal.woken.swap(false, Ordering::Acquire);
     }

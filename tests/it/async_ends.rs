@@ -4,7 +4,7 @@ use crate::support::{
     Door, Gate, LONG, SOON, assert_balanced, hold_all, on_pool, on_pool_of, pool_with, single,
     spin_until, threads, watched,
 };
-use heist::{CancelToken, JoinHandle, ThreadPool, block_on};
+use heist::{CancelToken, JoinHandle, ThreadPool, WaitFor, block_on};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -477,6 +477,45 @@ fn a_join_on_the_only_worker_drops_a_future_that_others_cancel() {
                     let stats = pool.stats();
                     assert_eq!((stats.queued, stats.suspended), (0, 0), "{stats:?}");
                 }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_several_on_the_only_worker_drops_a_future_that_others_cancel() {
+    watched(|| {
+        for pool in single() {
+            for polled in [false, true] {
+                let door = Door::default();
+                let tokens = [CancelToken::new(), CancelToken::new()];
+                std::thread::scope(|t| {
+                    pool.run(|| {
+                        let handles = tokens
+                            .each_ref()
+                            .map(|token| pool.task().token(token).submit_async(door.pass()));
+                        let cancel = || {
+                            if polled {
+                                spin_until(|| pool.stats().suspended == 2);
+                            }
+                            tokens[1].cancel();
+                        };
+                        let canceller = t.spawn(cancel);
+                        if !polled {
+                            canceller.join().unwrap();
+                        }
+                        let waited = heist::wait(&handles, WaitFor::First, None);
+                        assert_eq!(waited.done, [1]);
+                        tokens[0].cancel();
+                        let waited = heist::wait(&handles, WaitFor::All, None);
+                        assert_eq!(waited.done, [0, 1]);
+                    });
+                });
+                assert_eq!(door.dropped_on().len(), 2);
+                pool.wait_idle();
+                assert_balanced(&pool);
+                let stats = pool.stats();
+                assert_eq!((stats.queued, stats.suspended), (0, 0), "{stats:?}");
             }
         }
     });

@@ -173,24 +173,90 @@ fn the_functions_on_several_handles_take_futures() {
 #[test]
 fn the_functions_on_several_handles_work_on_the_only_worker() {
     watched(|| {
-        let pool = pool_with(|b| b.num_threads(1));
-        let own = pool.clone();
-        let sum = pool.submit(move || {
-            let timed = |n: u64| {
-                own.submit_async(async move {
-                    sleep(Duration::from_millis(n)).await;
-                    n
-                })
-            };
-            let all: u64 = heist::try_join_all((0..3).map(timed)).unwrap().iter().sum();
-            let each: u64 = heist::as_completed((0..3).map(timed))
-                .map(|(_, value)| value.unwrap())
-                .sum();
-            let handles: Vec<_> = (0..3).map(timed).collect();
-            let waited = heist::wait(&handles, WaitFor::All, None);
-            all + each + waited.done.len() as u64
-        });
-        assert_eq!(sum.join().unwrap(), 9);
+        for pool in single() {
+            let own = pool.clone();
+            let sum = pool.submit(move || {
+                let timed = |n: u64| {
+                    own.submit_async(async move {
+                        sleep(Duration::from_millis(n)).await;
+                        n
+                    })
+                };
+                let all: u64 = heist::try_join_all((0..3).map(timed)).unwrap().iter().sum();
+                let each: u64 = heist::as_completed((0..3).map(timed))
+                    .map(|(_, value)| value.unwrap())
+                    .sum();
+                let handles: Vec<_> = (0..3).map(timed).collect();
+                let waited = heist::wait(&handles, WaitFor::All, None);
+                let mut set = JoinSet::new(&own);
+                (0..3).map(timed).for_each(|handle| {
+                    set.insert(handle);
+                });
+                let joined: u64 = std::iter::from_fn(|| set.join_next())
+                    .map(Result::unwrap)
+                    .sum();
+                all + each + waited.done.len() as u64 + joined
+            });
+            assert_eq!(sum.join().unwrap(), 12);
+            assert_balanced(&pool);
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_several_futures_polls_each_as_often_as_it_is_woken() {
+    watched(|| {
+        for pool in single() {
+            let doors: [Door; 3] = Default::default();
+            std::thread::scope(|t| {
+                t.spawn(|| {
+                    for knocks in 0..3 {
+                        for door in &doors {
+                            spin_until(|| door.polls() == knocks + 1);
+                            door.knock();
+                        }
+                    }
+                    doors[1].open();
+                    spin_until(|| doors[1].dropped_on().len() == 1);
+                    doors.iter().for_each(Door::open);
+                });
+                pool.run(|| {
+                    let handles = doors.each_ref().map(|door| pool.submit_async(door.pass()));
+                    assert_eq!(heist::wait(&handles, WaitFor::First, None).done, [1]);
+                    assert_eq!(heist::wait(&handles, WaitFor::All, None).done, [0, 1, 2]);
+                });
+            });
+            assert_balanced(&pool);
+        }
+    });
+}
+
+#[test]
+fn a_wait_for_several_futures_runs_what_they_await() {
+    watched(|| {
+        for pool in single() {
+            let door = Door::default();
+            std::thread::scope(|t| {
+                t.spawn(|| {
+                    door.waker();
+                    door.open();
+                });
+                pool.run(|| {
+                    let handles = [1, 2].map(|n| {
+                        let (own, passage) = (pool.clone(), door.pass());
+                        pool.submit_async(async move {
+                            passage.await;
+                            own.submit(move || n).await.unwrap()
+                        })
+                    });
+                    let sum: u32 = heist::as_completed(handles)
+                        .map(|(_, value)| value.unwrap())
+                        .sum();
+                    assert_eq!(sum, 3);
+                });
+            });
+            assert_balanced(&pool);
+        }
     });
 }
 

@@ -5,9 +5,11 @@
 
 use super::{Dropped, queued, runner};
 use crate::barrier::Flavour;
+use crate::executor::error::Cause;
 use crate::executor::future_cell;
 use crate::executor::handle::JoinHandle;
 use crate::executor::options::Options;
+use crate::executor::several::as_completed;
 use crate::executor::suspend::{FutureKind, with_waker};
 use crate::job::{Fate, Task};
 use crate::pool::models::{as_owner, end, model, outsider, pool, small_model};
@@ -139,6 +141,18 @@ pub(super) fn raiser(
 ) -> thread::JoinHandle<()> {
     let (watch, waker) = (Arc::clone(watch), waker(handle));
     outsider(number, move || watch.raise(flag, waker))
+}
+
+/// Calls `f` as a guest. All orders of events are tried from the call on until it returns.
+fn as_guest(pool: &ThreadPool, f: impl FnOnce()) {
+    as_owner(|| {
+        loom::stop_exploring();
+        pool.install(|| {
+            loom::explore();
+            f();
+            loom::stop_exploring();
+        });
+    });
 }
 
 // ---- a wake-up against a poll ----
@@ -297,12 +311,10 @@ fn a_wake_against_a_poll_in_place() {
         let pool = threadless();
         let (task, handle, watch) = until(&pool, Options::default(), 1);
         let other = raiser(0, 1, &handle, &watch);
-        as_owner(|| {
-            pool.install(|| {
-                // A guest leaves the entry in its deque when it polls the future.
-                context::member().expect("a guest").push_detached(task);
-                drop(handle.join().unwrap());
-            });
+        as_guest(&pool, || {
+            // A guest leaves the entry in its deque when it polls the future.
+            context::member().expect("a guest").push_detached(task);
+            drop(handle.join().unwrap());
         });
         mark.mark(match watch.steps.get() {
             2 => "polled once",
@@ -372,6 +384,70 @@ fn a_wake_against_the_owner_of_a_scope() {
             pool.scope(|s| {
                 let handle = s.submit_async(Until::new(1, &watch)).into_inner();
                 other = Some(raiser(0, 1, &handle, &watch));
+            });
+            assert!(watch.is_dropped());
+        });
+        other.map(|other| other.join().unwrap());
+    });
+}
+
+/// A thread outside wakes a future while a guest waits for a set of one. The guest polls the future itself.
+#[test]
+fn a_wake_against_a_wait_for_several() {
+    model(Flavour::Strict, || {
+        let pool = threadless();
+        let (task, handle, watch) = until(&pool, Options::default(), 1);
+        suspend(&pool, task);
+        let other = raiser(0, 1, &handle, &watch);
+        as_guest(&pool, || {
+            let (_, result) = as_completed([handle]).next().expect("one");
+            drop(result.unwrap());
+        });
+        other.join().unwrap();
+        assert!(watch.is_dropped());
+    });
+}
+
+/// Starts a thread that cancels the future of `handle`.
+fn canceller(handle: &JoinHandle<Dropped>) -> thread::JoinHandle<()> {
+    let task = handle.task().clone();
+    outsider(0, move || {
+        task.cancel(Cause::Cancelled);
+    })
+}
+
+/// A thread outside cancels a suspended future that a guest joins. The guest drops the future, since the pool has no thread that could.
+#[test]
+fn a_cancel_against_a_join() {
+    model(Flavour::Strict, || {
+        let pool = threadless();
+        let (task, handle, watch) = until(&pool, Options::default(), 1);
+        suspend(&pool, task);
+        let other = canceller(&handle);
+        as_guest(&pool, || {
+            assert!(handle.join().is_err_and(|error| error.is_cancelled()));
+        });
+        assert!(watch.is_dropped());
+        other.join().unwrap();
+    });
+}
+
+/// A thread outside cancels a suspended future for which a scope's owner waits.
+#[test]
+fn a_cancel_against_the_owner_of_a_scope() {
+    small_model(Flavour::Strict, || {
+        let pool = threadless();
+        let watch = Arc::new(Watch::default());
+        let mut other = None;
+        as_owner(|| {
+            pool.scope(|s| {
+                loom::stop_exploring();
+                let handle = s.submit_async(Until::new(1, &watch)).into_inner();
+                let member = context::member().expect("a guest");
+                let entry = member.pop_task().expect("the entry");
+                member.run_task(entry);
+                loom::explore();
+                other = Some(canceller(&handle));
             });
             assert!(watch.is_dropped());
         });
