@@ -64,7 +64,7 @@ impl Arrivals {
 
     fn register_parker(&self, parker: &Arc<Parker>, polls: bool) -> bool {
         let mut state = lock(&self.state);
-        let waits = state.arrived.is_empty() && !(polls && !state.due.is_empty());
+        let waits = state.arrived.is_empty() && (state.due.is_empty() || !polls);
         if waits {
             state.waiter = Some(Arc::clone(parker));
             state.polls = polls;

@@ -56,6 +56,11 @@ impl ThreadPoolBuilder {
     /// A spare thread runs while a worker waits in a `join`, a scope or a map, or for a handle, and finds
     /// nothing that it may run. One also runs while a worker is in [`blocking`](crate::blocking()) or waits in
     /// [`block_on`](crate::block_on()).
+    ///
+    /// Without spare threads, do not make the only worker wait for something that depends on another task of the
+    /// pool in a way that the pool cannot see: a promise that the task resolves, a channel, a permit of a
+    /// semaphore or a place in an [`AsyncPool`](crate::AsyncPool) that it holds. The worker does not run that
+    /// task, and waits forever.
     pub fn spare_threads(mut self, count: usize) -> Self {
         self.config.spare_threads = Some(count);
         self
