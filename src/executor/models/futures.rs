@@ -11,6 +11,7 @@ use crate::executor::handle::JoinHandle;
 use crate::executor::options::Options;
 use crate::executor::several::as_completed;
 use crate::executor::suspend::{FutureKind, with_waker};
+use crate::executor::task::TaskRef;
 use crate::job::{Fate, Task};
 use crate::pool::models::{as_owner, end, model, outsider, pool, small_model};
 use crate::pool::{Priority, ThreadPool, context};
@@ -141,18 +142,6 @@ pub(super) fn raiser(
 ) -> thread::JoinHandle<()> {
     let (watch, waker) = (Arc::clone(watch), waker(handle));
     outsider(number, move || watch.raise(flag, waker))
-}
-
-/// Calls `f` as a guest. All orders of events are tried from the call on until it returns.
-fn as_guest(pool: &ThreadPool, f: impl FnOnce()) {
-    as_owner(|| {
-        loom::stop_exploring();
-        pool.install(|| {
-            loom::explore();
-            f();
-            loom::stop_exploring();
-        });
-    });
 }
 
 // ---- a wake-up against a poll ----
@@ -311,10 +300,12 @@ fn a_wake_against_a_poll_in_place() {
         let pool = threadless();
         let (task, handle, watch) = until(&pool, Options::default(), 1);
         let other = raiser(0, 1, &handle, &watch);
-        as_guest(&pool, || {
-            // A guest leaves the entry in its deque when it polls the future.
-            context::member().expect("a guest").push_detached(task);
-            drop(handle.join().unwrap());
+        as_owner(|| {
+            pool.install(|| {
+                // A guest leaves the entry in its deque when it polls the future.
+                context::member().expect("a guest").push_detached(task);
+                drop(handle.join().unwrap());
+            });
         });
         mark.mark(match watch.steps.get() {
             2 => "polled once",
@@ -391,44 +382,77 @@ fn a_wake_against_the_owner_of_a_scope() {
     });
 }
 
-/// A thread outside wakes a future while a guest waits for a set of one. The guest polls the future itself.
+/// Lets the only thread of a pool wait for a suspended future. All orders of events are tried from then on. `act` is called on another thread.
+fn the_only_worker_waits(
+    wait: impl FnOnce(JoinHandle<Dropped>) + Send + 'static,
+    act: impl FnOnce(&TaskRef, &Arc<Watch>),
+) {
+    loom::stop_exploring();
+    let pool = pool(1, 0);
+    let watch = Arc::new(Watch::default());
+    let handle = pool.submit_async(Until::new(1, &watch));
+    while pool.stats().suspended == 0 {
+        thread::yield_now();
+    }
+    let task = handle.task().clone();
+    let begun = Arc::new(Tally::new(0));
+    let begins = Arc::clone(&begun);
+    let waited = pool.submit(move || {
+        begins.store(1, Relaxed);
+        loom::explore();
+        wait(handle);
+        loom::stop_exploring();
+    });
+    while begun.load(Relaxed) == 0 {
+        thread::yield_now();
+    }
+    act(&task, &watch);
+    assert!(waited.join().is_ok() && watch.is_dropped());
+    end(pool);
+}
+
+/// The only worker of a pool waits for a set of one. A thread outside wakes the future, which the worker polls.
 #[test]
 fn a_wake_against_a_wait_for_several() {
-    model(Flavour::Strict, || {
-        let pool = threadless();
-        let (task, handle, watch) = until(&pool, Options::default(), 1);
-        suspend(&pool, task);
-        let other = raiser(0, 1, &handle, &watch);
-        as_guest(&pool, || {
-            let (_, result) = as_completed([handle]).next().expect("one");
-            drop(result.unwrap());
-        });
-        other.join().unwrap();
-        assert!(watch.is_dropped());
+    small_model(Flavour::Strict, || {
+        the_only_worker_waits(
+            |handle| {
+                assert!(
+                    as_completed([handle])
+                        .next()
+                        .is_some_and(|(_, result)| result.is_ok())
+                )
+            },
+            |task, watch| watch.raise(1, with_waker(task, Waker::clone)),
+        );
     });
 }
 
-/// Starts a thread that cancels the future of `handle`.
-fn canceller(handle: &JoinHandle<Dropped>) -> thread::JoinHandle<()> {
-    let task = handle.task().clone();
-    outsider(0, move || {
-        task.cancel(Cause::Cancelled);
-    })
-}
-
-/// A thread outside cancels a suspended future that a guest joins. The guest drops the future, since the pool has no thread that could.
+/// The only worker of a pool joins a future. A thread outside cancels the future, which the worker drops.
 #[test]
 fn a_cancel_against_a_join() {
-    model(Flavour::Strict, || {
-        let pool = threadless();
-        let (task, handle, watch) = until(&pool, Options::default(), 1);
-        suspend(&pool, task);
-        let other = canceller(&handle);
-        as_guest(&pool, || {
-            assert!(handle.join().is_err_and(|error| error.is_cancelled()));
-        });
-        assert!(watch.is_dropped());
-        other.join().unwrap();
+    small_model(Flavour::Strict, || {
+        the_only_worker_waits(
+            |handle| assert!(handle.join().is_err_and(|error| error.is_cancelled())),
+            |task, _| assert!(task.cancel(Cause::Cancelled)),
+        );
+    });
+}
+
+/// The only worker of a pool waits for a set of one. A thread outside cancels the future, which the worker drops.
+#[test]
+fn a_cancel_against_a_wait_for_several() {
+    small_model(Flavour::Strict, || {
+        the_only_worker_waits(
+            |handle| {
+                assert!(
+                    as_completed([handle])
+                        .next()
+                        .is_some_and(|(_, result)| result.is_err())
+                )
+            },
+            |task, _| assert!(task.cancel(Cause::Cancelled)),
+        );
     });
 }
 
@@ -447,11 +471,12 @@ fn a_cancel_against_the_owner_of_a_scope() {
                 let entry = member.pop_task().expect("the entry");
                 member.run_task(entry);
                 loom::explore();
-                other = Some(canceller(&handle));
+                let task = handle.task().clone();
+                other = Some(outsider(0, move || task.cancel(Cause::Cancelled)));
             });
             assert!(watch.is_dropped());
         });
-        other.map(|other| other.join().unwrap());
+        other.map(|other| assert!(other.join().unwrap()));
     });
 }
 
