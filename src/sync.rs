@@ -133,9 +133,7 @@ pub(crate) fn thread_number() -> usize {
 }
 
 #[cfg(heist_loom)]
-pub(crate) fn thread_number() -> usize {
-    0
-}
+pub(crate) use model::thread_number;
 
 #[cfg(all(heist_loom, not(test)))]
 compile_error!(
@@ -162,8 +160,34 @@ pub(crate) mod model {
         static ref TURN: AtomicUsize = AtomicUsize::new(0);
     }
 
+    // From std, so that all threads of a model share them.
     std::thread_local! {
         static SWITCH: Cell<bool> = const { Cell::new(false) };
+        static PARTS: Cell<usize> = const { Cell::new(1) };
+    }
+
+    loom::thread_local! {
+        static NUMBER: Cell<usize> = Cell::new(0);
+    }
+
+    /// Sets the number of parts of what threads outside write, for the pools that are made from now on.
+    #[cfg(test)]
+    pub(crate) fn set_parts(parts: usize) {
+        PARTS.set(parts);
+    }
+
+    pub(crate) fn parts() -> usize {
+        PARTS.get()
+    }
+
+    /// Sets what [`thread_number`] returns on this thread.
+    #[cfg(test)]
+    pub(crate) fn set_thread_number(number: usize) {
+        NUMBER.with(|own| own.set(number));
+    }
+
+    pub(crate) fn thread_number() -> usize {
+        NUMBER.with(Cell::get)
     }
 
     /// Sets whether threads change at fences from now on. All threads of a model share the setting.

@@ -42,6 +42,7 @@ fn explore(least: usize, body: impl Fn() + Sync + Send + 'static) {
     let start = std::time::Instant::now();
     builder.check(move || {
         crate::sync::model::switch_at_fences(false);
+        crate::sync::model::set_parts(1);
         count.fetch_add(1, Ordering::Relaxed);
         body();
     });

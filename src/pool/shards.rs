@@ -8,17 +8,33 @@ use crate::job::Task;
 use crate::sync::thread_number;
 use crossbeam_utils::CachePadded;
 
+#[cfg(all(test, heist_loom))]
+mod models;
 #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
 mod tests;
 
 /// A pool has one part for each so many threads.
+#[cfg(not(heist_loom))]
 const THREADS_EACH: usize = 4;
 
 /// The most parts.
+#[cfg(not(heist_loom))]
 const MOST: usize = 16;
 
 /// In so many searches in a row a worker begins at the same part of a queue. Workers that started one after the other begin at different ones.
 pub(super) const STAY: u32 = 8;
+
+/// The number of parts of a pool of so many threads.
+#[cfg(not(heist_loom))]
+fn parts(threads: usize) -> usize {
+    (threads / THREADS_EACH).clamp(1, MOST)
+}
+
+/// The number of parts that the model asks for.
+#[cfg(heist_loom)]
+fn parts(_: usize) -> usize {
+    crate::sync::model::parts()
+}
 
 /// A value for each part. The first one is in place, so that a small pool pays for no indirection.
 pub(crate) struct Shards<T> {
@@ -29,7 +45,7 @@ pub(crate) struct Shards<T> {
 impl<T> Shards<T> {
     /// Makes the parts of a pool of so many threads.
     pub(crate) fn new(threads: usize, part: impl Fn() -> T) -> Self {
-        let parts = (threads / THREADS_EACH).clamp(1, MOST);
+        let parts = parts(threads);
         let part = || CachePadded::new(part());
         Shards {
             first: part(),
