@@ -359,19 +359,29 @@ impl Lead {
             return unwind::drop_quietly(job);
         }
         let is_cancelled = job.ends.is_cancelled();
+        let ran = Duration::from_nanos(ran);
+        // The rank has measured the time. This thread may notice too late that a limit has passed.
+        let is_late = job.timeout().is_some_and(|limit| limit <= ran);
         for (tag, _) in outcomes {
             match *tag {
                 _ if is_cancelled => state.totals.cancelled += 1,
+                _ if is_late => {
+                    state.totals.failed += 1;
+                    state.totals.timed_out += 1;
+                }
                 tag::VALUE => state.totals.completed += 1,
                 tag::UNKNOWN | tag::BAD_ARGS => state.totals.cancelled += 1,
                 _ => state.totals.failed += 1,
             }
         }
         drop(state);
-        job.ends.ran(Duration::from_nanos(ran));
+        job.ends.ran(ran);
         for (tag, bytes) in outcomes {
             let item = job.advance();
-            let outcome = Outcome::Sent(Format::Compact, *tag, bytes);
+            let outcome = match is_late {
+                true => Outcome::Failure(Failure::Timeout),
+                false => Outcome::Sent(Format::Compact, *tag, bytes),
+            };
             let end = || job.ends.end(item, outcome, &|| job.name());
             unwind::catch(end).unwrap_or_else(unwind::drop_quietly);
         }

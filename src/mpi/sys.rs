@@ -7,6 +7,7 @@
 //! **Invariant.** Callers make one call of the library at a time.
 
 use std::ffi::{CStr, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::ptr;
 
 type Handle = *mut c_void;
@@ -55,11 +56,13 @@ pub(super) struct Library {
     world: Handle,
     byte: Handle,
     errors_return: Handle,
-    /// Whether `MPI_Finalize` waits for no other rank. Not every version has it.
+    /// Open MPI's parameter `async_mpi_finalize`: whether `MPI_Finalize` waits for no other rank. It can only be set by `mpirun`'s user, by the environment
+    /// before MPI begins, or here: for MPI's own interface to parameters it is read-only. Missing if a version has no such flag.
     ends_alone: Option<*mut bool>,
 }
 
-// SAFETY: the pointers are addresses of objects of the library, which live as long as the process, and which only its functions read.
+// SAFETY: the pointers are addresses of objects of the library, which live as long as the process. Only its functions use them, except for the flag `ends_alone`, which the
+// one caller of `finalize` writes.
 unsafe impl std::marker::Send for Library {}
 // SAFETY: the methods change nothing of this type, and callers make one call of the library at a time.
 unsafe impl Sync for Library {}
@@ -87,6 +90,30 @@ fn symbol(library: *mut c_void, name: &CStr) -> Result<*mut c_void, String> {
         ));
     }
     Ok(address)
+}
+
+/// The address of a variable of the library that is as long as a C `bool`, if there is one.
+#[cfg(all(target_env = "gnu", target_pointer_width = "64"))]
+fn flag(library: *mut c_void, name: &CStr) -> Option<*mut bool> {
+    /// Asks [`libc::dladdr1`] for the entry of the symbol table.
+    const SYMBOL: c_int = 1;
+    let address = symbol(library, name).ok()?;
+    let (mut place, mut entry) = (MaybeUninit::<libc::Dl_info>::uninit(), ptr::null_mut());
+    // SAFETY: the call takes any address, and writes to the two places.
+    let is_found = unsafe { libc::dladdr1(address, place.as_mut_ptr(), &mut entry, SYMBOL) };
+    let entry: *const libc::Elf64_Sym = entry.cast();
+    if is_found == 0 || entry.is_null() {
+        return None;
+    }
+    // SAFETY: what was asked for is an entry of the library's symbol table, which stays as long as the library, and that is never closed.
+    let length = unsafe { (*entry).st_size };
+    (length == size_of::<bool>() as u64).then(|| address.cast())
+}
+
+/// The length of a symbol cannot be asked for here, so none is written to.
+#[cfg(not(all(target_env = "gnu", target_pointer_width = "64")))]
+fn flag(_: *mut c_void, _: &CStr) -> Option<*mut bool> {
+    None
 }
 
 /// Takes a function from the library.
@@ -121,9 +148,7 @@ impl Library {
             world: symbol(library, c"ompi_mpi_comm_world")?,
             byte: symbol(library, c"ompi_mpi_byte")?,
             errors_return: symbol(library, c"ompi_mpi_errors_return")?,
-            ends_alone: symbol(library, c"ompi_async_mpi_finalize")
-                .ok()
-                .map(<*mut c_void>::cast),
+            ends_alone: flag(library, c"ompi_async_mpi_finalize"),
         })
     }
 
@@ -159,7 +184,8 @@ impl Library {
     /// Ends MPI. Nothing of it can be used afterwards. The ranks have said goodbye, so none waits for the others: with two that have died, that wait may have no end.
     pub(super) fn finalize(&self) {
         if let Some(ends_alone) = self.ends_alone {
-            // SAFETY: the library's parameter of this name is a `bool`, which only `MPI_Finalize` reads.
+            // SAFETY: (1) the parameter is a C `bool` in Open MPI 4 and 5, and `flag` has checked its length. (2) It is in the library's writable data, since Open MPI
+            // itself stores there what the environment says. (3) The library reads it in calls of MPI, and this thread makes the only one.
             unsafe { ends_alone.write(true) };
         }
         // SAFETY: MPI is initialised, and this is called once.

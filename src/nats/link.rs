@@ -99,7 +99,13 @@ pub(super) async fn connect(
     let names = Names {
         queue: options.address.queue.as_str().into(),
     };
-    let (todo, ack_wait) = loop {
+    let Queue {
+        todo,
+        claim,
+        done,
+        blobs,
+        ack_wait,
+    } = loop {
         match create(&context, &names, options).await {
             Ok(created) => break created,
             Err(Trouble::Final(text)) => return Err(text),
@@ -113,19 +119,10 @@ pub(super) async fn connect(
             }
         }
     };
-    let stream = async |name: String| {
-        context
-            .get_stream(name)
-            .await
-            .map_err(|error| error.to_string())
-    };
     let link = Link {
-        claim: stream(names.claim_stream()).await?,
-        done: stream(names.done_stream()).await?,
-        blobs: context
-            .get_object_store(names.bucket())
-            .await
-            .map_err(|error| error.to_string())?,
+        claim,
+        done,
+        blobs,
         client,
         names,
         ack_wait,
@@ -266,12 +263,18 @@ enum Trouble {
     Final(String),
 }
 
-/// Creates what is not there of a queue's streams. Returns the stream of tasks, and the time after which a silent worker is given up.
-async fn create(
-    context: &Context,
-    names: &Names,
-    options: &Options,
-) -> Result<(Stream, Duration), Trouble> {
+/// What the server has of a queue.
+struct Queue {
+    todo: Stream,
+    claim: Stream,
+    done: Stream,
+    blobs: ObjectStore,
+    /// The time after which a silent worker is given up.
+    ack_wait: Duration,
+}
+
+/// Creates what is not there of a queue.
+async fn create(context: &Context, names: &Names, options: &Options) -> Result<Queue, Trouble> {
     let keep = options.keep_results.unwrap_or(DAY);
     let window = Duration::from_secs(120);
     let common = || Config {
@@ -300,20 +303,29 @@ async fn create(
         },
     )
     .await?;
-    stream(context, once(names.claim_stream(), "claim.>")).await?;
-    stream(context, once(names.done_stream(), "done.>")).await?;
+    let claim = stream(context, once(names.claim_stream(), "claim.>")).await?;
+    let done = stream(context, once(names.done_stream(), "done.>")).await?;
     let bucket = object_store::Config {
         bucket: names.bucket(),
         max_age: keep,
         num_replicas: options.replicas,
         ..object_store::Config::default()
     };
-    if context.get_object_store(names.bucket()).await.is_err() {
-        let created = context.create_object_store(bucket).await;
-        created.map_err(|error| Trouble::Now(error.to_string()))?;
-    }
+    let blobs = match context.get_object_store(names.bucket()).await {
+        Ok(blobs) => blobs,
+        Err(_) => context
+            .create_object_store(bucket)
+            .await
+            .map_err(|error| Trouble::Now(error.to_string()))?,
+    };
     let ack_wait = consumers(&todo, names, options).await?;
-    Ok((todo, ack_wait))
+    Ok(Queue {
+        todo,
+        claim,
+        done,
+        blobs,
+        ack_wait,
+    })
 }
 
 /// Creates what is not there of the consumers of the lanes. Returns the time after which a silent worker is given up.

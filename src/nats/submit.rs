@@ -69,7 +69,7 @@ fn read(found: Found) -> Option<Record> {
     Record::parse(found.headers.as_ref(), found.payload)
 }
 
-/// Carries a call to the server.
+/// Carries a call to the server. Thousands of these futures wait at a time, so what few calls need is in boxes of its own.
 pub(super) async fn carry(client: Arc<Client>, item: Item) {
     let key = Arc::clone(&item.key);
     let is_foreign = item.is_foreign;
@@ -92,9 +92,9 @@ pub(super) async fn carry(client: Arc<Client>, item: Item) {
     client.note_stored();
     if is_cancelled {
         client.give_up(&key);
-        say_cancelled(client, key).await;
+        Box::pin(say_cancelled(client, key)).await;
     } else if is_open && is_foreign {
-        follow(client, key).await;
+        Box::pin(follow(client, key)).await;
     }
 }
 
@@ -112,18 +112,20 @@ async fn send(client: &Arc<Client>, item: Item) -> Result<(), Failure> {
         .unwrap_or_default()
         .to_owned();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, &*key);
-    body = pack(client, &key, &mut headers, body).await;
+    if body.len() > client.link.inline_max() {
+        body = Box::pin(pack(client, &key, &mut headers, &body)).await;
+    }
     let subject = client.link.names.todo(lane, &key);
     // Whoever holds this is the only one that sends to a full queue.
     let mut turn = None;
     loop {
         if is_unsure {
-            match locate(client, &key).await {
+            match Box::pin(locate(client, &key)).await {
                 Place::Nowhere => {}
                 Place::Todo(found) => return is_same(&found, &task, client, turn.is_some()),
                 Place::Done(record) => {
                     is_same(&record.task, &task, client, turn.is_some())?;
-                    settle(client, &key, record).await;
+                    Box::pin(settle(client, &key, record)).await;
                     return Ok(());
                 }
             }
@@ -172,12 +174,9 @@ async fn send(client: &Arc<Client>, item: Item) -> Result<(), Failure> {
 }
 
 /// Makes an object of arguments that are too long for a message.
-async fn pack(client: &Client, key: &str, headers: &mut HeaderMap, body: Bytes) -> Bytes {
-    if body.len() <= client.link.inline_max() {
-        return body;
-    }
+async fn pack(client: &Client, key: &str, headers: &mut HeaderMap, body: &[u8]) -> Bytes {
     let name = format!("args.{key}");
-    insist(|| client.link.put_blob(&name, &body)).await;
+    insist(|| client.link.put_blob(&name, body)).await;
     headers.insert(record::BLOB, name);
     Bytes::new()
 }

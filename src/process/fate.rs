@@ -72,11 +72,18 @@ impl State {
         {
             effects.push(&flight.job, 0, What::Ran(time));
         }
+        // The worker has measured the time. This thread may notice too late that a limit has passed. A job with a time limit has one item.
+        let limit = self.members[index].limit();
+        let is_late = limit.is_some_and(|limit| limit <= time);
         for number in first..end {
             let (tag, bytes) = read.outcome()?;
             let stop = base + message.len() - read.0.len();
             let place = stop - bytes.len()..stop;
-            self.outcome(index, number, tag, What::Sent(tag, place), effects)?;
+            let what = match is_late {
+                true => What::Failure(Failure::Timeout),
+                false => What::Sent(tag, place),
+            };
+            self.outcome(index, number, tag, what, effects)?;
         }
         if !read.0.is_empty() {
             return Err(Rubbish);
@@ -85,7 +92,7 @@ impl State {
         Ok(())
     }
 
-    /// Takes one outcome into account.
+    /// Takes one outcome into account. The only failure is that the item has missed its time limit.
     fn outcome(
         &mut self,
         index: usize,
@@ -98,6 +105,10 @@ impl State {
         let (item, job, is_last) = member.outcome(number)?;
         match tag {
             _ if job.ends.is_cancelled() => self.totals.cancelled += 1,
+            _ if matches!(what, What::Failure(_)) => {
+                self.totals.failed += 1;
+                self.totals.timed_out += 1;
+            }
             wire::VALUE => self.totals.completed += 1,
             wire::UNKNOWN | wire::BAD_ARGS => self.totals.cancelled += 1,
             _ => self.totals.failed += 1,
@@ -213,10 +224,15 @@ impl State {
         if expected != Some(first) {
             return;
         }
+        // The worker was killed because this item had missed its limit. It ended meanwhile, and too late all the same.
+        let is_late = self.members[index].verdict == Some(Verdict::Timeout);
         let mut read = Reader(&saved);
         let mut number = first;
         while let Ok((tag, bytes)) = read.outcome() {
-            let what = What::Saved(tag, bytes.to_vec());
+            let what = match is_late {
+                true => What::Failure(Failure::Timeout),
+                false => What::Saved(tag, bytes.to_vec()),
+            };
             if self.outcome(index, number, tag, what, effects).is_err() {
                 return;
             }

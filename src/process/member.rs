@@ -349,8 +349,12 @@ impl Member {
 
     /// When the running item misses its time limit. While the worker has not begun the first item, this is a guess, and too early.
     pub(super) fn late_at(&self) -> Option<Instant> {
-        let limit = self.flights.front()?.job.timeout()?;
-        self.since.checked_add(limit)
+        self.since.checked_add(self.limit()?)
+    }
+
+    /// The time limit of the first item without an outcome.
+    pub(super) fn limit(&self) -> Option<Duration> {
+        self.flights.front()?.job.timeout()
     }
 
     /// The number of the running item, and why it is to be killed now, if it is.

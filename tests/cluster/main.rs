@@ -6,6 +6,8 @@
 
 mod behaviour;
 mod chaos;
+#[path = "../support/mod.rs"]
+mod common;
 mod faults;
 mod figures;
 mod network;

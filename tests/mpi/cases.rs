@@ -1,6 +1,6 @@
 //! What only ranks have: deaths, cancels, rest, and figures.
 
-use crate::support::{LONG, note, until};
+use crate::support::{LONG, Log, note, until};
 use crate::tasks::{Death, bytes, dies, nothing, sleep_ms, square, until_cancelled};
 use heist::mpi::Ranks;
 use heist::{Backend, Executor, JoinError, JoinHandle};
@@ -147,8 +147,8 @@ fn a_killed_rank_costs_one_call() {
     println!("{right} right, lost: {errors:?}");
     assert!(errors.len() <= 1 && errors.iter().all(JoinError::is_lost));
     // One that dies of its own task.
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let path = log.path().to_str().unwrap().to_owned();
+    let log = Log::new();
+    let path = log.path();
     let call = (path, 7, Death::Kill);
     let error = ranks.submit(dies::TASK, call).join().unwrap_err();
     assert_eq!(
@@ -177,8 +177,8 @@ fn dies_first(log: String, number: u64) -> u64 {
 
 fn with_tries_a_call_runs_elsewhere() {
     let ranks = ranks();
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let path = log.path().to_str().unwrap().to_owned();
+    let log = Log::new();
+    let path = log.path();
     let call = ranks.task().tries(2);
     assert_eq!(call.submit(dies_first::TASK, (path, 5)).join().unwrap(), 5);
     assert_eq!((ranks.stats().retried, ranks.num_workers()), (1, 1));
@@ -186,8 +186,8 @@ fn with_tries_a_call_runs_elsewhere() {
 
 fn all_ranks_die() {
     let ranks = ranks();
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let path = log.path().to_str().unwrap().to_owned();
+    let log = Log::new();
+    let path = log.path();
     let deaths = [0, 1].map(|n| ranks.submit(dies::TASK, (path.clone(), n, Death::Abort)));
     let rest = ranks.submit_many(square::TASK, 0..10);
     for death in deaths {
@@ -203,8 +203,8 @@ fn all_ranks_die() {
 
 fn running_calls_are_cancelled() {
     let ranks = ranks();
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let path = log.path().to_str().unwrap().to_owned();
+    let log = Log::new();
+    let path = log.path();
     for _ in 0..5 {
         let handle = ranks.submit(until_cancelled::TASK, path.clone());
         until(LONG, || handle.is_running());

@@ -4,6 +4,8 @@
 #![cfg(target_os = "linux")]
 
 mod cases;
+#[path = "../support/mod.rs"]
+mod common;
 /// What the tasks of tests/process name.
 mod parents {
     pub const MODE: &str = "HEIST_TEST_MODE";

@@ -5,6 +5,8 @@
 #![cfg(target_os = "linux")]
 
 mod attacks;
+#[path = "../support/mod.rs"]
+mod common;
 mod deaths;
 mod inputs;
 mod kills;

@@ -26,6 +26,9 @@ pub fn tests() -> Vec<Test> {
         ("suite::streams_end_early", || each(streams_end_early)),
         ("suite::streams_have_panics", || each(streams_have_panics)),
         ("suite::time_limits", || each(time_limits)),
+        ("suite::time_limits_are_noticed_late", || {
+            each(time_limits_are_noticed_late)
+        }),
         ("suite::options", || each(options)),
         ("suite::tokens", || each(tokens)),
         ("suite::totals_add_up", || each(totals_add_up)),
@@ -241,6 +244,16 @@ fn time_limits(executor: &dyn Backend) {
     let waits = executor.task().timeout(limit).submit(square::TASK, 4);
     assert_eq!(waits.join().unwrap(), 16);
     heist::try_join_all(blocked).unwrap();
+}
+
+/// Whoever watches the limits is held up until the task has returned, as on a busy machine.
+fn time_limits_are_noticed_late(executor: &dyn Backend) {
+    let task = |limit| executor.task().timeout(Duration::from_millis(limit));
+    let late = task(100).submit(sleep_ms::TASK, 150);
+    let mut holds_up = task(50).submit(sleep_ms::TASK, 200);
+    holds_up.on_finish(|_| std::thread::sleep(Duration::from_millis(300)));
+    assert!(late.join().unwrap_err().is_timeout());
+    assert!(holds_up.join().unwrap_err().is_timeout());
 }
 
 fn options(executor: &dyn Backend) {

@@ -1,15 +1,11 @@
-//! Pools, a watchdog, and a log of what has run.
+//! Pools, and a watchdog.
 
+pub use crate::common::{LONG, Log, Test, note, until};
 pub use crate::signals::{kill, signal};
 use heist::{Backend, ProcessPool, ProcessPoolBuilder, ThreadPool};
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-
-use std::path::PathBuf;
+use std::fs;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::{Duration, Instant};
-
-pub type Test = (&'static str, fn());
+use std::time::Duration;
 
 /// The sizes that each behaviour is tested at: `HEIST_TEST_THREADS`, numbers with commas between them, or 2.
 pub fn sizes() -> Vec<usize> {
@@ -31,9 +27,6 @@ pub fn silence_expected_panics() {
         }
     }));
 }
-
-/// Longer than any wait of a test that works.
-pub const LONG: Duration = Duration::from_secs(60);
 
 /// Runs `body` on a new thread. Ends the program if it takes longer than [`LONG`] and a half.
 pub fn watched(body: fn()) {
@@ -90,62 +83,4 @@ pub fn is_alive(pid: u32) -> bool {
         .next()
         .and_then(|rest| rest.trim().chars().next());
     !matches!(state, Some('Z' | 'X') | None)
-}
-
-/// Waits until `condition` holds. Panics after `limit`. The time in which the program was stopped does not count.
-#[track_caller]
-pub fn until(limit: Duration, condition: impl Fn() -> bool) {
-    let (mut waited, mut last) = (Duration::ZERO, Instant::now());
-    while !condition() {
-        let now = Instant::now();
-        waited += (now - last).min(Duration::from_millis(100));
-        last = now;
-        assert!(waited < limit, "it has not happened in {limit:?}");
-        std::thread::yield_now();
-    }
-}
-
-/// A file to which each task appends its number when it begins.
-pub struct Log(PathBuf);
-
-impl Log {
-    pub fn new() -> Self {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-        let id = (std::process::id(), Instant::now());
-        let path = folder.join(format!("{id:?}").replace([' ', '{', '}', '(', ')', ':', ','], "_"));
-        File::create(&path).expect("a log");
-        Log(path)
-    }
-
-    pub fn path(&self) -> String {
-        self.0.to_str().expect("a path in UTF-8").to_owned()
-    }
-
-    /// How many times each of the tasks 0 to `tasks` has begun.
-    pub fn counts(&self, tasks: usize) -> Vec<u32> {
-        let bytes = fs::read(&self.0).expect("the log is read");
-        let mut counts = vec![0; tasks];
-        for entry in bytes.chunks_exact(8) {
-            let number = u64::from_le_bytes(entry.try_into().expect("eight bytes"));
-            counts[usize::try_from(number).expect("a number of a task")] += 1;
-        }
-        counts
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
-/// Notes in the log that a task begins.
-pub fn note(log: &str, number: u64) {
-    let mut file = OpenOptions::new()
-        .append(true)
-        .open(log)
-        .expect("the log is there");
-    // One call of the system, which appends all bytes or none.
-    file.write_all(&number.to_le_bytes())
-        .expect("the log is written");
 }
