@@ -5,11 +5,9 @@ use super::event::Entry;
 use super::names::Names;
 use super::recorder::{Recorder, Thread};
 use super::ring::EVENT_SIZE;
-use crate::sync::{
-    Mutex, Ordering,
-    hint::{AtomicBool, AtomicU64},
-    lock,
-};
+#[cfg(feature = "trace")]
+use crate::sync::hint::AtomicBool;
+use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};
 use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -65,6 +63,7 @@ impl TraceSettings {
 #[derive(Default)]
 pub(crate) struct Recording {
     /// The recording is written to a file when the pool ends.
+    #[cfg(feature = "trace")]
     is_for_file: AtomicBool,
     /// The number of the recording, or 0 if there is none. A hint to threads outside the pool.
     number: AtomicU64,
@@ -162,11 +161,13 @@ impl Recording {
     }
 
     /// Declares that the recording is written to a file when the pool ends.
+    #[cfg(feature = "trace")]
     pub(crate) fn set_for_file(&self) {
         self.is_for_file.store(true, Ordering::Relaxed);
     }
 
     /// Whether the recording is to be written to a file. True once.
+    #[cfg(feature = "trace")]
     pub(crate) fn take_for_file(&self) -> bool {
         self.is_for_file.swap(false, Ordering::Relaxed)
     }
@@ -229,6 +230,7 @@ impl Recording {
     }
 
     /// Copies what was recorded, unless another thread starts, stops or copies the recording at the moment.
+    #[cfg(feature = "trace")]
     pub(crate) fn try_snapshot<B: Clone + 'static>(&self) -> Option<Snapshot<B>> {
         self.session.try_lock().ok()?.snapshot()
     }
