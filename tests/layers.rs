@@ -19,7 +19,6 @@ const CRATE: Order = Order {
         "unwind",
         "counters",
         "record/event",
-        "record/clock",
         "record/names",
         "record/ring",
         "record/recorder",

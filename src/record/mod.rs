@@ -10,7 +10,6 @@
 //!
 //! **Invariant.** One thread at a time writes to a recorder: the owner of the slot that the recorder belongs to, or the thread outside the pool that has it.
 
-mod clock;
 mod event;
 mod names;
 mod recorder;

@@ -1,9 +1,9 @@
 //! The recorder of one thread: events, and batches of short runs.
 
-use super::clock::Clock;
 use super::event::{self, Entry, Name, Outcome, SiteInfo, SiteWord, Wait, Work};
 use super::names::Names;
 use super::ring::{Copied, Ring};
+use crate::clock::Clock;
 use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};
 use crate::sys::{self, TICKS_PER_MICROSECOND};
 use std::cell::Cell;
@@ -146,7 +146,7 @@ impl Recorder {
     fn introduce(&self) {
         self.state.is_known.set(true);
         *lock(&self.thread) = Some(Thread {
-            id: sys::thread_id(),
+            id: sys::thread::own_id(),
             name: std::thread::current().name().map(str::to_owned),
         });
     }

@@ -1,10 +1,10 @@
 //! A recording of a pool: its settings, and the recorders of its threads within the budget of memory.
 
-use super::clock::{Clock, Reading};
 use super::event::Entry;
 use super::names::Names;
 use super::recorder::{Recorder, Thread};
 use super::ring::EVENT_SIZE;
+use crate::clock::{Clock, Reading};
 #[cfg(feature = "trace")]
 use crate::sync::hint::AtomicBool;
 use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};

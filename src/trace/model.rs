@@ -103,7 +103,8 @@ impl Track {
         &self.name
     }
 
-    /// Returns the system's number of the thread, or 0 if it is not known.
+    /// Returns the system's number of the thread (Linux; elsewhere a number that no other thread of the process has), or 0 if
+    /// the thread has recorded nothing.
     pub fn thread_id(&self) -> u64 {
         self.thread_id
     }
@@ -157,7 +158,7 @@ pub struct Site {
 pub struct Track {
     pub(crate) role: TrackRole,
     pub(crate) name: String,
-    /// The thread's number in the system, or 0 if it is not known.
+    /// The thread's number in the system, or 0 if it has recorded nothing.
     pub(crate) thread_id: u64,
     /// The number of events that were recorded, kept or not.
     pub(crate) written: u64,
