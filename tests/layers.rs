@@ -20,6 +20,7 @@ const CRATE: Order = Order {
         "counters",
         "record/event",
         "record/names",
+        "record/places",
         "record/ring",
         "record/recorder",
         "record/session",

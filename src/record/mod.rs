@@ -12,12 +12,14 @@
 
 mod event;
 mod names;
+mod places;
 mod recorder;
 mod ring;
 mod session;
 
 pub(crate) use event::{Entry, Name, Named, SiteInfo, SiteWord};
 pub use event::{Outcome, SiteKind, Wait, Work};
+pub(crate) use places::Place;
 pub(crate) use recorder::Recorder;
 pub use session::TraceSettings;
 pub(crate) use session::{Recorded, Recording, Snapshot};

@@ -1,7 +1,8 @@
 //! A recording of a pool: its settings, and the recorders of its threads within the budget of memory.
 
-use super::event::Entry;
+use super::event::{Entry, Name};
 use super::names::Names;
+use super::places::{Place, Places};
 use super::recorder::{Recorder, Thread};
 use super::ring::EVENT_SIZE;
 use crate::clock::{Clock, Reading};
@@ -9,6 +10,7 @@ use crate::clock::{Clock, Reading};
 use crate::sync::hint::AtomicBool;
 use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -78,6 +80,7 @@ struct Session {
     /// How many recordings were started.
     started: u64,
     names: Arc<Names>,
+    places: Arc<Places>,
 }
 
 struct Current {
@@ -118,6 +121,7 @@ pub(crate) struct Snapshot<B> {
     pub(crate) taken: u64,
     pub(crate) tracks: Vec<Recorded>,
     pub(crate) names: Vec<Arc<str>>,
+    pub(crate) places: HashMap<Name, Option<Place>>,
     pub(crate) before: Option<B>,
     /// From ticks to nanoseconds, for the durations of batches.
     pub(crate) nanos_per_tick: f64,
@@ -200,7 +204,8 @@ impl Recording {
             Some(found) => session.unused.swap_remove(found).1,
             None => {
                 let names = Arc::clone(&session.names);
-                Arc::new(Recorder::new(capacity, Clock::get(), names, is_pool_thread))
+                let places = Arc::clone(&session.places);
+                Arc::new(Recorder::new(capacity, names, places, is_pool_thread))
             }
         };
         let resolution = u64::try_from(current.settings.resolution.as_nanos());
@@ -298,6 +303,7 @@ impl Session {
             taken: since(end.ticks),
             tracks: tracks.collect(),
             names: self.names.all(),
+            places: self.places.all(),
             before: current
                 .before
                 .as_ref()
