@@ -108,6 +108,7 @@ const CRATE: Order = Order {
         "executor/extra",
         "executor/future_entry",
         "executor/recorded",
+        "executor/spans",
         "executor/suspend",
         "executor/complete",
         "executor/entry",

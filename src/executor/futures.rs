@@ -183,6 +183,7 @@ pub(crate) fn submit_daemon(
     submit_as(registry, options, true, future)
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_in<F>(registry: &Registry, options: Options, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -191,6 +192,7 @@ where
     submit_as(registry, options, false, future)
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_as<F>(
     registry: &Registry,
     options: Options,
@@ -201,6 +203,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[cfg(feature = "tracing")]
+    let future = super::spans::carry_future(options.name.as_deref(), future);
     let is_timed = options.deadline.is_some();
     let mut handle = None;
     queue(
@@ -222,7 +226,10 @@ where
     handle.expect("heist: a future without a handle")
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn spawn_in(registry: &Registry, future: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(feature = "tracing")]
+    let future = super::spans::carry_future(None, future);
     queue(
         registry,
         Options::default(),
@@ -291,6 +298,8 @@ impl<'scope> Scope<'scope> {
         registry.check_fork();
         registry.roster.begin_use();
         registry.end_idle_moment(context::slot());
+        #[cfg(feature = "tracing")]
+        let future = super::spans::carry_future(None, future);
         let mut extra = Box::<Extra>::default();
         // The end of the task counts it down.
         let waiter = Waiter::Scope(self.ptr().erased());

@@ -63,6 +63,8 @@ impl<'scope> Scope<'scope> {
         // SAFETY: the closure runs before the entry below is counted down, and the scope waits for that. So the scope is still there.
         let run = move || f(unsafe { scope.get() });
         note_place(self.registry(), None, &run);
+        #[cfg(feature = "tracing")]
+        let run = super::spans::carry(None, run);
         let blocks = context::slot().map(Slot::blocks);
         // SAFETY: what closure and result borrow outlives `'scope`. (1) The closure is gone before the entry below is counted down, and the scope waits for that.
         // (2) The result is dropped before the entry is counted down, or belongs to the handle, whose type does not outlive `'scope`.

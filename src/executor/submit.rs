@@ -191,6 +191,8 @@ impl ThreadPool {
 fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + Send + 'static) {
     note_place(registry, None, &f);
     registry.check_fork();
+    #[cfg(feature = "tracing")]
+    let f = super::spans::carry(None, f);
     let (extra, flags) = Options::default().lower();
     // SAFETY: `f` is `'static`: it borrows nothing that could end before the task.
     let task = unsafe { cell::make(registry.id, flags, extra, member.map(Member::blocks), f) };
@@ -335,12 +337,15 @@ pub(super) fn submit_chunk<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 pub(super) fn make<T: Send + 'static>(
     registry: &Registry,
     member: Option<Member<'_>>,
     options: Options,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> (NewTask, JoinHandle<T>) {
+    #[cfg(feature = "tracing")]
+    let f = super::spans::carry(options.name.as_deref(), f);
     let (extra, flags) = options.lower();
     let blocks = member.map(Member::blocks);
     // SAFETY: closure and result are `'static`: they borrow nothing that could end before the task.
@@ -348,6 +353,7 @@ pub(super) fn make<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 pub(super) fn submit_in<T: Send + 'static>(
     registry: &Registry,
     options: Options,
@@ -358,6 +364,7 @@ pub(super) fn submit_in<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_to<T: Send + 'static>(
     registry: &Registry,
     options: Options,
@@ -376,6 +383,7 @@ fn submit_to<T: Send + 'static>(
     handle
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn try_submit<F: FnOnce() -> T + Send + 'static, T: Send + 'static>(
     registry: &Registry,
     options: Options,

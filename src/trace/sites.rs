@@ -137,7 +137,7 @@ fn kind_of(what: Work) -> SiteKind {
 
 /// The kind of a site, and the name that tells the user most.
 fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
-    let name = (site.name)();
+    let name = without_span((site.name)());
     if !name.starts_with("heist::") {
         return (site.kind, name);
     }
@@ -146,6 +146,17 @@ fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
         kind => kind,
     };
     (kind, users_part(name).unwrap_or(name))
+}
+
+/// The name of a closure or future without what the feature `tracing` puts around it.
+fn without_span(name: &str) -> &str {
+    const AROUND: [&str; 2] = [
+        "heist::executor::spans::carry<",
+        "tracing::instrument::Instrumented<",
+    ];
+    let is_around = AROUND.iter().any(|around| name.starts_with(around));
+    let inner = is_around.then(|| parameters(name).next()).flatten();
+    inner.unwrap_or(name)
 }
 
 /// The first closure of the user among the parameters of a type of this crate, which is what a map or a stream calls.
