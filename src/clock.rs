@@ -1,134 +1,178 @@
-//! The time in nanoseconds, for measurements: one clock for all threads and pools of the process, which orders nothing.
+//! The clock of measurements and records: one for all threads and pools of the process, which orders nothing.
 //!
-//! On x86-64 the clock counts ticks of the processor, which takes about half as long as asking the system. The length of a tick is measured
-//! against the system's clock. Until that is known, and where the ticks are no measure of time, the system's clock is read.
+//! It counts ticks of the processor where these have the same length at all times, which takes about half as long as asking the system, and else
+//! the system's nanoseconds. There are two ways to read it. [`Clock::now`] returns ticks, at the least cost: a record keeps them, and learns their
+//! length from a second [`Reading`] when it is copied. [`now_ns`] returns nanoseconds at once, for durations that are wanted immediately. It
+//! measures the length of a tick against the system's clock, and until that is known it asks the system.
+
+use crate::sys;
+use std::sync::OnceLock;
+
+/// Two readings at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The clock, in ticks.
+    pub(crate) ticks: u64,
+    /// The system's monotonic clock, in nanoseconds.
+    pub(crate) nanos: u64,
+}
+
+/// The clock, and the reading at which it began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// What the counter showed at tick 0.
+    origin: u64,
+    uses_counter: bool,
+    /// The monotonic clock at tick 0.
+    nanos: u64,
+}
+
+/// How often a pair of readings is tried. The one that took least time counts.
+const TRIES: usize = 5;
+
+impl Clock {
+    /// The clock of this process.
+    pub(crate) fn get() -> Clock {
+        static CLOCK: OnceLock<Clock> = OnceLock::new();
+        *CLOCK.get_or_init(|| {
+            let clock = Clock {
+                origin: 0,
+                uses_counter: sys::counter_is_steady(),
+                nanos: 0,
+            };
+            let begin = clock.reading();
+            Clock {
+                origin: begin.ticks,
+                nanos: begin.nanos,
+                ..clock
+            }
+        })
+    }
+
+    /// The time in ticks.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        let now = if self.uses_counter {
+            sys::ticks()
+        } else {
+            sys::monotonic_ns()
+        };
+        now.wrapping_sub(self.origin)
+    }
+
+    /// Reads both clocks.
+    pub(crate) fn reading(&self) -> Reading {
+        let tries = (0..TRIES).map(|_| {
+            let before = self.now();
+            let nanos = sys::monotonic_ns();
+            let after = self.now();
+            let ticks = before + after.wrapping_sub(before) / 2;
+            (after.wrapping_sub(before), Reading { ticks, nanos })
+        });
+        let (_, best) = tries
+            .min_by_key(|&(took, _)| took)
+            .expect("more than no try");
+        best
+    }
+
+    /// A function from ticks to nanoseconds of the monotonic clock, which is exact at `end`.
+    pub(crate) fn scale(&self, end: Reading) -> impl Fn(u64) -> u64 + use<> {
+        let (ticks, nanos) = (end.ticks.max(1), end.nanos.saturating_sub(self.nanos));
+        let (uses_counter, base) = (self.uses_counter, self.nanos);
+        move |at| {
+            if !uses_counter {
+                return base + at;
+            }
+            let passed = u128::from(at) * u128::from(nanos) / u128::from(ticks);
+            base + u64::try_from(passed).unwrap_or(u64::MAX)
+        }
+    }
+
+    /// About how many ticks a duration in nanoseconds has.
+    pub(crate) fn ticks_of(&self, nanos: u64) -> u64 {
+        if !self.uses_counter {
+            return nanos;
+        }
+        (u128::from(nanos) * u128::from(sys::TICKS_PER_MICROSECOND) / 1_000) as u64
+    }
+}
 
 #[cfg(all(target_arch = "x86_64", not(any(miri, heist_shuttle))))]
-pub(crate) use ticks::now_ns;
+pub(crate) use scaled::now_ns;
 
-/// The time since some moment in the life of the process.
+/// The time in nanoseconds since some moment in the life of the process.
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, heist_shuttle)))))]
 pub(crate) use crate::sys::ticks as now_ns;
 
 #[cfg(all(target_arch = "x86_64", not(any(miri, heist_shuttle))))]
-mod ticks {
-    use crate::sys::{TICKS_PER_MICROSECOND, ticks};
-    use std::sync::OnceLock;
+mod scaled {
+    use super::Clock;
+    use crate::sys;
     use std::sync::atomic::{AtomicU64, Ordering};
-    use std::time::{Duration, Instant};
 
     /// The length of a tick in nanoseconds, times 2^32. 0 while it is not known.
     static TICK: AtomicU64 = AtomicU64::new(0);
 
-    /// The ticks at the beginning. Written before `TICK`.
-    static BEGIN: AtomicU64 = AtomicU64::new(0);
+    /// The clock's origin. Written before `TICK`.
+    static ORIGIN: AtomicU64 = AtomicU64::new(0);
 
-    static START: OnceLock<Start> = OnceLock::new();
+    /// A tick is measured over at least this time, in nanoseconds, so that its error is below 1 in 10,000.
+    const BASELINE: u64 = 20_000_000;
 
-    struct Start {
-        time: Instant,
-        ticks: u64,
-        /// Whether ticks measure time.
-        is_steady: bool,
-    }
-
-    /// A tick is measured over at least this time, so that its error is below 1 in 10,000.
-    const BASELINE: Duration = Duration::from_millis(20);
-
-    /// The two clocks have been read at the same time if no more ticks have passed meanwhile.
-    const TOGETHER: u64 = TICKS_PER_MICROSECOND;
-
-    /// The time since some moment in the life of the process.
+    /// The time in nanoseconds since some moment in the life of the process.
     #[inline]
     pub(crate) fn now_ns() -> u64 {
-        // ORDERING: Acquire pairs with the Release in `measure`: `BEGIN` is visible.
+        // ORDERING: Acquire pairs with the Release in `measure`: `ORIGIN` is visible.
         let tick = TICK.load(Ordering::Acquire);
         if tick == 0 {
             return measure();
         }
-        let passed = ticks().wrapping_sub(BEGIN.load(Ordering::Relaxed));
+        let passed = sys::ticks().wrapping_sub(ORIGIN.load(Ordering::Relaxed));
         ((u128::from(passed) * u128::from(tick)) >> 32) as u64
     }
 
-    /// Reads both clocks. Returns `None` if the thread was interrupted between the readings.
-    fn read_both() -> (Instant, Option<u64>) {
-        let before = ticks();
-        let time = Instant::now();
-        let after = ticks();
-        let together = after.wrapping_sub(before) < TOGETHER;
-        (time, together.then_some(before))
-    }
-
+    /// Asks the system, and measures the length of a tick if enough time has passed.
     #[cold]
     fn measure() -> u64 {
-        let start = START.get_or_init(|| {
-            let mut read = read_both();
-            for _ in 0..16 {
-                if read.1.is_some() {
-                    break;
-                }
-                read = read_both();
-            }
-            Start {
-                time: read.0,
-                ticks: read.1.unwrap_or(0),
-                is_steady: read.1.is_some() && is_invariant(),
-            }
-        });
-        let (time, ticks) = read_both();
-        let passed = time.saturating_duration_since(start.time);
-        let nanos = u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX);
-        if let Some(ticks) = ticks
-            && start.is_steady
-            && passed >= BASELINE
-        {
-            let ticks = ticks.wrapping_sub(start.ticks).max(1);
-            let tick = (u128::from(nanos) << 32) / u128::from(ticks);
-            BEGIN.store(start.ticks, Ordering::Relaxed);
-            // Another thread may have measured it. The first one counts, so that the clock does not go backwards. ORDERING: Release pairs with the
-            // Acquire in `now_ns`.
-            let tick = u64::try_from(tick).unwrap_or(0);
-            let _ = TICK.compare_exchange(0, tick, Ordering::Release, Ordering::Relaxed);
+        let clock = Clock::get();
+        let since_begin = |nanos: u64| nanos.saturating_sub(clock.nanos);
+        let passed = since_begin(sys::monotonic_ns());
+        if !clock.uses_counter || passed < BASELINE {
+            return passed;
         }
-        nanos
-    }
-
-    /// Whether the ticks have the same length in all states of the processor.
-    #[allow(
-        unused_unsafe,
-        reason = "the function is unsafe in Rust 1.88 and safe in newer versions"
-    )]
-    fn is_invariant() -> bool {
-        const POWER: u32 = 0x8000_0007;
-        // SAFETY: every x86-64 processor has the instruction, and it returns zeros for leaves that it does not know.
-        let highest = unsafe { core::arch::x86_64::__cpuid(0x8000_0000) };
-        if highest.eax < POWER {
-            return false;
-        }
-        // SAFETY: every x86-64 processor has the instruction.
-        let power = unsafe { core::arch::x86_64::__cpuid(POWER) };
-        power.edx & (1 << 8) != 0
+        let now = clock.reading();
+        let passed = since_begin(now.nanos);
+        let tick = (u128::from(passed) << 32) / u128::from(now.ticks.max(1));
+        ORIGIN.store(clock.origin, Ordering::Relaxed);
+        // Another thread may have measured it. The first one counts, so that the clock does not go backwards. ORDERING: Release pairs with the Acquire in
+        // `now_ns`.
+        let tick = u64::try_from(tick).unwrap_or(0);
+        let _ = TICK.compare_exchange(0, tick, Ordering::Release, Ordering::Relaxed);
+        passed
     }
 }
 
 #[cfg(all(test, not(any(heist_loom, heist_shuttle))))]
 mod tests {
+    use super::{Clock, now_ns};
     use std::time::{Duration, Instant};
 
-    /// A clock that is read by the processor's ticks agrees with that of the system.
+    /// Whichever way the clock is read, it agrees with that of the system.
     #[test]
     fn it_keeps_time() {
-        super::now_ns();
+        now_ns();
         std::thread::sleep(Duration::from_millis(25));
-        super::now_ns();
-        let (start, time) = (super::now_ns(), Instant::now());
+        now_ns();
+        let clock = Clock::get();
+        let (start, time, begin) = (now_ns(), Instant::now(), clock.now());
         std::thread::sleep(Duration::from_millis(20));
-        let (end, passed) = (super::now_ns(), time.elapsed());
-        let measured = Duration::from_nanos(end - start);
-        assert!(measured >= Duration::from_micros(19_900), "{measured:?}");
-        assert!(
-            measured <= passed + Duration::from_secs(1),
-            "{measured:?} {passed:?}"
-        );
+        let (stop, end, passed) = (clock.now(), now_ns(), time.elapsed());
+        let nanos = clock.scale(clock.reading());
+        for nanos in [end - start, nanos(stop) - nanos(begin)] {
+            let measured = Duration::from_nanos(nanos);
+            assert!(measured >= Duration::from_micros(19_900), "{measured:?}");
+            let most = passed + Duration::from_secs(1);
+            assert!(measured <= most, "{measured:?} {passed:?}");
+        }
     }
 }

@@ -128,10 +128,12 @@
 //! All are off by default except `trace`.
 //!
 //! - `trace`: the forms of a [`Trace`]: a page of HTML, Perfetto, flame graphs, a summary; and the variable `HEIST_TRACE`.
-//! - `serde`: [`PoolStats`] and its parts are `Serialize`.
 //! - `serde`: [`PoolStats`], [`Dump`], [`StallReport`] and their parts are `Serialize`.
 //! - `futures`: `Stream` for [`JoinSet`], [`AsyncImap`] and [`AsyncImapUnordered`], `AsCompleted::into_stream`, `stream_map`, and `futures_task::Spawn` for [`ThreadPool`].
 //! - `hyper`: `hyper::rt::Executor` for [`ThreadPool`].
+//! - `tracing`: what is submitted, closure or future, runs in the span of the crate `tracing` in which it was submitted. If a subscriber
+//!   wants the spans `runtime.spawn`, each task has one, within the submitter's: tokio-console shows a task for each. Forks, maps and
+//!   tasks of [`Scope::spawn`] enter no span: enter one in the closure.
 //! - `process`: `ProcessPool`, tasks that can run in it, and `Executor`, one interface for threads and processes. On
 //!   Linux. The module `processes` is the guide.
 //! - `nats`: `nats::Cluster` and `nats::Worker`, the same tasks on any number of computers, through a NATS server. It includes

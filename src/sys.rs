@@ -67,12 +67,6 @@ mod linux {
         let _ = unsafe { libc::atexit(f) };
     }
 
-    /// The system's number of the current thread.
-    pub(crate) fn thread_id() -> u64 {
-        // SAFETY: the system call takes no arguments.
-        unsafe { libc::syscall(libc::SYS_gettid) }.cast_unsigned()
-    }
-
     /// `CLOCK_MONOTONIC` in nanoseconds.
     pub(crate) fn monotonic_ns() -> u64 {
         let mut time = libc::timespec {
@@ -82,22 +76,6 @@ mod linux {
         // SAFETY: `time` has room for the result.
         unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
         time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
-    }
-
-    /// Whether the counter of [`ticks`](super::ticks) runs at the same rate on all processors, and never stops: the kernel uses it, or says so.
-    pub(crate) fn counter_is_steady() -> bool {
-        if !cfg!(target_arch = "x86_64") {
-            return true;
-        }
-        let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-        let is_source = |source: String| source.trim() == "tsc";
-        let has_flags = |text: String| {
-            let flags = text.lines().find(|line| line.starts_with("flags"));
-            let has = |flag| flags.is_some_and(|flags| flags.split(' ').any(|word| word == flag));
-            has("constant_tsc") && has("nonstop_tsc")
-        };
-        std::fs::read_to_string(source).is_ok_and(is_source)
-            || std::fs::read_to_string("/proc/cpuinfo").is_ok_and(has_flags)
     }
 
     /// The settings that a new thread inherits from the thread that starts it. A setting that the system does not tell is `None` and is not
@@ -285,22 +263,11 @@ mod portable {
     #[cfg(feature = "trace")]
     pub(crate) fn at_exit(_: extern "C" fn()) {}
 
-    /// 0: the number of a thread is not known on this system.
-    pub(crate) fn thread_id() -> u64 {
-        0
-    }
-
     /// A monotonic clock in nanoseconds.
     pub(crate) fn monotonic_ns() -> u64 {
         use std::time::Instant;
         static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
         START.get_or_init(Instant::now).elapsed().as_nanos() as u64
-    }
-
-    /// Whether the counter of [`ticks`](super::ticks) runs at the same rate on all processors, and never stops. Where that counter is not one of nanoseconds, it is
-    /// not known.
-    pub(crate) fn counter_is_steady() -> bool {
-        !cfg!(all(target_arch = "x86_64", not(miri)))
     }
 
     /// Empty: the settings of threads are not known on this system.
@@ -388,3 +355,27 @@ pub(crate) use crate::sync::clock::nanos as ticks;
 /// Exact, since a tick is a nanosecond.
 #[cfg(not(all(target_arch = "x86_64", not(any(miri, heist_shuttle)))))]
 pub(crate) const TICKS_PER_MICROSECOND: u64 = 1_000;
+
+/// Whether all [`ticks`] have the same length: the counter runs at one rate in all states of the processor, and never stops.
+#[cfg(all(target_arch = "x86_64", not(any(miri, heist_shuttle))))]
+#[allow(
+    unused_unsafe,
+    reason = "the function is unsafe in Rust 1.88 and safe in newer versions"
+)]
+pub(crate) fn counter_is_steady() -> bool {
+    const POWER: u32 = 0x8000_0007;
+    // SAFETY: every x86-64 processor has the instruction, and it returns zeros for leaves that it does not know.
+    let highest = unsafe { core::arch::x86_64::__cpuid(0x8000_0000) };
+    if highest.eax < POWER {
+        return false;
+    }
+    // SAFETY: every x86-64 processor has the instruction.
+    let power = unsafe { core::arch::x86_64::__cpuid(POWER) };
+    power.edx & (1 << 8) != 0
+}
+
+/// Always, since a tick is a nanosecond.
+#[cfg(not(all(target_arch = "x86_64", not(any(miri, heist_shuttle)))))]
+pub(crate) fn counter_is_steady() -> bool {
+    true
+}

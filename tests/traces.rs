@@ -648,3 +648,154 @@ fn threads_outside_the_pool_share_few_records() {
         check(&trace);
     });
 }
+
+// ---- places ----
+
+/// The file and line of each site whose name ends like this, without doubles.
+fn places<'a>(trace: &'a Trace, name: &str) -> BTreeSet<Option<(&'a str, u32)>> {
+    let sites = trace.sites().iter();
+    let named = sites.filter(|site| site.name().ends_with(name));
+    named.map(heist::trace::Site::location).collect()
+}
+
+#[test]
+fn a_site_has_the_file_and_line_of_the_call_that_makes_its_work() {
+    async fn is_ready() {}
+    struct Each<'a>(&'a ThreadPool, Vec<(&'static str, u32)>);
+    impl Each<'_> {
+        fn made(&mut self, name: &'static str, line: u32) {
+            self.1.push((name, line));
+        }
+    }
+    fn submitted() {}
+    fn tried() {}
+    fn spawned() {}
+    fn in_a_set() {}
+    fn of_many() {}
+    fn freely() {}
+    fn in_scope(_: &heist::Scope<'_>) {}
+    watched(|| {
+        for threads in sizes() {
+            let pool = traced(threads);
+            let mut each = Each(&pool, Vec::new());
+            each.made("submitted", line!() + 1);
+            each.0.submit(submitted).join().unwrap();
+            each.made("tried", line!() + 1);
+            each.0.try_submit(tried).unwrap().join().unwrap();
+            each.made("spawned", line!() + 1);
+            each.0.spawn(spawned);
+            let mut set = heist::JoinSet::new(each.0);
+            each.made("in_a_set", line!() + 1);
+            set.spawn(in_a_set);
+            set.join_next().unwrap().unwrap();
+            each.made("by its name", line!() + 1);
+            each.0.task().name("by its name").submit(|| ()).detach();
+            each.made("of_many", line!() + 1);
+            each.0.submit_many([of_many as fn(), of_many]);
+            each.made("is_ready::{{closure}}", line!() + 1);
+            each.0.submit_async(is_ready()).join().unwrap();
+            each.made("freely", line!() + 2);
+            // On a thread of the pool, a free function is the pool's.
+            each.0.run(|| heist::submit(freely).join().unwrap());
+            let (ended, line) = each.0.scope(|s| {
+                // The scope of a closure that is converted to a function of any lifetime.
+                (s.submit(|s| in_scope(s)).join().is_ok(), line!())
+            });
+            assert!(ended);
+            pool.wait_idle();
+            let trace = pool.trace();
+            for (name, line) in each.1 {
+                let name = if name == "of_many" { "fn()" } else { name };
+                let expected = BTreeSet::from([Some((file!(), line))]);
+                assert_eq!(
+                    places(&trace, name),
+                    expected,
+                    "{name}: {:?}",
+                    trace.sites()
+                );
+            }
+            let sites = trace.sites().iter();
+            assert!(
+                sites
+                    .clone()
+                    .any(|site| site.location() == Some((file!(), line)))
+            );
+        }
+    });
+}
+
+#[test]
+fn work_of_one_name_that_is_made_in_several_places_has_none() {
+    fn scattered() {}
+    watched(|| {
+        let pool = traced(2);
+        for _ in 0..3 {
+            pool.submit(scattered).join().unwrap();
+            pool.submit(scattered).join().unwrap();
+        }
+        assert_eq!(places(&pool.trace(), "scattered"), BTreeSet::from([None]));
+    });
+}
+
+/// Closures of one function have one name, and the compiler may make one site of them.
+#[test]
+fn a_closure_never_has_the_place_of_another_one() {
+    watched(|| {
+        let pool = traced(2);
+        let line = line!() + 1;
+        pool.submit(|| ()).join().unwrap();
+        pool.submit(|| ()).join().unwrap();
+        let trace = pool.trace();
+        let here = "a_closure_never_has_the_place_of_another_one::{{closure}}::{{closure}}";
+        let found = places(&trace, here);
+        let both = [line, line + 1].map(|line| Some((file!(), line)));
+        assert!(
+            found == BTreeSet::from([None]) || found == BTreeSet::from(both),
+            "{found:?}"
+        );
+    });
+}
+
+#[test]
+fn the_source_of_the_crate_itself_is_no_place() {
+    watched(|| {
+        let pool = traced(2);
+        assert_eq!(pool.imap(0..100, |n| n).chunk(7).on_workers().count(), 100);
+        pool.submit_async(heist::sleep(Duration::from_millis(1)))
+            .join()
+            .unwrap();
+        let trace = pool.trace();
+        let files = trace.sites().iter().filter_map(|site| site.location());
+        assert!(files.clone().count() > 0);
+        for (file, _) in files {
+            assert_eq!(file, file!());
+        }
+    });
+}
+
+#[cfg(feature = "trace")]
+#[test]
+fn the_forms_show_places() {
+    fn to_be_shown() {}
+    watched(|| {
+        let pool = traced(2);
+        let line = line!() + 1;
+        pool.submit(to_be_shown).join().unwrap();
+        pool.wait_idle();
+        let trace = pool.trace();
+        let place = format!("{}:{line}", file!());
+        assert!(trace.to_html().contains(&place));
+        assert!(
+            trace
+                .to_string()
+                .contains(&format!("to_be_shown at {place}")),
+            "{trace}"
+        );
+        let packets = trace.to_perfetto();
+        assert!(
+            packets
+                .windows(file!().len())
+                .any(|bytes| bytes == file!().as_bytes())
+        );
+    });
+}

@@ -4,6 +4,7 @@ use super::extra::{Extra, Waiter};
 use super::future_cell;
 use super::handle::JoinHandle;
 use super::options::Options;
+use super::recorded::note_place_of_future;
 use super::scoped::ScopedJoinHandle;
 use super::state::{EXTRA, InitialFlags, UNCOUNTED, UNGATED};
 use super::submit::{Queue, TaskBuilder, enter};
@@ -12,7 +13,7 @@ use super::task::NewTask;
 use super::tombstones;
 use crate::blocks::Blocks;
 use crate::fork::Scope;
-use crate::pool::{self, Member, Priority, Registry, Slot, ThreadPool, context, with_current};
+use crate::pool::{self, Member, Priority, Registry, Slot, ThreadPool, context, global};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -55,11 +56,13 @@ impl ThreadPool {
     /// assert_eq!(handle.join().unwrap(), 12);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn submit_async<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        note_place_of_future(self.registry(), None, &future);
         submit_in(self.registry(), Options::default(), future)
     }
 
@@ -75,10 +78,12 @@ impl ThreadPool {
     /// assert_eq!(receiver.recv(), Ok(42));
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn spawn_async<F>(&self, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        note_place_of_future(self.registry(), None, &future);
         spawn_in(self.registry(), future);
     }
 }
@@ -90,12 +95,18 @@ impl ThreadPool {
 /// let handle = heist::submit_async(async { 6 * 7 });
 /// assert_eq!(handle.join().unwrap(), 42);
 /// ```
+#[track_caller]
 pub fn submit_async<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    with_current(|registry| submit_in(registry, Options::default(), future))
+    let registry = match context::member() {
+        Some(member) => member.registry,
+        None => global().registry(),
+    };
+    note_place_of_future(registry, None, &future);
+    submit_in(registry, Options::default(), future)
 }
 
 /// Queues `future` without a handle, as [`ThreadPool::spawn_async`] does, on the pool of the current thread
@@ -106,11 +117,17 @@ where
 /// heist::spawn_async(async move { sender.send("done").unwrap() });
 /// assert_eq!(receiver.recv(), Ok("done"));
 /// ```
+#[track_caller]
 pub fn spawn_async<F>(future: F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    with_current(|registry| spawn_in(registry, future));
+    let registry = match context::member() {
+        Some(member) => member.registry,
+        None => global().registry(),
+    };
+    note_place_of_future(registry, None, &future);
+    spawn_in(registry, future);
 }
 
 impl TaskBuilder<'_> {
@@ -128,30 +145,36 @@ impl TaskBuilder<'_> {
     /// assert!(handle.join().unwrap_err().is_timeout());
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn submit_async<F>(self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         let (registry, options) = self.into_parts();
+        note_place_of_future(registry, options.name.as_ref(), &future);
         submit_in(registry, options, future)
     }
 }
 
 /// Submits a future to a pool, and returns its handle.
+#[track_caller]
 pub(crate) fn submit_async_in<F>(registry: &Registry, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    note_place_of_future(registry, None, &future);
     submit_in(registry, Options::default(), future)
 }
 
 /// Submits a future that never ends by itself. A shutdown of any kind ends it.
+#[track_caller]
 pub(crate) fn submit_daemon(
     registry: &Registry,
     future: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
+    note_place_of_future(registry, None, &future);
     // It is not counted: a pool with nothing else to do is idle.
     let options = Options {
         flags: UNCOUNTED,
@@ -160,6 +183,7 @@ pub(crate) fn submit_daemon(
     submit_as(registry, options, true, future)
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_in<F>(registry: &Registry, options: Options, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -168,6 +192,7 @@ where
     submit_as(registry, options, false, future)
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_as<F>(
     registry: &Registry,
     options: Options,
@@ -178,6 +203,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    #[cfg(feature = "tracing")]
+    let future = super::spans::carry_future(options.name.as_deref(), future);
     let is_timed = options.deadline.is_some();
     let mut handle = None;
     queue(
@@ -199,7 +226,10 @@ where
     handle.expect("heist: a future without a handle")
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn spawn_in(registry: &Registry, future: impl Future<Output = ()> + Send + 'static) {
+    #[cfg(feature = "tracing")]
+    let future = super::spans::carry_future(None, future);
     queue(
         registry,
         Options::default(),
@@ -257,15 +287,19 @@ impl<'scope> Scope<'scope> {
     /// });
     /// assert_eq!(words, 24);
     /// ```
+    #[track_caller]
     pub fn submit_async<F>(&self, future: F) -> ScopedJoinHandle<'scope, F::Output>
     where
         F: Future + Send + 'scope,
         F::Output: Send + 'scope,
     {
         let registry = self.registry();
+        note_place_of_future(registry, None, &future);
         registry.check_fork();
         registry.roster.begin_use();
         registry.end_idle_moment(context::slot());
+        #[cfg(feature = "tracing")]
+        let future = super::spans::carry_future(None, future);
         let mut extra = Box::<Extra>::default();
         // The end of the task counts it down.
         let waiter = Waiter::Scope(self.ptr().erased());

@@ -4,6 +4,7 @@ use super::error::{JoinError, TaskId};
 use super::handle::JoinHandle;
 use super::options::{Options, option_methods};
 use super::pending::{Pending, Until};
+use super::recorded::note_place;
 use super::submit;
 use super::timer::deadline_after;
 use crate::pool::ThreadPool;
@@ -67,6 +68,7 @@ impl<T: Send + 'static> JoinSet<T> {
     /// assert_eq!(set.join_next().unwrap().unwrap(), 42);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F: FnOnce() -> T + Send + 'static>(&mut self, f: F) -> TaskId {
         self.task().spawn(f)
     }
@@ -332,8 +334,11 @@ impl<T: Send + 'static> JoinSetTask<'_, T> {
     /// assert_eq!(set.join_next().unwrap().unwrap(), 42);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F: FnOnce() -> T + Send + 'static>(self, f: F) -> TaskId {
-        let handle = submit::submit_in(self.set.pool.registry(), self.options, f);
+        let registry = self.set.pool.registry();
+        note_place(registry, self.options.name.as_ref(), &f);
+        let handle = submit::submit_in(registry, self.options, f);
         self.set.insert(handle)
     }
 }

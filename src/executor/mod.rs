@@ -48,6 +48,8 @@ mod scoped;
 mod several;
 mod slab;
 mod sleep;
+#[cfg(feature = "tracing")]
+mod spans;
 mod state;
 mod suspend;
 mod task;

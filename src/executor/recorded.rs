@@ -2,7 +2,10 @@
 
 use super::task::{Ran, TaskRef};
 use crate::pool::Registry;
-use crate::record::{Entry, Name, Outcome, Recorder, SiteWord, Work};
+use crate::record::Name;
+use crate::record::{Entry, Named, Outcome, Place, Recorder, SiteInfo, SiteWord, Work};
+use std::panic::Location;
+use std::sync::Arc;
 
 impl Ran {
     /// The outcome of the run.
@@ -61,4 +64,31 @@ impl TaskRef {
             });
         });
     }
+}
+
+/// Notes where closures of the type `F` are submitted, if the pool is recorded: at the call of the program, if the caller has the attribute `track_caller`. The check comes
+/// before the task is made, so that it keeps no register busy.
+#[inline]
+#[track_caller]
+pub(super) fn note_place<F>(registry: &Registry, name: Option<&Arc<str>>, _: &F) {
+    if registry.recording.is_active() {
+        note(registry, Named::<F>::TASK, name, Location::caller());
+    }
+}
+
+/// Notes where futures of the type `F` are submitted, as [`note_place`] does.
+#[inline]
+#[track_caller]
+pub(super) fn note_place_of_future<F>(registry: &Registry, name: Option<&Arc<str>>, _: &F) {
+    if registry.recording.is_active() {
+        note(registry, Named::<F>::FUTURE, name, Location::caller());
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn note(registry: &Registry, site: &'static SiteInfo, name: Option<&Arc<str>>, place: Place) {
+    registry.with_recorder(|recorder| {
+        recorder.note_place(recorder.name_of(name, SiteWord::of(site)), place);
+    });
 }

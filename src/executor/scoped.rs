@@ -2,6 +2,7 @@
 
 use super::error::{JoinError, TaskId};
 use super::handle::JoinHandle;
+use super::recorded::note_place;
 use super::state::{InitialFlags, UNGATED};
 use super::{cell, entry};
 use crate::fork::Scope;
@@ -35,6 +36,7 @@ impl<'scope> Scope<'scope> {
     /// });
     /// assert_eq!((words, letters), (6, 13));
     /// ```
+    #[track_caller]
     pub fn submit<F, T>(&self, f: F) -> ScopedJoinHandle<'scope, T>
     where
         F: FnOnce(&Scope<'scope>) -> T + Send + 'scope,
@@ -44,6 +46,7 @@ impl<'scope> Scope<'scope> {
     }
 
     /// Submits a task as [`submit`](Self::submit) does. It begins with `flags`, and counts as so many `tasks` in the pool's statistics.
+    #[track_caller]
     pub(super) fn submit_as<F, T>(
         &self,
         flags: InitialFlags,
@@ -59,6 +62,9 @@ impl<'scope> Scope<'scope> {
         let scope = self.ptr();
         // SAFETY: the closure runs before the entry below is counted down, and the scope waits for that. So the scope is still there.
         let run = move || f(unsafe { scope.get() });
+        note_place(self.registry(), None, &run);
+        #[cfg(feature = "tracing")]
+        let run = super::spans::carry(None, run);
         let blocks = context::slot().map(Slot::blocks);
         // SAFETY: what closure and result borrow outlives `'scope`. (1) The closure is gone before the entry below is counted down, and the scope waits for that.
         // (2) The result is dropped before the entry is counted down, or belongs to the handle, whose type does not outlive `'scope`.

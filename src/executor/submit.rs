@@ -4,12 +4,13 @@ use super::cell;
 use super::error::{Cause, TrySubmitError};
 use super::handle::JoinHandle;
 use super::options::{IfFull, Options, option_methods};
+use super::recorded::note_place;
 use super::state::UNCOUNTED;
 use super::task::NewTask;
 use super::{timer, token, tombstones};
 use crate::pool::{
     Member, Priority, Refusal, Registry, Role, StreamQueue, ThreadPool, WhenFull, context, global,
-    with_current, worker,
+    worker,
 };
 
 /// # Tasks
@@ -43,11 +44,13 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn submit<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        note_place(self.registry(), None, &f);
         submit_in(self.registry(), Options::default(), f)
     }
 
@@ -69,11 +72,13 @@ impl ThreadPool {
     /// assert_eq!(refused.into_inner()(), 2);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn try_submit<F, T>(&self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        note_place(self.registry(), None, &f);
         try_submit(self.registry(), Options::default(), f)
     }
 
@@ -95,6 +100,7 @@ impl ThreadPool {
     /// assert_eq!(sum, 6);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn submit_many<I, F, T>(&self, closures: I) -> Vec<JoinHandle<T>>
     where
         I: IntoIterator<Item = F>,
@@ -103,12 +109,17 @@ impl ThreadPool {
     {
         let registry = self.registry();
         if registry.admission.is_bounded() || token::is_set() {
-            return closures.into_iter().map(|f| self.submit(f)).collect();
+            let mut handles = Vec::new();
+            for f in closures {
+                handles.push(self.submit(f));
+            }
+            return handles;
         }
         registry.check_fork();
         let mut handles = Vec::new();
         let mut tasks = Vec::new();
         for f in closures {
+            note_place(registry, None, &f);
             let (task, handle) = make(registry, context::member(), Options::default(), f);
             task.get().state.set_in_injector();
             registry.end_idle_moment(context::slot());
@@ -170,13 +181,18 @@ impl ThreadPool {
     /// assert_eq!(receiver.recv(), Ok(42));
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn spawn<F: FnOnce() + Send + 'static>(&self, f: F) {
         spawn_in(self.registry(), context::member(), f);
     }
 }
 
+#[track_caller]
 fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + Send + 'static) {
+    note_place(registry, None, &f);
     registry.check_fork();
+    #[cfg(feature = "tracing")]
+    let f = super::spans::carry(None, f);
     let (extra, flags) = Options::default().lower();
     // SAFETY: `f` is `'static`: it borrows nothing that could end before the task.
     let task = unsafe { cell::make(registry.id, flags, extra, member.map(Member::blocks), f) };
@@ -192,6 +208,7 @@ fn spawn_in(registry: &Registry, member: Option<Member<'_>>, f: impl FnOnce() + 
 /// heist::spawn(move || sender.send("done").unwrap());
 /// assert_eq!(receiver.recv(), Ok("done"));
 /// ```
+#[track_caller]
 pub fn spawn<F: FnOnce() + Send + 'static>(f: F) {
     match context::member() {
         Some(member) => spawn_in(member.registry, Some(member), f),
@@ -206,12 +223,18 @@ pub fn spawn<F: FnOnce() + Send + 'static>(f: F) {
 /// let handle = heist::submit(|| "hello".len());
 /// assert_eq!(handle.join().unwrap(), 5);
 /// ```
+#[track_caller]
 pub fn submit<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    with_current(|registry| submit_in(registry, Options::default(), f))
+    let registry = match context::member() {
+        Some(member) => member.registry,
+        None => global().registry(),
+    };
+    note_place(registry, None, &f);
+    submit_in(registry, Options::default(), f)
 }
 
 /// A builder for a task with a name, a priority, a deadline or a token. See [`ThreadPool::task`].
@@ -249,11 +272,13 @@ impl<'a> TaskBuilder<'a> {
     /// assert_eq!(handle.join().unwrap(), 42);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn submit<F, T>(self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        note_place(self.registry, self.options.name.as_ref(), &f);
         submit_in(self.registry, self.options, f)
     }
 
@@ -269,11 +294,13 @@ impl<'a> TaskBuilder<'a> {
     /// assert_eq!(handle.join().unwrap(), 42);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn try_submit<F, T>(self, f: F) -> Result<JoinHandle<T>, TrySubmitError<F>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        note_place(self.registry, self.options.name.as_ref(), &f);
         try_submit(self.registry, self.options, f)
     }
 }
@@ -310,12 +337,15 @@ pub(super) fn submit_chunk<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 pub(super) fn make<T: Send + 'static>(
     registry: &Registry,
     member: Option<Member<'_>>,
     options: Options,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> (NewTask, JoinHandle<T>) {
+    #[cfg(feature = "tracing")]
+    let f = super::spans::carry(options.name.as_deref(), f);
     let (extra, flags) = options.lower();
     let blocks = member.map(Member::blocks);
     // SAFETY: closure and result are `'static`: they borrow nothing that could end before the task.
@@ -323,6 +353,7 @@ pub(super) fn make<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 pub(super) fn submit_in<T: Send + 'static>(
     registry: &Registry,
     options: Options,
@@ -333,6 +364,7 @@ pub(super) fn submit_in<T: Send + 'static>(
 }
 
 #[inline]
+#[cfg_attr(feature = "tracing", track_caller)]
 fn submit_to<T: Send + 'static>(
     registry: &Registry,
     options: Options,
@@ -351,6 +383,7 @@ fn submit_to<T: Send + 'static>(
     handle
 }
 
+#[cfg_attr(feature = "tracing", track_caller)]
 fn try_submit<F: FnOnce() -> T + Send + 'static, T: Send + 'static>(
     registry: &Registry,
     options: Options,

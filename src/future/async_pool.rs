@@ -88,6 +88,7 @@ impl AsyncPool {
     /// # Blocking
     ///
     /// Waits only as [`ThreadPool::submit`] does: if the pool's queue is full.
+    #[track_caller]
     pub fn submit<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -125,6 +126,7 @@ impl AsyncPool {
     /// assert_eq!(handle.join().unwrap(), 1 << 20);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn submit_with<F, M>(&self, make: M) -> JoinHandle<F::Output>
     where
         M: FnOnce() -> F + Send + 'static,

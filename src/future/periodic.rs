@@ -23,6 +23,7 @@ impl ThreadPool {
     /// assert!(handle.join().unwrap() >= Duration::from_millis(5));
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn delay<F, T>(&self, duration: Duration, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -61,6 +62,7 @@ impl ThreadPool {
     /// every.cancel();
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn every<F>(&self, period: Duration, mut f: F) -> Every
     where
         F: FnMut() + Send + 'static,

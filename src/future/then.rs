@@ -19,6 +19,7 @@ impl<T: Send + 'static> JoinHandle<T> {
     /// assert_eq!(length.join().unwrap(), 5);
     /// # Ok::<(), heist::BuildError>(())
     /// ```
+    #[track_caller]
     pub fn then<U, F>(self, f: F) -> JoinHandle<U>
     where
         U: Send + 'static,

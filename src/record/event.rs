@@ -144,11 +144,23 @@ impl SiteWord {
 }
 
 /// The name of an event's site.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name {
     Site(SiteWord),
     /// The index of a name of the user in the [`Names`](super::names::Names) of the record.
     User(u32),
+}
+
+impl Name {
+    /// A number that differs between most names.
+    #[inline]
+    pub(super) fn hash(self) -> usize {
+        match self {
+            // The low bits of neighbouring sites differ in one or two places.
+            Name::Site(SiteWord(word)) => (word.wrapping_mul(0x9e37_79b9) >> 16) as usize,
+            Name::User(number) => number as usize,
+        }
+    }
 }
 
 /// What an event says. Slots stand for tracks, and task numbers have lost their upper half.

@@ -10,15 +10,16 @@
 //!
 //! **Invariant.** One thread at a time writes to a recorder: the owner of the slot that the recorder belongs to, or the thread outside the pool that has it.
 
-mod clock;
 mod event;
 mod names;
+mod places;
 mod recorder;
 mod ring;
 mod session;
 
 pub(crate) use event::{Entry, Name, Named, SiteInfo, SiteWord};
 pub use event::{Outcome, SiteKind, Wait, Work};
+pub(crate) use places::Place;
 pub(crate) use recorder::Recorder;
 pub use session::TraceSettings;
 pub(crate) use session::{Recorded, Recording, Snapshot};

@@ -1,9 +1,10 @@
 //! The recorder of one thread: events, and batches of short runs.
 
-use super::clock::Clock;
 use super::event::{self, Entry, Name, Outcome, SiteInfo, SiteWord, Wait, Work};
 use super::names::Names;
+use super::places::{Place, Places};
 use super::ring::{Copied, Ring};
+use crate::clock::Clock;
 use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};
 use crate::sys::{self, TICKS_PER_MICROSECOND};
 use std::cell::Cell;
@@ -18,11 +19,18 @@ const LONGEST_STRIDE: u64 = 64;
 /// The least time between two samples of the lengths of a thread's queues.
 const SAMPLE_TIME: u64 = 50 * TICKS_PER_MICROSECOND;
 
+/// A name, and the place where its work is made. `None` stands for several places, which need not be noted.
+type Noted = (Name, Option<Place>);
+
+/// How many names each recorder knows the places of.
+const CACHED: usize = 32;
+
 /// The record of one thread.
 pub(crate) struct Recorder {
     pub(super) ring: Ring,
     clock: Clock,
     names: Arc<Names>,
+    places: Arc<Places>,
     /// Batches last at least as long as this, in ticks.
     resolution: AtomicU64,
     /// The number of the first event of the current recording.
@@ -68,6 +76,8 @@ struct State {
     sites: [Cell<SiteWord>; LEVELS],
     /// When the lengths of the queues are sampled next.
     sample_at: Cell<u64>,
+    /// What was noted last, by a hash of the name.
+    places: [Cell<Option<Noted>>; CACHED],
 }
 
 // SAFETY: (1) only the thread that owns the recorder accesses `state`: the methods that do so say that they are the writer's. (2) Every other field is `Sync`.
@@ -78,14 +88,15 @@ unsafe impl Send for Recorder {}
 impl Recorder {
     pub(super) fn new(
         capacity: usize,
-        clock: Clock,
         names: Arc<Names>,
+        places: Arc<Places>,
         is_pool_thread: bool,
     ) -> Self {
         Recorder {
             ring: Ring::new(capacity),
-            clock,
+            clock: Clock::get(),
             names,
+            places,
             resolution: AtomicU64::new(0),
             from: AtomicU64::new(0),
             is_pool_thread,
@@ -125,6 +136,16 @@ impl Recorder {
         number.map_or(Name::Site(site), Name::User)
     }
 
+    /// Writer: notes where work of this name is made.
+    #[inline]
+    pub(crate) fn note_place(&self, name: Name, place: Place) {
+        let cached = &self.state.places[name.hash() % CACHED];
+        match cached.get() {
+            Some((known, at)) if known == name && at.is_none_or(|at| std::ptr::eq(at, place)) => {}
+            _ => cached.set(Some((name, self.places.note(name, place)))),
+        }
+    }
+
     // ---- events, by the writer ----
 
     #[inline]
@@ -146,7 +167,7 @@ impl Recorder {
     fn introduce(&self) {
         self.state.is_known.set(true);
         *lock(&self.thread) = Some(Thread {
-            id: sys::thread_id(),
+            id: sys::thread::own_id(),
             name: std::thread::current().name().map(str::to_owned),
         });
     }

@@ -1,16 +1,16 @@
 //! A recording of a pool: its settings, and the recorders of its threads within the budget of memory.
 
-use super::clock::{Clock, Reading};
-use super::event::Entry;
+use super::event::{Entry, Name};
 use super::names::Names;
+use super::places::{Place, Places};
 use super::recorder::{Recorder, Thread};
 use super::ring::EVENT_SIZE;
-use crate::sync::{
-    Mutex, Ordering,
-    hint::{AtomicBool, AtomicU64},
-    lock,
-};
+use crate::clock::{Clock, Reading};
+#[cfg(feature = "trace")]
+use crate::sync::hint::AtomicBool;
+use crate::sync::{Mutex, Ordering, hint::AtomicU64, lock};
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -65,6 +65,7 @@ impl TraceSettings {
 #[derive(Default)]
 pub(crate) struct Recording {
     /// The recording is written to a file when the pool ends.
+    #[cfg(feature = "trace")]
     is_for_file: AtomicBool,
     /// The number of the recording, or 0 if there is none. A hint to threads outside the pool.
     number: AtomicU64,
@@ -79,6 +80,7 @@ struct Session {
     /// How many recordings were started.
     started: u64,
     names: Arc<Names>,
+    places: Arc<Places>,
 }
 
 struct Current {
@@ -119,6 +121,7 @@ pub(crate) struct Snapshot<B> {
     pub(crate) taken: u64,
     pub(crate) tracks: Vec<Recorded>,
     pub(crate) names: Vec<Arc<str>>,
+    pub(crate) places: HashMap<Name, Option<Place>>,
     pub(crate) before: Option<B>,
     /// From ticks to nanoseconds, for the durations of batches.
     pub(crate) nanos_per_tick: f64,
@@ -162,11 +165,13 @@ impl Recording {
     }
 
     /// Declares that the recording is written to a file when the pool ends.
+    #[cfg(feature = "trace")]
     pub(crate) fn set_for_file(&self) {
         self.is_for_file.store(true, Ordering::Relaxed);
     }
 
     /// Whether the recording is to be written to a file. True once.
+    #[cfg(feature = "trace")]
     pub(crate) fn take_for_file(&self) -> bool {
         self.is_for_file.swap(false, Ordering::Relaxed)
     }
@@ -199,7 +204,8 @@ impl Recording {
             Some(found) => session.unused.swap_remove(found).1,
             None => {
                 let names = Arc::clone(&session.names);
-                Arc::new(Recorder::new(capacity, Clock::get(), names, is_pool_thread))
+                let places = Arc::clone(&session.places);
+                Arc::new(Recorder::new(capacity, names, places, is_pool_thread))
             }
         };
         let resolution = u64::try_from(current.settings.resolution.as_nanos());
@@ -229,6 +235,7 @@ impl Recording {
     }
 
     /// Copies what was recorded, unless another thread starts, stops or copies the recording at the moment.
+    #[cfg(feature = "trace")]
     pub(crate) fn try_snapshot<B: Clone + 'static>(&self) -> Option<Snapshot<B>> {
         self.session.try_lock().ok()?.snapshot()
     }
@@ -296,6 +303,7 @@ impl Session {
             taken: since(end.ticks),
             tracks: tracks.collect(),
             names: self.names.all(),
+            places: self.places.all(),
             before: current
                 .before
                 .as_ref()

@@ -90,6 +90,28 @@ impl Site {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Returns the source file and the line of the call that makes the site's work, such as
+    /// [`submit`](crate::ThreadPool::submit).
+    ///
+    /// It is known for tasks and futures whose submission was recorded, unless they were submitted in several places under
+    /// one name: name such tasks, or write their closures in different functions. It is `None` for forks, tasks of [`Scope::spawn`](crate::Scope::spawn), maps, broadcasts, and the items
+    /// of streams, whose names tell where their closures are.
+    ///
+    /// ```
+    /// use heist::{ThreadPool, Trace};
+    /// use std::time::Duration;
+    /// let pool = ThreadPool::builder().trace(Trace::last(Duration::MAX)).build()?;
+    /// let line = line!() + 1;
+    /// pool.task().name("answer").submit(|| 6 * 7).join().unwrap();
+    /// let trace = pool.trace();
+    /// let site = trace.sites().iter().find(|site| site.name() == "answer").unwrap();
+    /// assert_eq!(site.location(), Some((file!(), line)));
+    /// # Ok::<(), heist::BuildError>(())
+    /// ```
+    pub fn location(&self) -> Option<(&str, u32)> {
+        self.file.map(|file| (file, self.line))
+    }
 }
 
 impl Track {
@@ -103,7 +125,8 @@ impl Track {
         &self.name
     }
 
-    /// Returns the system's number of the thread, or 0 if it is not known.
+    /// Returns the system's number of the thread (Linux; elsewhere a number that no other thread of the process has), or 0 if
+    /// the thread has recorded nothing.
     pub fn thread_id(&self) -> u64 {
         self.thread_id
     }
@@ -157,7 +180,7 @@ pub struct Site {
 pub struct Track {
     pub(crate) role: TrackRole,
     pub(crate) name: String,
-    /// The thread's number in the system, or 0 if it is not known.
+    /// The thread's number in the system, or 0 if it has recorded nothing.
     pub(crate) thread_id: u64,
     /// The number of events that were recorded, kept or not.
     pub(crate) written: u64,

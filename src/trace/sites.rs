@@ -1,20 +1,23 @@
 //! Sites by number, and their names.
 
 use super::model::Site;
-use crate::record::{Name, SiteInfo, SiteKind, SiteWord, Work};
+use crate::record::{Name, Place, SiteInfo, SiteKind, SiteWord, Work};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The sites of a trace.
 pub(super) struct Sites {
     sites: Vec<Site>,
-    numbers: HashMap<(SiteKind, String), u32>,
+    numbers: HashMap<(SiteKind, String, Option<Place>), u32>,
     /// The numbers of the words that were seen before, and of the user's names.
     words: HashMap<SiteWord, u32>,
     /// The last word, which often is the next one too.
     last: Option<(SiteWord, u32)>,
     named: HashMap<(SiteKind, u32), u32>,
     names: Vec<Arc<str>>,
+    places: HashMap<Name, Option<Place>>,
+    /// The places by kind and name, for words that are not in `places`: the program may have several copies of a site. `None` for several places.
+    by_name: HashMap<(SiteKind, &'static str), Option<Place>>,
 }
 
 /// The path in front of the types that the pieces of maps have.
@@ -24,8 +27,17 @@ const MAPS: &str = "heist::fork::map::";
 const UNKNOWN: &str = "(unknown)";
 
 impl Sites {
-    /// `names` are those that the user gave.
-    pub(super) fn new(names: Vec<Arc<str>>) -> Self {
+    /// `names` are those that the user gave, `places` are where the work of each name was made.
+    pub(super) fn new(names: Vec<Arc<str>>, places: HashMap<Name, Option<Place>>) -> Self {
+        let mut by_name = HashMap::new();
+        for (name, &place) in &places {
+            if let Name::Site(word) = name
+                && let Some(site) = word.site()
+            {
+                let known = by_name.entry(described(site)).or_insert(place);
+                *known = known.filter(|known| Some(*known) == place);
+            }
+        }
         Sites {
             sites: Vec::new(),
             numbers: HashMap::new(),
@@ -33,6 +45,8 @@ impl Sites {
             last: None,
             named: HashMap::new(),
             names,
+            places,
+            by_name,
         }
     }
 
@@ -40,19 +54,26 @@ impl Sites {
         self.sites
     }
 
-    /// The number of the site with this name.
+    /// The number of the site with this name, whose place is not known.
     pub(super) fn number(&mut self, kind: SiteKind, name: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(&(kind, name.to_owned())) {
-            return number;
+        self.number_at(kind, name, None)
+    }
+
+    /// The number of the site with this name and place.
+    fn number_at(&mut self, kind: SiteKind, name: &str, place: Option<Place>) -> u32 {
+        let next = self.sites.len() as u32;
+        let number = *self
+            .numbers
+            .entry((kind, name.to_owned(), place))
+            .or_insert(next);
+        if number == next {
+            self.sites.push(Site {
+                kind,
+                name: name.to_owned(),
+                file: place.map(|place| place.file()),
+                line: place.map_or(0, |place| place.line()),
+            });
         }
-        let number = self.sites.len() as u32;
-        self.sites.push(Site {
-            kind,
-            name: name.to_owned(),
-            file: None,
-            line: 0,
-        });
-        self.numbers.insert((kind, name.to_owned()), number);
         number
     }
 
@@ -75,7 +96,9 @@ impl Sites {
         let number = match word.site() {
             Some(site) => {
                 let (kind, name) = described(site);
-                self.number(kind, name)
+                let known = self.places.get(&Name::Site(word));
+                let place = known.or_else(|| self.by_name.get(&(kind, name)));
+                self.number_at(kind, name, place.copied().flatten())
             }
             None => return self.number(kind_of(what), UNKNOWN),
         };
@@ -94,7 +117,8 @@ impl Sites {
             return number;
         }
         let name = self.names.get(index as usize).cloned();
-        let number = self.number(kind, name.as_deref().unwrap_or(UNKNOWN));
+        let place = self.places.get(&Name::User(index)).copied().flatten();
+        let number = self.number_at(kind, name.as_deref().unwrap_or(UNKNOWN), place);
         self.named.insert((kind, index), number);
         number
     }
@@ -113,7 +137,7 @@ fn kind_of(what: Work) -> SiteKind {
 
 /// The kind of a site, and the name that tells the user most.
 fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
-    let name = (site.name)();
+    let name = without_span((site.name)());
     if !name.starts_with("heist::") {
         return (site.kind, name);
     }
@@ -122,6 +146,17 @@ fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
         kind => kind,
     };
     (kind, users_part(name).unwrap_or(name))
+}
+
+/// The name of a closure or future without what the feature `tracing` puts around it.
+fn without_span(name: &str) -> &str {
+    const AROUND: [&str; 2] = [
+        "heist::executor::spans::carry<",
+        "tracing::instrument::Instrumented<",
+    ];
+    let is_around = AROUND.iter().any(|around| name.starts_with(around));
+    let inner = is_around.then(|| parameters(name).next()).flatten();
+    inner.unwrap_or(name)
 }
 
 /// The first closure of the user among the parameters of a type of this crate, which is what a map or a stream calls.

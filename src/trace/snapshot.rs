@@ -72,7 +72,7 @@ fn fill(trace: &mut Trace, registry: &Registry, snapshot: Snapshot<PoolStats>) {
         numbers.filter_map(|(number, (_, recorded))| Some((recorded.slot?, number as u32)));
     let mut meaning = Meaning {
         tracks: numbers.collect(),
-        sites: Sites::new(snapshot.names),
+        sites: Sites::new(snapshot.names, snapshot.places),
         nanos_per_tick: snapshot.nanos_per_tick,
     };
     let since = snapshot.taken.saturating_sub(nanos(snapshot.settings.last));

@@ -5,7 +5,7 @@ use crate::record::ring::EVENT_SIZE;
 use crate::record::{Named, Recording, Snapshot, TraceSettings};
 
 fn recorder() -> Recorder {
-    let recorder = Recorder::new(1 << 10, Clock::get(), Arc::default(), true);
+    let recorder = Recorder::new(1 << 10, Arc::default(), Arc::default(), true);
     recorder.begin(1_000_000_000_000);
     recorder
 }

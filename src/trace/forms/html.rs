@@ -229,8 +229,7 @@ fn write_sites(json: &mut Json, trace: &Trace, found: &Analysis, sites: &Sites) 
         json.string(&names::shown(&site.name, NAME_LIMIT));
         json.key("short").string(&names::short(&site.name, 60));
         json.key("kind").string(names::of_site_kind(site.kind));
-        if let Some(file) = site.file {
-            let place = format!("{}:{}", names::shown(file, NAME_LIMIT), site.line);
+        if let Some(place) = names::place(site) {
             json.key("place").string(&place);
         }
         if row.lengths.count + row.cancelled > 0 {

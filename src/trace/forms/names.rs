@@ -102,6 +102,12 @@ pub(super) fn of_slice(kind: SliceKind) -> &'static str {
     }
 }
 
+/// The file and the line where the work of a site is made, if they are known.
+pub(super) fn place(site: &Site) -> Option<String> {
+    let file = site.file?;
+    Some(format!("{}:{}", shown(file, 200), site.line))
+}
+
 /// The short name of a site, or what the slice is if its site is not known.
 pub(super) fn in_words(sites: &[Site], site: u32) -> String {
     match sites.get(site as usize) {

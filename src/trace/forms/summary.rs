@@ -375,6 +375,9 @@ fn write_sites(trace: &Trace, found: &Analysis, f: &mut fmt::Formatter<'_>) -> f
             per_cent(row.stolen, row.lengths.count),
             names::in_words(&trace.sites, index as u32)
         )?;
+        if let Some(place) = trace.sites.get(index).and_then(names::place) {
+            write!(f, " at {place}")?;
+        }
     }
     match rows.len() {
         more if more > ROWS => write!(f, "\n{:>10} further sites", more - ROWS),
