@@ -142,8 +142,7 @@ impl Key {
             if measured == 0 {
                 return work;
             }
-            let span = u128::from(work) * u128::from(span) / u128::from(measured);
-            u64::try_from(span).unwrap_or(work)
+            share(work, span, measured)
         });
         span.unwrap_or(work).min(work)
     }
@@ -152,4 +151,10 @@ impl Key {
 /// A mean in which new values count an eighth.
 fn mean(old: u64, new: u64) -> u64 {
     old - old / 8 + new / 8
+}
+
+/// `time * part / whole`, at most `time`. `part` is at most `whole`.
+#[inline]
+pub(super) fn share(time: u64, part: u64, whole: u64) -> u64 {
+    ((time as f64 * (part as f64 / whole as f64)) as u64).min(time)
 }

@@ -55,6 +55,8 @@ impl ThreadPool {
     /// else they do changes the result: times in which a thread waits or runs something else do not count. While a thread
     /// is kept from running by the system, its time counts.
     ///
+    /// Times are attributed to closures, and to the spans of [`span`](crate::span()) within them.
+    ///
     /// Joins that take less than 4 microseconds are not measured one by one, so that the program runs at nearly full speed
     /// and the span is an [`Interval`]: see [`ProfileSettings::resolution`].
     ///

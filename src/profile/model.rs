@@ -430,11 +430,11 @@ impl fmt::Display for Profile {
                 let (time, before) = (faster.time(processors), self.time(processors));
                 100.0 * (1.0 - time.as_secs_f64() / before.as_secs_f64().max(1e-9))
             };
-            let (few, many) = (gain(self.threads), gain(1_024));
             let threads = self.threads;
+            let (few, many) = (gain(threads), gain(1_024));
             write!(
                 f,
-                "if {site} were twice as fast, the program would take {few:.0} % less time on {threads} processors, {many:.0} % on 1,024"
+                "if {site} were twice as fast, the program would take {few:.0} % less time on {threads} threads, {many:.0} % less on 1,024"
             )?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! A `join` that runs at full speed, as a part of one strand, and the forks in it that other threads take.
 
-use super::expected::Key;
+use super::expected::{Key, share};
 use super::line::{Line, Position, Report, Start, State};
 use super::log::Entry;
 use super::site::{JoinSites, Part, SiteRef};
@@ -87,8 +87,12 @@ impl Drop for Skipped<'_, '_> {
         if orphans.is_empty() {
             let whole = state.work + time - self.work;
             let span = self.key.skipped(shared.id, whole, shared.resolution);
-            let estimate = u128::from(span) * u128::from(time) / u128::from(whole.max(1));
-            let (work, span, site) = (time, estimate as u64, state.site);
+            let span = if whole == time {
+                span
+            } else {
+                share(time, span, whole.max(1))
+            };
+            let (work, site) = (time, state.site);
             state.work += work;
             state.position = state.position.plus(0, span, time);
             // Scopes in it were measured one after the other, which they need not have been.

@@ -288,3 +288,20 @@ fn what_if_is_what_the_changed_program_does() {
         }
     });
 }
+
+#[test]
+fn the_critical_path_names_what_was_planted() {
+    fn planted() {
+        step(1_000_000);
+    }
+    programs(50, |pool, program| {
+        let settings = by_steps().resolution(Duration::from_nanos(60));
+        let ((), profile) = pool.profile_with(settings, || {
+            program.run();
+            heist::join(|| program.run(), || heist::join(|| program.run(), planted));
+        });
+        let path = profile.critical_path();
+        let name = path.first().map_or("", |site| site.name());
+        assert!(name.ends_with("::planted"), "{name}: {program:?}");
+    });
+}

@@ -199,3 +199,28 @@ fn joins_deeper_than_a_ring_are_profiled() {
         builder.spawn(body).unwrap().join().unwrap();
     });
 }
+
+#[test]
+fn a_span_is_a_site() {
+    on_pool(|pool| {
+        let ((), profile) = pool.profile_with(in_full(), || {
+            step(1);
+            {
+                let _outer = heist::span("outer");
+                step(2);
+                let _inner = heist::span("inner");
+                step(4);
+            }
+            step(8);
+            program();
+        });
+        let work = |name: &str| {
+            let sites = profile.sites();
+            let site = sites.iter().find(|site| site.name() == name);
+            site.map(|site| (site.kind(), site.work().as_nanos()))
+        };
+        assert_eq!(work("outer"), Some((SiteKind::Span, 2)));
+        assert_eq!(work("inner"), Some((SiteKind::Span, 4)));
+        assert_eq!(profile.work().as_nanos(), 15 + 60);
+    });
+}
