@@ -55,6 +55,7 @@
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table |
 //! | see what each thread did and when | [`ThreadPool::trace`], with [`span`] and [`mark`]; of any program by the variable `HEIST_TRACE`: see [`trace`] |
 //! | see what the pool does | [`ThreadPool::stats`], which prints a table and writes text for Prometheus |
+//! | find out on how many processors a program gains, and what to make faster | [`ThreadPool::profile`] |
 //! | find out why nothing goes on | [`ThreadPool::dump`]; [`stall_after`](ThreadPoolBuilder::stall_after) |
 //!
 //! # Waiting
@@ -194,6 +195,9 @@ mod lineage;
 // Closures without their types: forks and tasks.
 mod job;
 
+// The work and the span of a program, and what follows from them.
+mod profile;
+
 // Threads, their queues, and the search for work.
 mod pool;
 
@@ -283,6 +287,7 @@ pub use process::{
     Backend, Call, CallBuilder, Close, Executor, ExecutorStats, ProcessPool, ProcessPoolBuilder,
     ProcessStats, Task, TaskEntry, TaskImap, TaskImapUnordered, init, is_worker, register, tasks,
 };
+pub use profile::{Interval, Profile, ProfilePoint, ProfileSettings, ProfileSite};
 pub use stall::{StallKind, StallReport};
 pub use stats::{Bucket, Histogram, PoolStats, SchedulerStats, WorkerStats};
 #[cfg(heist_lines)]

@@ -113,12 +113,17 @@ impl Place {
 
     /// Whether the place is that of a scope, whose number is above those of forks.
     pub(crate) fn is_scope(self) -> bool {
-        (self.0.get() & ((1 << NUMBER_BITS) - 1)) as usize > crate::ring::CAPACITY
+        self.number() > crate::ring::CAPACITY
     }
 
     /// The slot of the place.
     pub(crate) fn slot(self) -> usize {
         ((self.0.get() & !IS_PLACE.get()) >> SLOT_SHIFT) as usize
+    }
+
+    /// The number of the place: the index of a fork in the ring of its slot.
+    pub(crate) fn number(self) -> usize {
+        (self.0.get() & ((1 << NUMBER_BITS) - 1)) as usize
     }
 
     fn level(self) -> usize {

@@ -71,7 +71,7 @@ pub fn has_pending_tasks() -> Option<bool> {
 /// ```
 #[inline(always)]
 pub fn in_pool() -> bool {
-    context::ring().is_some()
+    context::ring_in_use().is_some()
 }
 
 /// Returns how many workers the pool of the current thread has, or `None` if the thread takes part in no

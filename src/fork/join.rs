@@ -4,12 +4,17 @@
 //! runs on the same thread, unless another thread has stolen it; in that case the caller waits for its result. If no thread steals it, nothing is allocated,
 //! no lock is taken and no atomic read-modify-write is executed. The cost is a few stores and two comparisons.
 
+use super::measured::{self, First};
 use crate::job::{ForkHeader, ForkJob};
 use crate::pool::worker::{self, PushOutcome};
 use crate::pool::{ThreadPool, context, global};
+use crate::profile::forks::Way;
+use crate::profile::line::Line;
+use crate::profile::site::JoinSites;
 use crate::ring::{Popped, Ring};
 use crate::unwind::{self, Payload};
 use std::mem::{self, ManuallyDrop};
+use std::panic::Location;
 
 /// Runs two closures, possibly in parallel, and returns both results.
 ///
@@ -45,6 +50,7 @@ use std::mem::{self, ManuallyDrop};
 /// assert_eq!(fib(20), 6765);
 /// ```
 #[inline(always)]
+#[track_caller]
 pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
@@ -53,7 +59,7 @@ where
 {
     match context::ring() {
         Some(ring) => join_on::<_, _, _, _, B>(ring, a, |_| b()),
-        None => join_as_guest(a, b),
+        None => join_as_guest(a, b, Location::caller()),
     }
 }
 
@@ -73,6 +79,7 @@ where
 /// println!("{a}, and b ran {}", if taken { "elsewhere" } else { "here" });
 /// ```
 #[inline(always)]
+#[track_caller]
 pub fn join_context<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
@@ -80,8 +87,8 @@ where
     RB: Send,
 {
     match context::ring() {
-        Some(ring) => join_context_on(ring, a, b),
-        None => join_context_as_guest(a, b),
+        Some(ring) => join_context_on::<_, _, _, _, B>(ring, a, b),
+        None => join_context_as_guest(a, b, Location::caller()),
     }
 }
 
@@ -96,40 +103,111 @@ impl ThreadPool {
     /// # Ok::<(), heist::BuildError>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn join<A, B, RA, RB>(&self, a: A, b: B) -> (RA, RB)
     where
         A: FnOnce() -> RA,
         B: FnOnce() -> RB + Send,
         RB: Send,
     {
-        worker::as_part(self.registry(), |member| {
-            join_on::<_, _, _, _, B>(&member.ring, a, |_| b())
-        })
+        let at = Location::caller();
+        worker::as_part(self.registry(), |_| join_here(a, b, at))
     }
 }
 
-#[cold]
-#[inline(never)]
-fn join_as_guest<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+/// Joins two closures on a thread that takes part in a pool.
+#[inline(always)]
+fn join_here<A, B, RA, RB>(a: A, b: B, at: &'static Location<'static>) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    global().join(a, b)
+    match context::ring() {
+        Some(ring) => join_on::<_, _, _, _, B>(ring, a, |_| b()),
+        None => join_as_guest(a, b, at),
+    }
+}
+
+/// Joins two closures on a thread that takes part in no pool, or one whose joins are measured.
+#[cold]
+#[inline(never)]
+fn join_as_guest<A, B, RA, RB>(a: A, b: B, at: &'static Location<'static>) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    match context::line() {
+        None => worker::as_part(global().registry(), |member| {
+            join_on::<_, _, _, _, B>(&member.ring, a, |_| b())
+        }),
+        Some(line) => join_measured(line, a, b, at),
+    }
+}
+
+/// Joins two closures by [`join_on`], and measures them.
+#[inline(always)]
+fn join_measured<A, B, RA, RB>(
+    line: &Line<'_>,
+    a: A,
+    b: B,
+    at: &'static Location<'static>,
+) -> (RA, RB)
+where
+    A: FnOnce() -> RA,
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    // SAFETY: a thread that is on a line takes part in a pool.
+    let ring = unsafe { context::own_ring() };
+    match line.fork(JoinSites::of::<A, B>(at)) {
+        Way::Skipped(skipped) => {
+            measured::skip(skipped, || join_on::<_, _, _, _, B>(ring, a, |_| b()))
+        }
+        Way::Measured(fork) => {
+            let second = measured::second(fork.start(), |_| b());
+            let first = || {
+                let _first = First(&fork);
+                a()
+            };
+            let (ra, (rb, report)) = join_on::<_, _, _, _, B>(ring, first, second);
+            fork.end(report);
+            (ra, rb)
+        }
+    }
 }
 
 #[cold]
 #[inline(never)]
-fn join_context_as_guest<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+fn join_context_as_guest<A, B, RA, RB>(a: A, b: B, at: &'static Location<'static>) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::as_part(global().registry(), |member| {
-        join_context_on(&member.ring, a, b)
-    })
+    let Some(line) = context::line() else {
+        return worker::as_part(global().registry(), |member| {
+            join_context_on::<_, _, _, _, B>(&member.ring, a, b)
+        });
+    };
+    // SAFETY: a thread that is on a line takes part in a pool.
+    let ring = unsafe { context::own_ring() };
+    match line.fork(JoinSites::of::<A, B>(at)) {
+        Way::Skipped(skipped) => {
+            measured::skip(skipped, || join_context_on::<_, _, _, _, B>(ring, a, b))
+        }
+        Way::Measured(fork) => {
+            let second = measured::second(fork.start(), b);
+            let first = || {
+                let _first = First(&fork);
+                a()
+            };
+            let (ra, (rb, report)) = join_context_on::<_, _, _, _, B>(ring, first, second);
+            fork.end(report);
+            (ra, rb)
+        }
+    }
 }
 
 /// Continues in another ring, because this one is full. Thieves see both.
@@ -172,8 +250,9 @@ where
     }
 }
 
+/// Joins two closures on the thread that owns `ring`, as [`join_context`] does. A record names the second one after the type `N`.
 #[inline(always)]
-fn join_context_on<A, B, RA, RB>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
+fn join_context_on<A, B, RA, RB, N>(ring: &Ring<ForkHeader>, a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce(bool) -> RB + Send,
@@ -182,10 +261,10 @@ where
     let b = ManuallyDrop::new(b);
     // SAFETY: exactly one copy is used, and the ring decides which. If the push is undone or `pop` returns `Ours`, no thief has run the job or will run it,
     // and this function does not access the job again. If `pop` returns `Stolen`, the thief uses the job, and `b` stays a `ManuallyDrop` that is not read.
-    let job = unsafe { ForkJob::copy_of::<B>(&*b) };
+    let job = unsafe { ForkJob::copy_of::<N>(&*b) };
     let index = ring.push(job.as_ptr());
     if ring.must_answer(index) && worker::share_after_push(index) == PushOutcome::Full {
-        return join_context_deeper(a, ManuallyDrop::into_inner(b));
+        return join_context_deeper::<_, _, _, _, N>(a, ManuallyDrop::into_inner(b));
     }
     // From here on the ring points into this frame. The function does not return before the place is empty, and nothing unwinds.
     let ra = unwind::catch(a);
@@ -208,13 +287,14 @@ where
 /// Continues a `join_context` in another ring, because this one is full.
 #[cold]
 #[inline(never)]
-fn join_context_deeper<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+fn join_context_deeper<A, B, RA, RB, N>(a: A, b: B) -> (RA, RB)
 where
     A: FnOnce() -> RA,
     B: FnOnce(bool) -> RB + Send,
     RB: Send,
 {
-    worker::own_member().on_deeper_ring(|member| join_context_on(&member.ring, a, b))
+    worker::own_member()
+        .on_deeper_ring(|member| join_context_on::<_, _, _, _, N>(&member.ring, a, b))
 }
 
 /// Calls `then`, whose panics are dropped, and resumes the panic with `payload`.

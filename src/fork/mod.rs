@@ -3,6 +3,8 @@
 // The documentation of `ThreadPool` shows methods in the order of these modules. The empty lines keep rustfmt from sorting them.
 mod join;
 
+mod measured;
+
 mod scope;
 
 mod try_scope;

@@ -6,10 +6,12 @@ use crate::blocks::Blocks;
 use crate::counters::{Count, Counters};
 use crate::job::ForkHeader;
 use crate::lineage::{Origin, Run, Token};
+use crate::profile::line::Line;
 use crate::ring::Ring;
 use crate::sys;
 use crate::unwind;
 use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::{mem, ptr};
 
@@ -82,8 +84,10 @@ macro_rules! thread_local_cells {
 }
 
 thread_local_cells! {
+    /// The ring of the slot from which this thread acts. It is null while joins of the thread are measured, so that they take the path of a thread that takes part
+    /// in no pool.
     RING: *const Ring<ForkHeader> = ptr::null();
-    /// A copy of `RING` for the end of a `join`. With one variable for both uses the compiler would keep its address in a register across
+    /// The ring of the slot from which this thread acts, for the end of a `join`. With one variable for both uses the compiler would keep its address in a register across
     /// the first closure. Every call of a recursion would have to save and restore that register, even a call that forks nothing.
     RING_AFTER: *const Ring<ForkHeader> = ptr::null();
     /// The member as which this thread acts at the moment. `RING` is the ring of its slot, and all that an undisturbed `join` reads.
@@ -103,12 +107,23 @@ thread_local_cells! {
     TOKEN: Token = Token::NONE;
     /// Whether this thread has left its pool, so that another one may own its slot. See [`is_gone`].
     GONE: bool = false;
+    /// The line by which a profile measures what runs on this thread, or null.
+    LINE: *const Line<'static> = ptr::null();
 }
 
-/// The ring that this thread owns, if it takes part in a pool.
+/// The ring into which this thread pushes the forks of a `join`, if it takes part in a pool and its joins are not measured.
 #[inline(always)]
 pub(crate) fn ring<'a>() -> Option<&'a Ring<ForkHeader>> {
     let ring = RING.with(Cell::get);
+    // SAFETY: the pointer is null, or `enter` derived it from a reference that outlives the guard. No caller stores the returned reference
+    // or returns it from a call during which the context could change.
+    unsafe { ring.as_ref() }
+}
+
+/// The ring that this thread owns, if it takes part in a pool, whether its joins are measured or not.
+#[inline(always)]
+pub(crate) fn ring_in_use<'a>() -> Option<&'a Ring<ForkHeader>> {
+    let ring = RING_AFTER.with(Cell::get);
     // SAFETY: the pointer is null, or `enter` derived it from a reference that outlives the guard. No caller stores the returned reference
     // or returns it from a call during which the context could change.
     unsafe { ring.as_ref() }
@@ -255,17 +270,95 @@ pub(crate) fn home_in<'a>(registry: &Registry) -> Option<Member<'a>> {
     home().filter(|home| home.is_of(registry))
 }
 
-/// Makes the thread act as `member` until the guard is dropped, and then as it did before.
+/// Makes the thread act as `member` until the guard is dropped, and then as it did before. If what runs on the thread is measured, so are its joins from there.
 pub(super) fn enter(member: Member<'_>) -> Entered {
-    let outer = Entered(RING.with(Cell::get), HERE.with(Cell::get));
-    set(&*member.ring, Some(member.erased()));
+    let outer = Entered {
+        ring: RING.with(Cell::get),
+        ring_after: RING_AFTER.with(Cell::get),
+        here: HERE.with(Cell::get),
+    };
+    let ring = &raw const *member.ring;
+    let is_measured = !LINE.with(Cell::get).is_null();
+    RING.with(|cell| cell.set(if is_measured { ptr::null() } else { ring }));
+    RING_AFTER.with(|cell| cell.set(ring));
+    HERE.with(|cell| cell.set(Some(member.erased())));
     outer
 }
 
-fn set(ring: *const Ring<ForkHeader>, here: Option<Member<'static>>) {
-    RING.with(|cell| cell.set(ring));
-    RING_AFTER.with(|cell| cell.set(ring));
-    HERE.with(|cell| cell.set(here));
+/// The line by which what runs on this thread is measured.
+#[inline]
+pub(crate) fn line<'a>() -> Option<&'a Line<'a>> {
+    let line = LINE.with(Cell::get);
+    // SAFETY: the pointer is null, or `follow` derived it from a reference that outlives the guard. No caller stores the returned reference or returns it from a
+    // call during which the line could end.
+    unsafe { line.as_ref() }
+}
+
+/// Measures what runs on this thread by this line until the guard is dropped.
+pub(crate) fn follow<'a>(line: &'a Line<'_>) -> Followed<'a> {
+    let address = ptr::from_ref(line).cast();
+    Followed {
+        ring: RING.with(|cell| cell.replace(ptr::null())),
+        line: LINE.with(|cell| cell.replace(address)),
+        marker: PhantomData,
+    }
+}
+
+/// Lets the thread run something that is not a part of what the line measures, such as a wait, until the guard is dropped.
+#[inline]
+pub(crate) fn pause_line<'a>() -> Option<Paused<'a>> {
+    let line = line()?;
+    Some(pause(line))
+}
+
+#[cold]
+fn pause<'a>(line: &'a Line<'_>) -> Paused<'a> {
+    line.pause();
+    let ring = RING_AFTER.with(Cell::get);
+    Paused(Followed {
+        ring: RING.with(|cell| cell.replace(ring)),
+        line: LINE.with(|cell| cell.replace(ptr::null())),
+        marker: PhantomData,
+    })
+}
+
+/// Lets the joins of this thread run at full speed, as parts of one strand, until the guard is dropped.
+#[inline]
+pub(crate) fn skip_joins<'a>() -> Followed<'a> {
+    let ring = RING_AFTER.with(Cell::get);
+    Followed {
+        ring: RING.with(|cell| cell.replace(ring)),
+        line: LINE.with(Cell::get),
+        marker: PhantomData,
+    }
+}
+
+/// Restores how the thread was measured before. See [`follow`].
+pub(crate) struct Followed<'a> {
+    ring: *const Ring<ForkHeader>,
+    line: *const Line<'static>,
+    marker: PhantomData<&'a ()>,
+}
+
+impl Drop for Followed<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        RING.with(|cell| cell.set(self.ring));
+        LINE.with(|cell| cell.set(self.line));
+    }
+}
+
+/// Lets a line go on. See [`pause_line`].
+pub(crate) struct Paused<'a>(Followed<'a>);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the line was current when it was paused, and outlives the guard.
+        let line = unsafe { self.0.line.as_ref() };
+        if let Some(line) = line {
+            line.resume();
+        }
+    }
 }
 
 /// The token of what runs on this thread.
@@ -320,11 +413,17 @@ pub(crate) struct Begun<'a> {
 }
 
 /// Restores the previous context. See [`enter`].
-pub(crate) struct Entered(*const Ring<ForkHeader>, Option<Member<'static>>);
+pub(crate) struct Entered {
+    ring: *const Ring<ForkHeader>,
+    ring_after: *const Ring<ForkHeader>,
+    here: Option<Member<'static>>,
+}
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        set(self.0, self.1);
+        RING.with(|cell| cell.set(self.ring));
+        RING_AFTER.with(|cell| cell.set(self.ring_after));
+        HERE.with(|cell| cell.set(self.here));
     }
 }
 

@@ -10,6 +10,7 @@ use super::streams::{StreamQueue, rough_now};
 use super::work::{Taken, Work};
 use crate::job::{Fate, ForkHeader, Group, Task};
 use crate::lineage::{Place, Token};
+use crate::profile::line::Line;
 use crate::record::{Entry, Name, Recorder, SiteInfo, SiteWord, Work as Recorded};
 use crate::ring::{CAPACITY, Popped};
 use crate::sleep::{Left, Need, Waited};
@@ -296,11 +297,19 @@ impl<'a> Member<'a> {
         self.counters.executed.add(1);
         let victim = self.registry.slot(place.slot());
         let (origin, token) = (victim.lineage.origin(place), victim.lineage.token(place));
+        // SAFETY: this thread has taken the fork, and reports its end below.
+        let orphans = unsafe { victim.mark.orphans(place.number()) };
+        let line = orphans.map(|orphans| Line::new(orphans.begin()));
+        let followed = line.as_ref().map(context::follow);
         let begun = self.begin(origin, token);
         // SAFETY: (1) this thread stole `job` from a ring: `Work::fork` is called by thieves only. (2) It has not run: `Work` is not `Clone`, and
         // it is consumed here. (3) The job is not touched afterwards.
         let waiter = unsafe { ForkHeader::execute(job, self.id, self.slot.recorder()) };
         drop(begun);
+        drop(followed);
+        if let Some((orphans, line)) = orphans.zip(line) {
+            orphans.end(line);
+        }
         if let Some(waiter) = waiter {
             self.registry.wake(waiter);
         }

@@ -11,6 +11,7 @@ use crate::blocks::Blocks;
 use crate::counters::Counters;
 use crate::job::{ForkHeader, Task};
 use crate::lineage::{Lineage, Origin, Place, Run, Token};
+use crate::profile::mark::Mark;
 use crate::record::Recorder;
 use crate::ring::{self, Ring};
 use crate::sleep::Parker;
@@ -86,6 +87,8 @@ pub(crate) struct Slot {
     pub(crate) counters: CachePadded<Counters>,
     /// What the thread waits for.
     pub(crate) activity: CachePadded<Activity>,
+    /// Which forks a profile does not measure where they are made.
+    pub(crate) mark: CachePadded<Mark>,
     /// The measured times of tasks that ran here. Made for the first one. From std: it is not modelled.
     timings: std::sync::OnceLock<Box<Timings>>,
     /// Accessed by the owner only, except `recorder`.
@@ -126,6 +129,7 @@ const _: () = {
             offset_of!(Slot, activity),
             size_of::<CachePadded<Activity>>(),
         ),
+        (offset_of!(Slot, mark), size_of::<CachePadded<Mark>>()),
         (offset_of!(Slot, owner), size_of::<CachePadded<Owner>>()),
     ];
     let mut pair = 0;
@@ -196,6 +200,7 @@ impl Slot {
             running: CachePadded::default(),
             counters: CachePadded::default(),
             activity: CachePadded::default(),
+            mark: CachePadded::default(),
             timings: std::sync::OnceLock::new(),
             owner: CachePadded::new(Owner {
                 recorder: AtomicPtr::new(ptr::null_mut()),

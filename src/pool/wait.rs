@@ -36,6 +36,7 @@ fn wait_until(
     help: bool,
     deadline: Option<Instant>,
 ) -> bool {
+    let _paused = context::pause_line();
     let mut record = WaitRecord::new(member);
     let come = wait_recorded(member, awaited, help, deadline, &mut record);
     record.end();
@@ -496,6 +497,7 @@ fn yield_to(run: impl FnOnce(Member<'_>) -> bool) -> bool {
         return false;
     };
     member.registry.check_fork();
+    let _paused = context::pause_line();
     cool_home_down();
     let ran = run(member);
     if ran {

@@ -78,6 +78,7 @@ pub enum Wait {
 }
 
 /// A place that makes work, as the compiler knows it. A record holds its address only.
+#[derive(Debug)]
 #[repr(align(8))]
 pub(crate) struct SiteInfo {
     pub(crate) kind: SiteKind,

@@ -54,6 +54,7 @@ mod span;
 
 pub use crate::record::{Outcome, SiteKind, TraceSettings, Wait, Work};
 pub use model::{Event, EventKind, Site, Trace, Track, TrackRole};
+pub(crate) use sites::described;
 pub use span::{Span, mark, span};
 
 use crate::pool::{Registry, ThreadPool};

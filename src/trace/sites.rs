@@ -136,7 +136,7 @@ fn kind_of(what: Work) -> SiteKind {
 }
 
 /// The kind of a site, and the name that tells the user most.
-fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
+pub(crate) fn described(site: &SiteInfo) -> (SiteKind, &'static str) {
     let name = without_span((site.name)());
     if !name.starts_with("heist::") {
         return (site.kind, name);

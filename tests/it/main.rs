@@ -1,5 +1,5 @@
 //! The public contract. Each module is named after what it pins: `waits_*`, `pool_*`, `scope_*`, `handles_*`, `streams_*`, `map_*`, `join*`,
-//! `panics_*`. The modules `whole_*` test everything together.
+//! `panics_*`, `profile_*`. The modules `whole_*` test everything together.
 
 mod async_abort;
 mod async_blocking;
@@ -53,6 +53,8 @@ mod pool_stats;
 mod pool_threads;
 mod pool_timing;
 mod pool_totals;
+mod profile_programs;
+mod profile_uses;
 mod scope_on_workers;
 mod scope_submit;
 mod scope_tasks;

@@ -141,6 +141,9 @@ where
             grain.items().clamp(self.min, len / 2)
         };
         let (left, right) = part.split_at(middle);
+        if let Some(line) = context::line() {
+            line.hint(len.ilog2());
+        }
         let (left, right) = join(
             || self.halve(left, grain),
             || {
@@ -164,7 +167,7 @@ where
         let (first, mut rest) = part.split_at(block);
         let mut out = (self.piece)(first);
         while rest.len / 2 >= block {
-            let asked = context::ring().is_some_and(Ring::owner_sees_request);
+            let asked = context::ring_in_use().is_some_and(Ring::owner_sees_request);
             if asked && sys::ticks().saturating_sub(start) > LATE {
                 return (out, Some(rest));
             }
@@ -218,7 +221,7 @@ impl GrainSize {
     }
 
     fn here() -> usize {
-        context::ring().map_or(0, |ring| std::ptr::from_ref(ring).addr())
+        context::ring_in_use().map_or(0, |ring| std::ptr::from_ref(ring).addr())
     }
 
     fn is_here(&self) -> bool {

@@ -148,7 +148,7 @@ impl<T> States<T> {
     }
 
     pub(super) fn with<R>(&self, init: impl FnOnce() -> T, f: impl FnOnce(&mut T) -> R) -> R {
-        let here = context::ring().map_or(0, |ring| std::ptr::from_ref(ring).addr());
+        let here = context::ring_in_use().map_or(0, |ring| std::ptr::from_ref(ring).addr());
         let kept = {
             let mut states = lock(&self.0);
             let place = states.iter().position(|&(thread, _)| thread == here);

@@ -21,15 +21,18 @@
 //! A scope *from outside* has no owner: [`ThreadPool::scope_on_workers`] opens it on a thread that does not take part in the pool. This thread
 //! runs none of the tasks, unless the pool has no thread. The body of such a scope counts as a task, the word counts all tasks, and the last one sets a latch.
 
+mod measured;
 mod wait;
 
 use super::join::after_panic;
+use super::measured::MeasuredScope;
 use crate::blocks::Blocks;
 use crate::job::{Fate, Group, Task, TaskHeader};
 use crate::latch::Latch;
 use crate::lineage::Origin;
 use crate::pool::worker::{self, Awaited};
 use crate::pool::{Injector, Member, Registry, Slot, ThreadPool, context, global};
+use crate::profile::tasks::OpenScope;
 use crate::record::{Entry, Named, Recorder, SiteInfo, SiteWord};
 use crate::sync::{Arc, AtomicI64, Mutex, OnceLock, Ordering, lock};
 use crate::unwind::{self, Payload};
@@ -66,14 +69,16 @@ pub struct Scope<'scope> {
     fifos: OnceLock<Box<[Fifo]>>,
     /// The position of the owner's deque when the scope began.
     base: usize,
+    /// Where the tasks are measured, or null.
+    measured: *const OpenScope<'static>,
     /// Makes the type invariant in `'scope`, so that the compiler neither lengthens nor shortens what tasks may borrow.
     marker: PhantomData<fn(&'scope ()) -> &'scope ()>,
 }
 
-// SAFETY: (1) only the thread that owns the slot `owner` accesses `own`. (2) Registry and slot outlive the scope and are `Sync`. (3) The other fields are
+// SAFETY: (1) only the thread that owns the slot `owner` accesses `own`. (2) Registry, slot and `measured` outlive the tasks and are `Sync`. (3) The other fields are
 // `Sync`.
 unsafe impl Sync for Scope<'_> {}
-// SAFETY: (1) only the thread that owns the slot `owner` accesses `own`. (2) Registry and slot outlive the scope and are `Sync`. (3) The other fields are
+// SAFETY: (1) only the thread that owns the slot `owner` accesses `own`. (2) Registry, slot and `measured` outlive the tasks and are `Sync`. (3) The other fields are
 // `Send`.
 unsafe impl Send for Scope<'_> {}
 
@@ -185,10 +190,18 @@ pub(super) fn scope_on<'scope, R>(member: Member<'_>, body: impl FnOnce(&Scope<'
     let mut scope = Scope::new(open.origin, member.registry, 0);
     scope.owner = member.slot;
     scope.base = member.position();
+    let measured = MeasuredScope::open();
+    if let Some(measured) = &measured {
+        scope.measured = measured.tasks();
+    }
     let result = unwind::catch(|| body(&scope));
+    if let Some(measured) = &measured {
+        measured.body_ends();
+    }
     if !scope.is_done() {
         worker::wait(member, &scope, true);
     }
+    drop(measured);
     drop(open);
     scope.end(result)
 }
@@ -246,6 +259,7 @@ impl<'scope> Scope<'scope> {
             outside: None,
             fifos: OnceLock::new(),
             base: 0,
+            measured: ptr::null(),
             marker: PhantomData,
         }
     }
@@ -276,6 +290,17 @@ impl<'scope> Scope<'scope> {
     /// assert_eq!(count.into_inner(), 2);
     /// ```
     pub fn spawn<F>(&self, f: F)
+    where
+        F: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
+        if !self.measured.is_null() {
+            return self.spawn_measured(f);
+        }
+        self.spawn_now(f);
+    }
+
+    #[inline]
+    fn spawn_now<F>(&self, f: F)
     where
         F: FnOnce(&Scope<'scope>) + Send + 'scope,
     {
@@ -311,6 +336,17 @@ impl<'scope> Scope<'scope> {
             // Tasks from outside are in one queue, in the order of their spawns.
             return self.spawn(f);
         };
+        if self.measured.is_null() {
+            self.queue_fifo(fifo, member, f);
+        } else {
+            self.queue_fifo(fifo, member, self.measured_task(f));
+        }
+    }
+
+    fn queue_fifo<F>(&self, fifo: &Fifo, member: Option<Member<'_>>, f: F)
+    where
+        F: FnOnce(&Scope<'scope>) + Send + 'scope,
+    {
         let task = self.task(f);
         // SAFETY: (1) what `f` borrows outlives 'scope. (2) The scope, with its group, waits for the task. (3) The task does not unwind.
         let task = unsafe { Task::new(self.group(), member.map(Member::blocks), task) };
