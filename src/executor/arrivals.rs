@@ -18,6 +18,8 @@ struct State {
     arrived: VecDeque<usize>,
     /// The futures that were queued or left since the waiter began to [join](super::state::State::set_joined) them.
     due: BTreeSet<usize>,
+    /// Due futures with indices from here on come next, so that each has its turn.
+    turn: usize,
     waiter: Option<Arc<Parker>>,
     /// Whether the waiter is woken for a future that is due.
     polls: bool,
@@ -59,7 +61,12 @@ impl Arrivals {
 
     /// Takes a future that is due.
     pub(super) fn next_due(&self) -> Option<usize> {
-        lock(&self.state).due.pop_first()
+        let mut state = lock(&self.state);
+        let next = state.due.range(state.turn..).next();
+        let index = *next.or(state.due.first())?;
+        state.due.remove(&index);
+        state.turn = index + 1;
+        Some(index)
     }
 
     fn register_parker(&self, parker: &Arc<Parker>, polls: bool) -> bool {

@@ -20,8 +20,8 @@ use std::time::Duration;
 pub(crate) enum Target<'a> {
     /// A call of this waker, which is that of a future or of a call of `block_on`.
     Waker(&'a Waker),
-    /// The end of a task of a set.
-    Set(&'a Arc<Arrivals>),
+    /// The end of a task of a set, one of which belongs to the pool with this number.
+    Set(&'a Arc<Arrivals>, u64),
 }
 
 impl Target<'_> {
@@ -31,8 +31,16 @@ impl Target<'_> {
             (Target::Waker(waker), waiter) => waiter
                 .with_waker(|other| other.data() == waker.data())
                 .unwrap_or(false),
-            (Target::Set(set), Waiter::Set(other, _)) => Arc::ptr_eq(set, other),
-            (Target::Set(_), _) => false,
+            (Target::Set(set, _), Waiter::Set(other, _)) => Arc::ptr_eq(set, other),
+            (Target::Set(..), _) => false,
+        }
+    }
+
+    /// The number of a pool that may hold what leads to the target.
+    pub(super) fn pool(self) -> Option<u64> {
+        match self {
+            Target::Waker(waker) => task_of_waker(waker).map(|task| task.pool()),
+            Target::Set(_, pool) => Some(pool),
         }
     }
 }
@@ -53,13 +61,21 @@ pub(super) fn others_can_begin(registry: &Registry) -> bool {
     counts.available > 0 || counts.workers > own
 }
 
-/// Finds the queued tasks of the member's pool whose end leads to the target, if no other thread of the pool can begin them. `O(n)` for `n` queued tasks, times
-/// the length of a chain of futures that await one another.
+/// Finds the queued tasks of the member's pool whose end leads to the target, if no other thread of the pool can begin them.
 pub(super) fn find(member: Member<'_>, target: Target<'_>) -> Vec<TaskRef> {
     let registry = member.registry;
-    registry.check_fork();
+    if worker::waits_any(registry) || others_can_begin(registry) {
+        return Vec::new();
+    }
+    find_all(member, target)
+}
+
+/// Finds the queued tasks of the member's pool whose end leads to the target. `O(n)` for `n` queued tasks, times the length of a chain of futures that await one
+/// another.
+pub(super) fn find_all(member: Member<'_>, target: Target<'_>) -> Vec<TaskRef> {
+    member.registry.check_fork();
     // The models leave the search out, whose steps would multiply theirs.
-    if MODEL || worker::waits_any(registry) || others_can_begin(registry) {
+    if MODEL {
         return Vec::new();
     }
     let found = RefCell::new(Vec::new());

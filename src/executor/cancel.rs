@@ -38,12 +38,30 @@ pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
             let registry = pool::pool(task.pool());
             match registry {
                 Some(registry) if !worker::is_pool_thread(&registry) => {
+                    // Until the future is dropped and its callbacks were called, the pool is not idle.
+                    registry.count(|counters| &counters.deferred, 1);
                     task.state.leave(cause == Cause::ShutDown);
                     suspend::queue_left(&registry, task);
                 }
                 _ => task.finish_unrun(cause),
             }
             true
+        }
+    }
+}
+
+/// The entry of a future was taken out of a queue that is emptied. If the future is left, it is queued again for a thread of the pool, or dropped at once if there is
+/// no pool or this is one of its threads.
+pub(super) fn pass_on(task: &TaskRef) {
+    if !task.state.is_left() {
+        return;
+    }
+    match pool::pool(task.pool()) {
+        Some(registry) if !worker::is_pool_thread(&registry) => {
+            suspend::queue_left(&registry, task);
+        }
+        _ => {
+            task.finish_left();
         }
     }
 }

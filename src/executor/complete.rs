@@ -1,5 +1,6 @@
 //! How a task ends: a runner runs it, or it is dropped without a run. Then its callbacks are called and its waiters woken.
 
+use super::cancel;
 use super::error::{Cause, JoinError, Kind};
 use super::extra::{Extra, Waiter};
 use super::state::{Detach, End, RunnerRef, Suspend};
@@ -73,7 +74,7 @@ pub(super) unsafe fn resolve_future(
             // This counts a tombstone, since elsewhere the entry would stay in its queue.
             let live = task.cancel(Cause::ShutDown);
             if !live {
-                task.finish_left();
+                cancel::pass_on(&task);
             }
             task.count_tombstone(|counters| &counters.tombstones_removed);
             live
@@ -380,6 +381,10 @@ impl TaskRef {
         self.finish_unrun(match is_shut_down {
             true => Cause::ShutDown,
             false => Cause::Cancelled,
+        });
+        pool::with_pool(self.pool(), |registry| {
+            registry.count(|counters| &counters.deferred_done, 1);
+            registry.look_idle();
         });
         true
     }

@@ -34,7 +34,8 @@ impl ThreadPool {
     /// resolves when the future has been dropped. A future is dropped on one of the pool's threads, or on a
     /// thread that takes part in the pool and waits for it or for its scope, unless the pool refuses it or has no
     /// thread any more.
-    /// A [`deadline`](TaskBuilder::deadline) resolves the handle on time, and the future is dropped soon after.
+    /// A [`deadline`](TaskBuilder::deadline) resolves the handle on time, and the future is dropped soon after. It has no
+    /// effect on a future that was cancelled before.
     ///
     /// A graceful [`shutdown`](Self::shutdown) waits for futures that wait for something.
     /// [`shutdown_now`](Self::shutdown_now) drops them.
@@ -46,8 +47,9 @@ impl ThreadPool {
     ///
     /// Where no other thread can, as on the only worker of a pool without spare threads, a
     /// [`join`](JoinHandle::join) polls the future that it waits for, runs the tasks whose handles that future
-    /// awaits, and no other ones. What comes another way, by a channel from a queued closure or a combinator with
-    /// wakers of its own, never comes there. Waits for several handles poll no suspended future there.
+    /// awaits, and no other ones. So does a wait for several handles. What comes another way, by a channel from a
+    /// queued closure or a combinator with wakers of its own, never comes there. A future that the awaited one
+    /// awaits in its turn is polled there up to a second late.
     ///
     /// ```
     /// let pool = heist::ThreadPool::new()?;

@@ -113,11 +113,13 @@ impl<T> JoinHandle<T> {
             return self.is_finished();
         }
         let task = self.task();
-        let deadline = deadline_after(timeout);
-        if deadline.is_none() {
-            help::run_here(task);
+        match deadline_after(timeout) {
+            None => {
+                help::join(task);
+                true
+            }
+            deadline => help::wait(task, deadline),
         }
-        help::wait(task, deadline)
     }
 
     /// Waits for at most `timeout` and returns the task's result, as [`join`](Self::join) does.

@@ -26,10 +26,16 @@ pub(super) fn join(task: &TaskRef) {
         wait(task, None);
         return;
     }
+    let mut glances = Glances::default();
     while !task.state.is_finished() {
         task.check_fork();
         suspend::with_waker(task, |waker| {
-            block_for(&Progress(task), Target::Waker(waker))
+            let target = Target::Waker(waker);
+            if task.state.is_to_run() {
+                glances.run_awaited(target);
+            } else {
+                block_for(&Progress(task), target);
+            }
         });
         run_here(task);
     }
@@ -37,31 +43,75 @@ pub(super) fn join(task: &TaskRef) {
 
 /// Blocks until the event, which comes with a notification of the target. Where no other thread can, the current one runs tasks whose ends lead to it, and returns.
 pub(crate) fn block_for(event: &impl Event, target: Target<'_>) {
+    let unset = block_or_find(event, target).into_iter();
+    unset
+        .take_while(|_| !event.is_set())
+        .for_each(|task| run_here(&task));
+}
+
+/// Blocks until the event, or returns tasks whose ends lead to the target and that no other thread can run.
+pub(super) fn block_or_find(event: &impl Event, target: Target<'_>) -> Vec<TaskRef> {
     let mut patience = awaited::PATIENCE;
     while !event.is_set() {
         let Some(member) = context::member() else {
             timer::block(event, None);
-            return;
+            break;
         };
-        // A thread that acts in another pool than its own is missing there.
-        let home = context::home().filter(|home| !home.is_of(member.registry));
-        let mut tasks = awaited::find(member, target);
-        tasks.extend(
-            home.into_iter()
-                .flat_map(|home| awaited::find(home, target)),
-        );
+        let tasks = find_awaited(member, target, awaited::find);
         if !tasks.is_empty() {
-            let unset = tasks.iter().take_while(|_| !event.is_set());
-            unset.for_each(run_here);
-            return;
+            return tasks;
         }
         // A wait with a time limit runs nothing unrelated. A model has no time.
         let is_limited = !MODEL && !worker::waits_any(member.registry);
         let until = now().checked_add(patience).filter(|_| is_limited);
         if timer::block(event, until) {
-            return;
+            break;
         }
         patience = (patience * 2).min(awaited::MOST_PATIENCE);
+    }
+    Vec::new()
+}
+
+/// Finds tasks whose ends lead to the target, in the pools in which the thread takes part and in the target's.
+fn find_awaited(
+    member: Member<'_>,
+    target: Target<'_>,
+    find: impl Fn(Member<'_>, Target<'_>) -> Vec<TaskRef>,
+) -> Vec<TaskRef> {
+    let mut tasks = find(member, target);
+    // A thread that acts in another pool than its own is missing there.
+    let home = context::home().filter(|home| !home.is_of(member.registry));
+    tasks.extend(home.into_iter().flat_map(|home| find(home, target)));
+    let is_here =
+        |pool| pool == member.registry.id || home.is_some_and(|home| home.registry.id == pool);
+    if let Some(pool) = target.pool().filter(|&pool| !MODEL && !is_here(pool)) {
+        pool::with_pool(pool, |registry| {
+            worker::as_guest(registry, |guest| tasks.extend(find(guest, target)));
+        });
+    }
+    tasks
+}
+
+/// Looks now and then for what the target awaits, while the thread always finds a future to poll. Meanwhile no spare thread stands in for it.
+#[derive(Default)]
+pub(super) struct Glances(Option<Instant>);
+
+impl Glances {
+    /// Runs a task whose end leads to the target, if it is time to look for one.
+    pub(super) fn run_awaited(&mut self, target: Target<'_>) {
+        if MODEL {
+            return;
+        }
+        let now = now();
+        let last = *self.0.get_or_insert(now);
+        if now.saturating_duration_since(last) < awaited::PATIENCE {
+            return;
+        }
+        let tasks = context::member().map(|member| find_awaited(member, target, awaited::find_all));
+        if let Some(task) = tasks.unwrap_or_default().first() {
+            run_here(task);
+        }
+        self.0 = Some(crate::sync::now());
     }
 }
 
@@ -123,18 +173,13 @@ pub(super) fn run_in(registry: &Registry, task: &TaskRef) {
 
 /// Implements [`run_in`] on a thread that takes part in the pool.
 fn run_at(member: Member<'_>, task: &TaskRef) {
-    if task.finish_left() {
-        let registry = member.registry;
-        // Its entry is still in an injector.
-        match task.is_scoped() {
-            true => registry.add_scope_tombstones(1, tombstones::is_dead),
-            false => registry.add_tombstones(1, tombstones::is_dead),
-        }
-        return;
-    }
     // A thread that unwinds runs no task itself, because in the task `thread::panicking` would return true.
     if context::is_deep() || unwind::panicking() {
         run_on_fresh_stack(member, task);
+        return;
+    }
+    if task.finish_left() {
+        note_left_entry(member.registry, task);
         return;
     }
     // If the task is the newest in this thread's own deque, it is taken out, so that it leaves no tombstone.
@@ -142,6 +187,14 @@ fn run_at(member: Member<'_>, task: &TaskRef) {
         member.run_in_place(queued);
     } else if task.run_queued(member) {
         task.leave_tombstone_at(member);
+    }
+}
+
+/// A future that was left has been dropped, whose entry is still in an injector.
+fn note_left_entry(registry: &Registry, task: &TaskRef) {
+    match task.is_scoped() {
+        true => registry.add_scope_tombstones(1, tombstones::is_dead),
+        false => registry.add_tombstones(1, tombstones::is_dead),
     }
 }
 
@@ -157,6 +210,7 @@ fn pop_own(member: Member<'_>, target: &TaskRef) -> Option<Task> {
         }
         if !tombstones::is_dead(&task) {
             member.push_detached(task);
+            member.registry.after_put_back();
             return None;
         }
         drop(task);
@@ -171,10 +225,18 @@ fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
     let Some(shared) = registry.this.upgrade() else {
         return;
     };
-    if task.claim_of(registry).is_none() {
+    let is_left = task.state.is_left();
+    if is_left {
+        note_left_entry(registry, task);
+    } else if task.claim_of(registry).is_some() {
+        task.leave_tombstone_at(member);
+    } else {
         return;
     }
-    task.leave_tombstone_at(member);
+    let end = move |task: TaskRef, member: Member<'_>| match is_left {
+        true => drop(task.finish_left()),
+        false => task.run_claimed(member),
+    };
     let done = Latch::new(1);
     let ended = done.clone();
     let (claimed, stack) = (task.clone(), registry.config.stack_size_or_default());
@@ -182,7 +244,7 @@ fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
     let builder = thread::Builder::new().name("heist-deep".to_owned());
     let run = move || {
         context::begin_fresh_stack(stack / 2, stands_in);
-        worker::as_guest(&shared, |member| claimed.run_claimed(member));
+        worker::as_guest(&shared, |member| end(claimed, member));
         ended.count_down();
     };
     // Std panics if the size is larger than the system can be asked for.
@@ -195,7 +257,7 @@ fn run_on_fresh_stack(member: Member<'_>, task: &TaskRef) {
         not_started => {
             unwind::drop_quietly(not_started);
             registry.start_failures.add_shared(1);
-            task.clone().run_claimed(member);
+            end(task.clone(), member);
         }
     }
 }

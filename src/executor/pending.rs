@@ -13,7 +13,7 @@ use super::arrivals::{Arrivals, Due};
 use super::awaited::{PATIENCE, others_can_begin};
 use super::extra::Waiter;
 use super::handle::JoinHandle;
-use super::help::{self, Target, run_here};
+use super::help::{self, Glances, Target, run_here};
 use super::task::TaskRef;
 use super::timer;
 use crate::pool::{self, context, worker};
@@ -67,6 +67,11 @@ pub(super) struct Pending<H> {
     unbegun: Range<usize>,
     /// Of the futures with indices below this one the waiter is told when they are queued.
     joined: usize,
+    /// Tasks that the futures of the set await, for which no other thread was found.
+    awaited: Vec<TaskRef>,
+    glances: Glances,
+    /// The pool of the newest task.
+    pool: u64,
     /// The index of the next task.
     next: usize,
     patience: Duration,
@@ -79,6 +84,9 @@ impl<H> Default for Pending<H> {
             arrivals: Arc::default(),
             unbegun: 0..0,
             joined: 0,
+            awaited: Vec::new(),
+            glances: Glances::default(),
+            pool: 0,
             next: 0,
             patience: PATIENCE,
         }
@@ -103,6 +111,7 @@ impl<H: HasTask> Pending<H> {
         if !item.task().at_end(|list| list.waiters.push(waiter())) {
             self.arrivals.arrive(index);
         }
+        self.pool = item.task().pool();
         self.items.insert(index, item);
     }
 
@@ -192,7 +201,7 @@ impl<H: HasTask> Pending<H> {
         true
     }
 
-    /// Polls a future that is queued, or else blocks until one is or a task has finished.
+    /// Polls a future that is queued, or runs a task that one awaits, or else blocks until a future is queued or a task has finished.
     fn poll_one(&mut self) {
         for index in self.joined..self.next {
             let task = self.items.get(&index).map(HasTask::task);
@@ -204,9 +213,16 @@ impl<H: HasTask> Pending<H> {
             }
         }
         self.joined = self.next;
-        match self.arrivals.next_due() {
-            Some(index) => self.run(index),
-            None => help::block_for(&Due(&self.arrivals), Target::Set(&self.arrivals)),
+        let target = Target::Set(&self.arrivals, self.pool);
+        if let Some(index) = self.arrivals.next_due() {
+            self.run(index);
+            self.glances.run_awaited(target);
+        } else if let Some(task) = self.awaited.pop() {
+            run_here(&task);
+        } else {
+            self.awaited = help::block_or_find(&Due(&self.arrivals), target);
+            // Found from the oldest one on.
+            self.awaited.reverse();
         }
     }
 

@@ -440,6 +440,11 @@ impl State {
         matches!(self.load() & (PHASE | SUSPENDED), QUEUED | LEFT)
     }
 
+    /// Returns whether the task is a future that is left.
+    pub(super) fn is_left(&self) -> bool {
+        self.load() & (PHASE | SUSPENDED) == LEFT
+    }
+
     /// Takes a future that is left: the caller drops it. Returns whether a shutdown has ended it, or `None` if it is not left.
     pub(super) fn take_left(&self) -> Option<bool> {
         let taken = self.update(|word| {

@@ -98,12 +98,14 @@ impl TaskRef {
             // SAFETY: (1) the header begins a live cell. (2) The state counts a reference for this entry.
             let entry = unsafe { TaskRef::from_header(header) };
             entry.record_made_if_recorded(member.registry);
+            let joiners = entry.joiners();
             let entry = entry.into_entry();
             if !is_scoped && is_at_home {
                 member.push_yielded(entry);
             } else {
                 queue(member.registry, entry, is_scoped, priority);
             }
+            joiners.into_iter().for_each(Waiter::note_due);
         }
         suspend
     }
@@ -236,7 +238,7 @@ fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) 
 
 /// Queues a future that is left, and wakes the threads that join it.
 pub(super) fn queue_left(registry: &Registry, task: &TaskRef) {
-    // The entry counts as a tombstone. That of a future of a scope is where the scope finds it.
+    // The entry counts as a tombstone. The entry of a future of a scope is where the scope finds it.
     task.count_tombstone(|counters| &counters.tombstones);
     let (joiners, entry) = (task.joiners(), task.clone().into_entry());
     if task.is_scoped() {

@@ -433,6 +433,7 @@ impl<'a> Member<'a> {
         for waiter in waiters {
             self.registry.wake_for_task(waiter);
         }
+        self.registry.after_put_back();
     }
 
     /// Shows `is_tombstone` the tasks that are queued in the pool, and removes tombstones. Some tasks are in no queue for a moment.

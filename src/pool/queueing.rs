@@ -54,6 +54,7 @@ impl Registry {
         self.injector.sweep(is_tombstone);
         // The live tasks were in no queue for a moment.
         self.injected();
+        self.after_put_back();
     }
 
     /// Counts `blocks` more tombstones that may be in the scope injector, and removes them before they outnumber the live tasks.
@@ -189,6 +190,8 @@ impl Registry {
 
     /// Drops the queued tasks that have not begun and the futures that are not ready. Returns their number.
     pub(crate) fn cancel_queued(&self) -> usize {
+        // First, for those that put tasks back: see `after_put_back`.
+        let suspended = self.roster.close();
         let deques = self.slots();
         let next = |slot: &Slot| {
             let ready = || slot.ready.steal().or_else(|| slot.hot.take());
@@ -202,11 +205,20 @@ impl Registry {
             .into_iter()
             .map(|task| usize::from(task.resolve(Fate::Drop, None)))
             .sum();
-        let suspended = self.roster.close().into_iter();
         let suspended: usize = suspended
+            .into_iter()
             .map(|task| usize::from(task.resolve(Fate::Evict, None)))
             .sum();
         queued + suspended
+    }
+
+    /// Called after tasks were put back that were in no queue for a moment. Drops them if the pool has dropped its queued tasks meanwhile.
+    pub(crate) fn after_put_back(&self) {
+        // Of this and `cancel_queued`, which takes the roster's lock before it looks into the queues, the later one sees what the other has done.
+        if self.roster.is_closed() {
+            let dropped = self.cancel_queued();
+            (0..dropped).for_each(|_| self.roster.count_dropped());
+        }
     }
 
     /// Queues a scope task in the scope injector, where its waiter finds it: a task that was spawned from outside, or that another waiter took
