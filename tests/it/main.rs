@@ -2,6 +2,7 @@
 //! `panics_*`, `profile_*`. The modules `whole_*` test everything together.
 
 mod async_abort;
+mod async_alone;
 mod async_blocking;
 mod async_clock;
 mod async_ends;
