@@ -1,6 +1,6 @@
 //! The client's side: which calls are open, and what becomes of them.
 //!
-//! Threads that submit put a call into the table and start an asynchronous task on the client's thread ([`drive`](super::drive)), which carries it to the server
+//! Threads that submit put a call into the table and send it to the client's thread ([`drive`](super::drive)), which carries it to the server
 //! ([`submit`](super::submit)). Outcomes come by a subscription. What it may have missed is looked up: after each new connection, and from time to time.
 
 use super::events::Watch;
@@ -12,15 +12,21 @@ use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Outcome, TaskEntry, tag};
 use crate::sync::{Mutex, lock};
 use crate::{sys, unwind};
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 
 /// A call that was stored so long ago and is neither in the queue nor done has been removed.
 const OLD: Duration = Duration::from_secs(6);
+
+/// The most calls that are sent and not known to be stored.
+pub(super) const WINDOW: usize = 4096;
 
 /// How long a question whether a call runs may take.
 const ASKED: Duration = Duration::from_secs(1);
@@ -50,6 +56,18 @@ pub(super) struct Open {
     pub(super) others: Vec<Open>,
 }
 
+/// A call on its way to the server.
+pub(super) struct Item {
+    pub(super) key: Key,
+    pub(super) lane: usize,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// It may be stored already.
+    pub(super) is_unsure: bool,
+    /// Its outcome does not come by the session's subscription, because the user gave the id.
+    pub(super) is_foreign: bool,
+}
+
 /// Totals since the client has connected.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Totals {
@@ -71,6 +89,8 @@ pub(super) struct State {
     pub(super) unsaid: usize,
     /// The server's queue is full.
     pub(super) is_full: bool,
+    /// The number of threads that wait for a change.
+    pub(super) waiters: usize,
     pub(super) gate: Gate,
     pub(super) totals: Totals,
 }
@@ -87,6 +107,8 @@ pub(super) struct Client {
     pub(super) state: Mutex<State>,
     pub(super) changed: Condvar,
     pub(super) runtime: Handle,
+    /// Where threads that submit put calls for the client's thread. It takes many at a time, so that it need not be woken for each.
+    pub(super) outbox: mpsc::UnboundedSender<Item>,
     pub(super) thread: ThreadId,
     pub(super) forks: u64,
     /// Held by the future that tries to store a call while the queue is full, so that only one future tries at a time.
@@ -105,8 +127,16 @@ impl Client {
 
     /// Tells those that wait for a change, and the thread if it may end.
     pub(super) fn note_change(&self) {
-        self.changed.notify_all();
-        self.stop.notify_one();
+        let state = self.lock();
+        let (is_awaited, may_end) = (state.waiters > 0, state.gate != Gate::Open);
+        drop(state);
+        // Both cost a system call or a turn of the thread, and most changes concern nobody.
+        if is_awaited {
+            self.changed.notify_all();
+        }
+        if may_end {
+            self.stop.notify_one();
+        }
     }
 
     /// Waits until `done` is true, or the time has come. Returns whether it is true.
@@ -114,8 +144,11 @@ impl Client {
         let mut state = self.lock();
         while !done(&state) {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            let waited = match left {
-                Some(Duration::ZERO) => return false,
+            if left == Some(Duration::ZERO) {
+                return false;
+            }
+            state.waiters += 1;
+            state = match left {
                 Some(left) => {
                     let waited = self.changed.wait_timeout(state, left);
                     waited.unwrap_or_else(|poison| poison.into_inner()).0
@@ -125,7 +158,7 @@ impl Client {
                     .wait(state)
                     .unwrap_or_else(|poison| poison.into_inner()),
             };
-            state = waited;
+            state.waiters -= 1;
         }
         true
     }
@@ -193,8 +226,14 @@ impl Client {
 
     /// Notes that a call is stored, or never will be.
     pub(super) fn note_stored(&self) {
-        self.lock().unstored -= 1;
-        self.note_change();
+        let mut state = self.lock();
+        state.unstored -= 1;
+        let is_news = state.unstored <= WINDOW / 2;
+        drop(state);
+        // A thread that waits for room goes on when there is a lot of it, so that it is not woken for each call.
+        if is_news {
+            self.note_change();
+        }
     }
 
     /// Ends a call with a failure of this side.

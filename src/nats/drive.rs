@@ -1,20 +1,20 @@
 //! The client's thread, and what other threads start on it.
 
-use super::client::{Client, Gate, Open, State, Totals, end, finish};
+use super::client::{Client, Gate, Item, Open, State, Totals, WINDOW, end, finish};
 use super::events::{self, Watch};
 use super::link::{self, News, fresh_name};
 use super::names::{Key, key_of, key_of_id, lane_of};
 use super::options::Options;
 use super::record::{self, Record};
 use super::remote::Blob;
-use super::submit::{self, Item};
+use super::submit;
 use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Job, Outcome};
 use crate::sync::Mutex;
 use crate::sys;
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, OnceLock};
@@ -22,9 +22,6 @@ use std::thread;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-
-/// The most calls that are sent and not known to be stored.
-const WINDOW: usize = 4096;
 
 /// How often the client looks up calls whose outcomes have not come, and how many at a time.
 const SWEEP: Duration = Duration::from_secs(2);
@@ -36,6 +33,16 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// How the items of a session's streams travel. The first client that needs to know decides.
 const CHUNKS: &str = "chunks";
 const SINGLE: &str = "single";
+
+/// The most calls that the thread takes from the outbox at a time, and the most outcomes from the subscription.
+const BATCH: usize = 64;
+
+/// What the client's thread listens to.
+struct Inputs {
+    calls: mpsc::UnboundedReceiver<Item>,
+    news: mpsc::UnboundedReceiver<News>,
+    results: Subscriber,
+}
 
 /// What a client is told.
 pub(super) struct Settings {
@@ -63,9 +70,9 @@ impl Client {
                 };
                 runtime.block_on(async {
                     match Client::connect(&options, settings).await {
-                        Ok((client, news, results)) => {
+                        Ok((client, inputs)) => {
                             let _ = sender.send(Ok(Arc::clone(&client)));
-                            client.run(news, results).await;
+                            client.run(inputs).await;
                         }
                         Err(text) => drop(sender.send(Err(text))),
                     }
@@ -81,10 +88,7 @@ impl Client {
         }
     }
 
-    async fn connect(
-        options: &Options,
-        settings: Settings,
-    ) -> Result<(Arc<Self>, mpsc::UnboundedReceiver<News>, Subscriber), String> {
+    async fn connect(options: &Options, settings: Settings) -> Result<(Arc<Self>, Inputs), String> {
         let (link, news) = link::connect(options, "heist client").await?;
         let resumed = settings.session.is_some();
         let session = settings.session.unwrap_or_else(|| fresh_name(&link));
@@ -101,6 +105,7 @@ impl Client {
             .await
             .map_err(|error| error.to_string())?;
         let watch = Arc::new(Watch::new());
+        let (outbox, calls) = mpsc::unbounded_channel();
         let client = Arc::new(Client {
             link,
             session,
@@ -120,11 +125,13 @@ impl Client {
                 unstored: 0,
                 unsaid: 0,
                 is_full: false,
+                waiters: 0,
                 gate: Gate::Open,
                 totals: Totals::default(),
             }),
             changed: Condvar::new(),
             runtime: Handle::current(),
+            outbox,
             thread: thread::current().id(),
             forks: sys::fork_generation(),
             turn: tokio::sync::Mutex::new(()),
@@ -133,7 +140,14 @@ impl Client {
             watch,
             stop: tokio::sync::Notify::new(),
         });
-        Ok((client, news, results))
+        Ok((
+            client,
+            Inputs {
+                calls,
+                news,
+                results,
+            },
+        ))
     }
 
     /// Takes in a handle for a call that the server has.
@@ -210,7 +224,8 @@ impl Client {
                 is_unsure: self.resumed || own_id.is_some(),
                 is_foreign: own_id.is_some(),
             };
-            self.spawn(submit::carry(Arc::clone(self), item));
+            // The thread has ended only if the client takes no calls any more.
+            let _ = self.outbox.send(item);
         }
         self.watch_handle(&*ends, keys.into());
     }
@@ -274,6 +289,11 @@ impl Client {
     fn wait_for_room(&self) -> bool {
         let has_room =
             |state: &State| state.gate != Gate::Open || (state.unstored < WINDOW && !state.is_full);
+        let state = self.lock();
+        if has_room(&state) {
+            return state.gate == Gate::Open;
+        }
+        drop(state);
         // The client's thread must not wait for room, because only that thread makes room.
         if !self.is_own_thread() {
             self.wait_until(None, has_room);
@@ -303,19 +323,30 @@ impl Client {
     }
 
     /// The client's thread: takes outcomes in, and looks up what has not come.
-    async fn run(
-        self: Arc<Self>,
-        mut news: mpsc::UnboundedReceiver<News>,
-        mut results: Subscriber,
-    ) {
+    async fn run(self: Arc<Self>, inputs: Inputs) {
+        let Inputs {
+            mut calls,
+            mut news,
+            mut results,
+        } = inputs;
+        let mut batch = Vec::new();
         let mut sweep = tokio::time::interval(SWEEP);
         let watching = tokio::spawn(events::watch(self.link.clone(), Arc::clone(&self.watch)));
         loop {
             tokio::select! {
                 message = results.next() => match message {
-                    Some(message) => self.result(message),
+                    Some(message) => {
+                        self.result(message);
+                        let ready = std::iter::from_fn(|| results.next().now_or_never().flatten());
+                        ready.take(BATCH).for_each(|message| self.result(message));
+                    }
                     None => break,
                 },
+                _ = calls.recv_many(&mut batch, BATCH) => {
+                    for item in batch.drain(..) {
+                        self.spawn(submit::carry(Arc::clone(&self), item));
+                    }
+                }
                 report = news.recv() => match report {
                     Some(News::Disconnected) => self.watch.server(false),
                     Some(report) => {

@@ -10,7 +10,7 @@ use super::serve;
 use super::station::{Asked, Delivery, Place, State, Station, delivery_of};
 use crate::Executor;
 use async_nats::{Message, StatusCode, Subscriber};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,9 @@ const AHEAD_MAX: usize = 64;
 
 /// Of tasks shorter than this, some are claimed while others run, because a claim takes longer than they do.
 const SHORT: Duration = Duration::from_micros(200);
-const CLAIMS_MAX: usize = 4;
+
+/// The most messages that are taken in before tasks begin.
+const TOGETHER: usize = 16;
 
 /// How long the key of a cancelled task is remembered, whose message can come later.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -70,7 +72,15 @@ impl Station {
             let in_hand = !is_leaving && self.lock().hand.iter().any(|lane| !lane.is_empty());
             tokio::select! {
                 message = sources.tasks.next(), if !is_leaving => match message {
-                    Some(message) => self.receive(message).await,
+                    Some(message) => {
+                        self.receive(message).await;
+                        for _ in 0..TOGETHER {
+                            let Some(Some(message)) = sources.tasks.next().now_or_never() else {
+                                break;
+                            };
+                            self.receive(message).await;
+                        }
+                    }
                     None => return Err("the connection has ended".to_owned()),
                 },
                 Some(message) = sources.cancels.next() => self.cancel(&message).await,
@@ -130,7 +140,7 @@ impl Station {
         };
         let per = |time: Duration| (time.as_nanos() / mean.as_nanos().max(1)).min(1 << 20) as usize;
         (
-            places + per(SHORT).min(CLAIMS_MAX),
+            places + per(SHORT).min(self.settings.claims_ahead),
             (per(AHEAD).saturating_mul(places)).min(AHEAD_MAX),
         )
     }

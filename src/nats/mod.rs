@@ -54,7 +54,7 @@
 //! - Each handle resolves as long as the server comes back and the queue has a worker. With no worker, tasks wait.
 //! - The outcome that is stored first is the only one.
 //! - A worker runs as many tasks at a time as it has [places](Worker::places). Its death costs what it ran, and what had ended and was not stored yet. Of tasks
-//!   that take less than 200 microseconds it claims up to four more, which are lost with it.
+//!   that take less than 200 microseconds it claims up to four more, which are lost with it: see [`claims_ahead`](Worker::claims_ahead).
 //! - Cheap items of an [`imap`](crate::Executor::imap) travel in chunks of about a millisecond. A chunk is one task to the cluster: it is lost, cancelled and tried
 //!   again as a whole. [`chunk(1)`](crate::TaskImap::chunk) sends each item alone. So does a client that was given a
 //!   [session](ClusterBuilder::session). Without a given session, items in a chunk cannot be [attached to](Cluster::attach), and a session that has sent

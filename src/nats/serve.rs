@@ -4,6 +4,8 @@
 //! that were given the task, after any crash, one begins it, and knows. A claim names its worker and this very handling. Whoever finds a claim of another asks that one: if it runs the task, it is
 //! left alone; if not, that start is lost, and the next one is claimed, or the task is lost if it has no more tries.
 //!
+//! What few tasks need is in boxes, so that the futures of the others are small.
+//!
 //! **Invariant.** A worker answers for a task from before its claim until after its outcome is stored.
 
 use super::events;
@@ -78,7 +80,7 @@ pub(super) async fn serve(place: Place, delivery: Delivery) {
             work.store(record).await;
             station.release(key, Bytes::from_static(b"+ACK")).await;
             if let Some(blob) = record::text(headers, record::BLOB) {
-                station.link.delete_blob(blob).await;
+                Box::pin(station.link.delete_blob(blob)).await;
             }
         }
         End::Done => station.release(key, Bytes::from_static(b"+ACK")).await,
@@ -95,12 +97,15 @@ impl Work<'_> {
         let link = &self.station.link;
         let key = &*self.delivery.key;
         // It was given out before, so it may have ended.
-        if self.delivery.times > 1 && insist(|| link.done(key)).await.is_some() {
-            return End::Done;
+        if self.delivery.times > 1 {
+            let done = Box::pin(insist(|| link.done(key)));
+            if done.await.is_some() {
+                return End::Done;
+            }
         }
         let version = record::text(headers, record::VERSION).unwrap_or(record::PROTOCOL);
         let Some(entry) = remote::entry(&self.name).filter(|_| version == record::PROTOCOL) else {
-            return self.unknown().await;
+            return Box::pin(self.unknown()).await;
         };
         self.station.lock().unknown.remove(key);
         let signature = record::text(headers, record::SIGNATURE).unwrap_or_default();
@@ -115,7 +120,7 @@ impl Work<'_> {
         }
         let args = match record::text(headers, record::BLOB) {
             None => self.delivery.message.payload.to_vec(),
-            Some(blob) => match insist(|| link.blob(blob)).await {
+            Some(blob) => match Box::pin(insist(|| link.blob(blob))).await {
                 Some(args) => args.to_vec(),
                 None => return self.refused("its arguments are not kept any more".to_owned()),
             },
@@ -199,7 +204,8 @@ impl Work<'_> {
                         continue;
                     }
                 }
-                let Some(found) = insist(|| station.link.claim(key, start)).await else {
+                let found = Box::pin(insist(|| station.link.claim(key, start)));
+                let Some(found) = found.await else {
                     continue;
                 };
                 let other: Option<Claim> = serde_json::from_slice(&found.payload).ok();
@@ -209,7 +215,7 @@ impl Work<'_> {
                 {
                     return Ok(self.begun(start));
                 }
-                self.judge(other.as_ref()).await?;
+                Box::pin(self.judge(other.as_ref())).await?;
                 owner = other;
                 break;
             }
@@ -343,7 +349,7 @@ impl Work<'_> {
         let key = &*self.delivery.key;
         if record.body.len() > link.inline_max() {
             let name = format!("result.{key}.{}", record.starts);
-            insist(|| link.put_blob(&name, &record.body)).await;
+            Box::pin(insist(|| link.put_blob(&name, &record.body))).await;
             record.blob = Some(name);
             record.body = Bytes::new();
         }

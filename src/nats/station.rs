@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// What a worker is told.
 pub(super) struct Settings {
     pub(super) places: usize,
+    /// How many short tasks are claimed before there is a place for them.
+    pub(super) claims_ahead: usize,
     pub(super) isolate: bool,
     pub(super) grace: Duration,
     pub(super) drain_timeout: Duration,
@@ -180,15 +182,21 @@ impl Station {
 
     /// Notes that this worker does not answer for a task any more, and says a last word about it to the server.
     pub(super) async fn release(&self, key: &str, word: Bytes) {
-        let reply = self
-            .lock()
-            .running
-            .remove(key)
-            .and_then(|running| running.reply);
+        let (reply, may_end) = {
+            let mut state = self.lock();
+            let running = state.running.remove(key);
+            (
+                running.and_then(|running| running.reply),
+                state.is_leaving && state.is_idle(),
+            )
+        };
         if let Some(reply) = reply {
             let _ = self.link.client.publish(reply, word).await;
         }
-        self.wake.notify_one();
+        // The end of a task concerns the loop only when the worker waits for its last one: the place was free before.
+        if may_end {
+            self.wake.notify_one();
+        }
     }
 
     /// Takes the time into account that a task has run.

@@ -3,7 +3,7 @@
 //! **Look, then send.** A message whose fate is unknown is looked for before it is sent again, first in the queue, then among the outcomes. That is right because a task
 //! leaves the queue only after its outcome is stored: whoever finds it in neither place may send it. The server's own detection of duplicates does not survive its crash.
 
-use super::client::Client;
+use super::client::{Client, Item};
 use super::link::{Found, insist, pause};
 use super::names::Key;
 use super::record::{self, Kind, Record, Stored};
@@ -23,18 +23,6 @@ const FULL: Duration = Duration::from_millis(10);
 
 /// How often a call is looked up whose outcome does not come by the session's subscription.
 const FOLLOW: Duration = Duration::from_secs(2);
-
-/// A call on its way to the server.
-pub(super) struct Item {
-    pub(super) key: Key,
-    pub(super) lane: usize,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// It may be stored already.
-    pub(super) is_unsure: bool,
-    /// Its outcome does not come by the session's subscription, because the user gave the id.
-    pub(super) is_foreign: bool,
-}
 
 /// Where a call is.
 enum Place {
@@ -69,7 +57,7 @@ fn read(found: Found) -> Option<Record> {
     Record::parse(found.headers.as_ref(), found.payload)
 }
 
-/// Carries a call to the server.
+/// Carries a call to the server. Thousands of these futures wait at a time, so what few calls need is in boxes of its own.
 pub(super) async fn carry(client: Arc<Client>, item: Item) {
     let key = Arc::clone(&item.key);
     let is_foreign = item.is_foreign;
@@ -92,9 +80,9 @@ pub(super) async fn carry(client: Arc<Client>, item: Item) {
     client.note_stored();
     if is_cancelled {
         client.give_up(&key);
-        say_cancelled(client, key).await;
+        Box::pin(say_cancelled(client, key)).await;
     } else if is_open && is_foreign {
-        follow(client, key).await;
+        Box::pin(follow(client, key)).await;
     }
 }
 
@@ -112,18 +100,20 @@ async fn send(client: &Arc<Client>, item: Item) -> Result<(), Failure> {
         .unwrap_or_default()
         .to_owned();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, &*key);
-    body = pack(client, &key, &mut headers, body).await;
+    if body.len() > client.link.inline_max() {
+        body = Box::pin(pack(client, &key, &mut headers, &body)).await;
+    }
     let subject = client.link.names.todo(lane, &key);
     // Whoever holds this is the only one that sends to a full queue.
     let mut turn = None;
     loop {
         if is_unsure {
-            match locate(client, &key).await {
+            match Box::pin(locate(client, &key)).await {
                 Place::Nowhere => {}
                 Place::Todo(found) => return is_same(&found, &task, client, turn.is_some()),
                 Place::Done(record) => {
                     is_same(&record.task, &task, client, turn.is_some())?;
-                    settle(client, &key, record).await;
+                    Box::pin(settle(client, &key, record)).await;
                     return Ok(());
                 }
             }
@@ -172,12 +162,9 @@ async fn send(client: &Arc<Client>, item: Item) -> Result<(), Failure> {
 }
 
 /// Makes an object of arguments that are too long for a message.
-async fn pack(client: &Client, key: &str, headers: &mut HeaderMap, body: Bytes) -> Bytes {
-    if body.len() <= client.link.inline_max() {
-        return body;
-    }
+async fn pack(client: &Client, key: &str, headers: &mut HeaderMap, body: &[u8]) -> Bytes {
     let name = format!("args.{key}");
-    insist(|| client.link.put_blob(&name, &body)).await;
+    insist(|| client.link.put_blob(&name, body)).await;
     headers.insert(record::BLOB, name);
     Bytes::new()
 }

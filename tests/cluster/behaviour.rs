@@ -307,20 +307,23 @@ fn urgent_calls_come_first() {
     until(LONG, || slow[2].is_finished());
     let mut waits: Vec<_> = (0..9)
         .map(|_| {
-            let begin = Instant::now();
+            let ended = || slow.iter().filter(|handle| handle.is_finished()).count();
+            let (begin, before) = (Instant::now(), ended());
             let high = cluster
                 .task()
                 .priority(Priority::High)
                 .submit(square::TASK, 2);
             assert_eq!(high.join().unwrap(), 4);
-            begin.elapsed()
+            (begin.elapsed(), ended() - before)
         })
         .collect();
     assert!(!slow[99].is_finished());
     waits.sort_unstable();
-    // The median is about the rest of the task that runs.
-    println!("urgent calls among slow ones of 10 ms: {waits:?}");
-    assert!(waits[4] < Duration::from_millis(200), "{waits:?}");
+    // About the rest of the task that runs. On a busy machine messages take their time too, in which others end.
+    println!(
+        "urgent calls among slow ones of 10 ms, and how many of these ended meanwhile: {waits:?}"
+    );
+    assert!(waits[4].0 < Duration::from_millis(200), "{waits:?}");
     heist::try_join_all(slow).unwrap();
 }
 

@@ -14,6 +14,7 @@ pub const SESSION: &str = "HEIST_TEST_SESSION";
 pub const LOG: &str = "HEIST_TEST_LOG";
 pub const TASKS: &str = "HEIST_TEST_TASKS";
 pub const TRIES: &str = "HEIST_TEST_TRIES";
+pub const CLAIMS_AHEAD: &str = "HEIST_TEST_CLAIMS_AHEAD";
 pub const UNKNOWN_FOR_MS: &str = "HEIST_TEST_UNKNOWN_FOR_MS";
 pub const VERSION: &str = "HEIST_TEST_VERSION";
 
@@ -69,6 +70,9 @@ fn run_worker(options: Options) -> Result<(), heist::BuildError> {
             worker = worker.task(crate::behaviour::New);
         }
         worker = worker.version(version);
+    }
+    if let Some(tasks) = number(CLAIMS_AHEAD) {
+        worker = worker.claims_ahead(usize::try_from(tasks).expect("some tasks"));
     }
     worker
         .places(usize::try_from(places).expect("some places"))

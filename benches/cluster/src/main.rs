@@ -42,7 +42,8 @@ fn main() -> Result<(), heist::BuildError> {
     let mut words = std::env::args().skip(1);
     let (role, address) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if role == "worker" {
-        return heist::nats::Worker::connect(&address)?.places(1).run();
+        let ahead = std::env::var("CLAIMS_AHEAD").map_or(4, |ahead| ahead.parse().expect("a number"));
+        return heist::nats::Worker::connect(&address)?.places(1).claims_ahead(ahead).run();
     }
     let cluster = heist::open(&address)?;
     while cluster.num_workers() < 2 {
