@@ -19,6 +19,8 @@ import time
 FOLDER = tempfile.mkdtemp(prefix="heist-compare-")
 CHILDREN = []
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
+# Divides the numbers of calls, for a look on a busy machine.
+LESS = int(os.environ.get("LESS", "1"))
 
 
 def port():
@@ -56,17 +58,18 @@ def square(n):
 class Heist:
     """The cluster, or the ranks if there is an mpirun."""
 
-    def __init__(self, bench, server=None, mpirun=None):
+    def __init__(self, bench, server=None, mpirun=None, ahead="4"):
         if mpirun:
             self.address, self.pids = "mpi://", []
             command = [mpirun, "--allow-run-as-root", "--oversubscribe", "--bind-to", "none", "--with-ft", "ulfm", "-n", "3"]
         else:
             number = port()
             self.address, command = f"nats://127.0.0.1:{number}/bench", []
-            with open(f"{FOLDER}/nats.log", "w") as log:
-                self.pids = [start(server, "-js", "-a", "127.0.0.1", "-p", str(number), "-sd", f"{FOLDER}/store", stderr=log).pid]
+            with open(f"{FOLDER}/nats.log", "a") as log:
+                self.pids = [start(server, "-js", "-a", "127.0.0.1", "-p", str(number), "-sd", f"{FOLDER}/store{number}", stderr=log).pid]
             time.sleep(1)
-            self.pids += [start(bench, "worker", self.address).pid for _ in range(2)]
+            env = {**os.environ, "CLAIMS_AHEAD": ahead}
+            self.pids += [start(bench, "worker", self.address, env=env).pid for _ in range(2)]
         pipe = subprocess.PIPE
         self.client = start(*command, bench, "client", self.address, stdin=pipe, stdout=pipe, text=True)
         self.pids.append(self.client.pid)
@@ -195,6 +198,7 @@ class Mpi4py(Heist):
 def main(bench, server, redis=None, mpirun=None):
     contestants = {
         "heist, NATS": (Heist(bench, server), 20000, 200000),
+        "none claimed ahead": (Heist(bench, server, ahead="0"), 5000, 200000),
         "ProcessPoolExecutor": (Futures(concurrent.futures.ProcessPoolExecutor(2)), 20000, 0),
         "Dask LocalCluster": (Dask(), 1000, 0),
     }
@@ -206,6 +210,7 @@ def main(bench, server, redis=None, mpirun=None):
     best = {}
     for _ in range(ROUNDS):
         for name, (contestant, count, items) in contestants.items():
+            count, items = count // LESS, items // LESS
             before = cpu(contestant.pids)
             seconds = contestant.single(count)
             spent = (cpu(contestant.pids) - before) / count * 1e6

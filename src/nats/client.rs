@@ -13,6 +13,8 @@ use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Outcome, TaskEntry, tag};
 use crate::sync::{Mutex, lock};
 use crate::{sys, unwind};
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Condvar, MutexGuard, OnceLock};
@@ -53,6 +55,18 @@ pub(super) struct Open {
     pub(super) is_cancelled: bool,
     /// Handles of the same call that were made later.
     pub(super) others: Vec<Open>,
+}
+
+/// A call on its way to the server.
+pub(super) struct Item {
+    pub(super) key: Key,
+    pub(super) lane: usize,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// It may be stored already.
+    pub(super) is_unsure: bool,
+    /// Its outcome does not come by the session's subscription, because the user gave the id.
+    pub(super) is_foreign: bool,
 }
 
 /// Totals since the client has connected.

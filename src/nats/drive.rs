@@ -1,13 +1,13 @@
 //! The client's thread, and what other threads start on it.
 
-use super::client::{Client, Gate, Open, State, Totals, WINDOW, end, finish};
+use super::client::{Client, Gate, Item, Open, State, Totals, WINDOW, end, finish};
 use super::events::{self, Watch};
 use super::link::{self, News, fresh_name};
 use super::names::{Key, key_of, key_of_id, lane_of};
 use super::options::Options;
 use super::record::{self, Record};
 use super::remote::Blob;
-use super::submit::{self, Item};
+use super::submit;
 use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Job, Outcome};
 use crate::sync::Mutex;

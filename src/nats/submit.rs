@@ -3,7 +3,7 @@
 //! **Look, then send.** A message whose fate is unknown is looked for before it is sent again, first in the queue, then among the outcomes. That is right because a task
 //! leaves the queue only after its outcome is stored: whoever finds it in neither place may send it. The server's own detection of duplicates does not survive its crash.
 
-use super::client::Client;
+use super::client::{Client, Item};
 use super::link::{Found, insist, pause};
 use super::names::Key;
 use super::record::{self, Kind, Record, Stored};
@@ -23,18 +23,6 @@ const FULL: Duration = Duration::from_millis(10);
 
 /// How often a call is looked up whose outcome does not come by the session's subscription.
 const FOLLOW: Duration = Duration::from_secs(2);
-
-/// A call on its way to the server.
-pub(super) struct Item {
-    pub(super) key: Key,
-    pub(super) lane: usize,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    /// It may be stored already.
-    pub(super) is_unsure: bool,
-    /// Its outcome does not come by the session's subscription, because the user gave the id.
-    pub(super) is_foreign: bool,
-}
 
 /// Where a call is.
 enum Place {
