@@ -11,6 +11,9 @@
 
 mod load;
 mod server;
+#[path = "../trace.rs"]
+#[expect(dead_code, reason = "the pool is recorded in any case")]
+mod trace;
 
 use heist::{ThreadPool, Timing, Trace};
 use std::error::Error;
@@ -93,18 +96,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let load = load::start(pool.clone(), options.folder);
     wait_for_end(options.seconds);
     let rounds = load.stop();
-    let trace = pool.trace();
-    if let Some(path) = options.trace {
-        match path.extension() {
-            Some(extension) if extension == "html" => trace.write_html(&path)?,
-            _ => trace.write_perfetto(&path)?,
-        }
-    }
+    trace::write(&pool, options.trace.as_deref())?;
     let stats = pool.stats();
     println!(
         "{rounds} rounds, {} tasks, {} steals",
         stats.completed, stats.steals
     );
-    println!("{trace}");
+    println!("{}", pool.trace());
     Ok(())
 }
