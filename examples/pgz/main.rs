@@ -6,6 +6,7 @@
 //! - `pack` is that pipeline;
 //! - `sizes` counts the bytes of input and output;
 //! - `target` makes output files appear whole or not at all, also when a signal ends the program;
+//! - `trace` writes what the pool did to a file, with `--trace FILE`;
 //! - this file runs one task for each file that is too small to keep the pool busy, or that is decompressed.
 
 mod options;
@@ -13,6 +14,8 @@ mod pack;
 mod progress;
 mod sizes;
 mod target;
+#[path = "../trace.rs"]
+mod trace;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -35,7 +38,8 @@ const READ_BYTES: usize = 128 * 1024;
 
 fn main() -> ExitCode {
     let options = Options::read();
-    let pool = match ThreadPool::builder().num_threads(options.threads).build() {
+    let builder = ThreadPool::builder().num_threads(options.threads);
+    let pool = match trace::recorded(builder, options.trace.as_deref()).build() {
         Ok(pool) => pool,
         Err(error) => {
             let _ = writeln!(io::stderr(), "pgz: cannot build the thread pool: {error}");
@@ -43,6 +47,10 @@ fn main() -> ExitCode {
         }
     };
     if !run(&pool, &options) {
+        return ExitCode::FAILURE;
+    }
+    if let Err(error) = trace::write(&pool, options.trace.as_deref()) {
+        let _ = writeln!(io::stderr(), "pgz: {error}");
         return ExitCode::FAILURE;
     }
     if options.stats {

@@ -41,6 +41,10 @@ pub struct Options {
     #[arg(long)]
     pub stats: bool,
 
+    /// Write what the pool did to FILE: a page for .html, or else a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
     /// Worker threads; 0: HEIST_NUM_THREADS if set, else one for each processor
     #[arg(short = 'p', long, value_name = "N", default_value_t = 0)]
     pub threads: usize,

@@ -2,7 +2,7 @@
 //!
 //! Five jobs, each done serially, by a naive pool (one queue behind one lock) and by heist. `naive` is that pool,
 //! `kernels` are the jobs. `measure` alternates between the three, so a busy machine slows all of them alike.
-//! `table` prints, and `chart` draws. The numbers to quote come from the package's benches. This is for a first
+//! `table` prints, and `chart` draws. With `--trace FILE`, `trace` writes what heist's pool did. The numbers to quote come from the package's benches. This is for a first
 //! look at one's own machine.
 
 mod chart;
@@ -10,6 +10,8 @@ mod kernels;
 mod measure;
 mod naive;
 mod table;
+#[path = "../trace.rs"]
+mod trace;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -39,6 +41,10 @@ struct Options {
     /// Draw the ratios as a bar chart into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+
+    /// Write what heist's pool did to FILE: a page for .html, or else a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -55,8 +61,8 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<(), String> {
     // The file is created first, so that an error does not come after a minute of measuring.
     let drawing = options.svg.as_deref().map(create).transpose()?;
-    let pool = ThreadPool::builder()
-        .num_threads(options.threads)
+    let builder = ThreadPool::builder().num_threads(options.threads);
+    let pool = trace::recorded(builder, options.trace.as_deref())
         .build()
         .map_err(|error| format!("cannot build heist's pool: {error}; try fewer --threads"))?;
     let threads = pool.num_threads();
@@ -80,6 +86,7 @@ fn run(options: &Options) -> Result<(), String> {
     bar.finish_and_clear();
 
     print(&report, &pool)?;
+    trace::write(&pool, options.trace.as_deref()).map_err(|error| error.to_string())?;
     match (drawing, &options.svg) {
         (Some(mut file), Some(path)) => file
             .write_all(chart::svg(&report).as_bytes())
