@@ -109,7 +109,7 @@ pub(super) fn report_lost_panic(payload: Option<Payload>, registry: Option<&Regi
 
 /// Counts how long a measured task was queued, and returns the time at which it begins.
 #[inline(never)]
-fn begin_measured(member: Member<'_>, queued_ns: u64) -> u64 {
+pub(super) fn begin_measured(member: Member<'_>, queued_ns: u64) -> u64 {
     let now_ns = clock::now_ns();
     let wait_ns = now_ns.saturating_sub(queued_ns);
     member.own_timings().queue_wait.add(wait_ns);
@@ -118,7 +118,7 @@ fn begin_measured(member: Member<'_>, queued_ns: u64) -> u64 {
 
 /// Counts how long a measured task has run.
 #[inline(never)]
-fn end_measured(member: Member<'_>, begun_ns: u64) {
+pub(super) fn end_measured(member: Member<'_>, begun_ns: u64) {
     let run_ns = clock::now_ns().saturating_sub(begun_ns);
     member.own_timings().run_time.add(run_ns);
 }

@@ -352,6 +352,15 @@ pub(super) fn make<T: Send + 'static>(
     unsafe { cell::make_joinable(registry.id, flags, extra, blocks, f) }
 }
 
+/// Makes a task without options, whoever runs the current thread: it inherits no token.
+pub(super) fn make_plain<T: Send + 'static>(
+    pool: u64,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> (NewTask, JoinHandle<T>) {
+    // SAFETY: closure and result are `'static`: they borrow nothing that could end before the task.
+    unsafe { cell::make_joinable(pool, 0, None, None, f) }
+}
+
 #[inline]
 #[cfg_attr(feature = "tracing", track_caller)]
 pub(super) fn submit_in<T: Send + 'static>(

@@ -70,30 +70,40 @@ pub(crate) fn as_part<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -
 
 /// Runs `f` on this thread from a guest slot.
 pub(crate) fn as_guest<R>(registry: &Registry, f: impl FnOnce(Member<'_>) -> R) -> R {
-    as_guest_of(registry, None, f)
+    as_guest_of(registry, None, None, f)
 }
 
-/// Runs `f`, an item of a stream, on the stream's consumer, which is not a member of the pool, from a guest slot.
+/// Runs `f`, an item of a stream, on the stream's consumer, which is not a member of the pool, from a guest slot: from the one with the number `reserved`, which the consumer
+/// keeps, if it has reserved one.
 pub(crate) fn as_consumer<R>(
     registry: &Registry,
     stream: &StreamQueue,
+    reserved: Option<usize>,
     f: impl FnOnce(Member<'_>) -> R,
 ) -> R {
-    as_guest_of(registry, Some(stream), f)
+    as_guest_of(registry, Some(stream), reserved, f)
 }
 
 #[inline]
 fn as_guest_of<R>(
     registry: &Registry,
     stream: Option<&StreamQueue>,
+    reserved: Option<usize>,
     f: impl FnOnce(Member<'_>) -> R,
 ) -> R {
     registry.check_fork();
-    let slot = registry.acquire_guest();
+    let slot = match reserved {
+        Some(id) => registry.slot(id),
+        None => registry.acquire_guest(),
+    };
     slot.set_role(Role::Guest);
     registry.sleep.enter_guest();
     let member = Member { registry, slot };
-    let _guest = Guest { member, stream };
+    let _guest = Guest {
+        member,
+        stream,
+        keeps_slot: reserved.is_some(),
+    };
     let _context = context::enter(member);
     if let Some(recorder) = member.recorder() {
         recorder.put(Entry::GuestEnter);
@@ -108,6 +118,8 @@ struct Guest<'a> {
     member: Member<'a>,
     /// The stream whose consumer the thread is.
     stream: Option<&'a StreamQueue>,
+    /// Whether the thread has reserved the slot.
+    keeps_slot: bool,
 }
 
 /// The longest stay of a consumer after which it leaves the look for work to others, in ticks.
@@ -136,7 +148,8 @@ impl Guest<'_> {
         let Some(stream) = self.stream else {
             return false;
         };
-        let is_brief = stream.is_near() && rough_now().wrapping_sub(stream.seen()) < BRIEF_STAY;
+        let is_brief = stream.has_raw()
+            || stream.is_near() && rough_now().wrapping_sub(stream.seen()) < BRIEF_STAY;
         let enough = left.workers >= registry.sleep.target().saturating_sub(1).max(1)
             && registry.injector.streams.is_watched();
         if is_brief && enough {
@@ -158,7 +171,9 @@ impl Drop for Guest<'_> {
         if let Some(recorder) = slot.recorder() {
             recorder.put(Entry::GuestLeave);
         }
-        registry.release_guest(slot);
+        if !self.keeps_slot {
+            registry.release_guest(slot);
+        }
         if let Some(left) = registry.sleep.leave_guest() {
             self.tell_others(left);
         }

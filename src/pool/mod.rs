@@ -134,6 +134,6 @@ pub(crate) use looks::{Looks, Signature};
 pub(crate) use queue::Injector;
 pub(crate) use registry::Registry;
 pub(crate) use slot::{Role, SWEEP_LEAST, Slot};
-pub(crate) use streams::{RunningItem, StreamQueue};
+pub(crate) use streams::{RawItems, RunningItem, StreamQueue};
 pub use thread_pool::ThreadPool;
 pub use threads::PoolThread;

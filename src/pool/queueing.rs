@@ -111,6 +111,21 @@ impl Registry {
         }
     }
 
+    /// Whether an item of a stream that its consumer runs need not be queued before: no limit, shutdown or recording is to see it there.
+    #[inline]
+    pub(crate) fn may_skip_queues(&self) -> bool {
+        !self.admission.is_bounded() && !self.admission.is_closed() && !self.recording.is_active()
+    }
+
+    /// Sees to it that a thread watches a stream whose consumer has just added a raw item.
+    #[inline]
+    pub(crate) fn added_raw(&self) {
+        match self.injector.streams.is_watched() {
+            true => self.check_deserted(),
+            false => self.injected(),
+        }
+    }
+
     /// Finds a thread for the items of a stream, none of which is kept for the consumer any more.
     pub(crate) fn offer_items(&self, queue: &StreamQueue) {
         if !queue.is_empty() {

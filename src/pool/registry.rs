@@ -67,6 +67,8 @@ pub(crate) struct Registry {
     pub(super) threads: CachePadded<Mutex<Threads>>,
     /// Free guest slots, each taken by swap. The first one is usually the one used last.
     guests: [CachePadded<AtomicPtr<Slot>>; CACHED],
+    /// Whether the consumer of a stream has reserved a guest slot.
+    reserved: AtomicBool,
     /// The number of [`ThreadPool`](super::ThreadPool) handles.
     pub(crate) handles: AtomicUsize,
     /// The number of pool threads that have been started and have not ended, spares included.
@@ -127,6 +129,7 @@ impl Registry {
             idle_parkers: Mutex::default(),
             scope_injector: Injector::new(),
             scope_tombstones: Tombstones::default(),
+            reserved: AtomicBool::new(false),
             stranded: Mutex::new(()),
             sleep: Sleep::new(config.num_threads, config.spares(), config.caller_threads),
             leaving: AtomicBool::new(false),
@@ -228,6 +231,20 @@ impl Registry {
         // SAFETY: the pointer is null or comes from `put_guest`, which is called with slots of this registry only. They are never moved or
         // freed while the registry lives, and the returned reference borrows the registry.
         unsafe { cached.as_ref() }
+    }
+
+    /// Reserves a guest slot for the consumer of a stream, unless another one has a slot. Returns the number of the slot.
+    pub(crate) fn reserve_guest(&self) -> Option<usize> {
+        // ORDERING: Relaxed: the slot is handed over by `acquire_guest`.
+        let is_free =
+            !self.reserved.load(Ordering::Relaxed) && !self.reserved.swap(true, Ordering::Relaxed);
+        is_free.then(|| self.acquire_guest().id)
+    }
+
+    /// Gives back a slot that [`reserve_guest`](Self::reserve_guest) has returned.
+    pub(crate) fn return_guest(&self, id: usize) {
+        self.release_guest(self.slot(id));
+        self.reserved.store(false, Ordering::Relaxed);
     }
 
     #[inline]

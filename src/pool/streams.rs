@@ -13,6 +13,10 @@
 //! | runs or awaits an item, possibly a long one | the first item, if there is another one |
 //! | is away, or waits longer than items usually take, or runs no items | nothing |
 //!
+//! Items so short that all of them are kept need no tasks, as long as their consumer runs them. They are *raw* then: the stream holds them itself
+//! ([`RawItems`]). A thread of the pool that takes an item makes tasks of all raw items first. It does so if the consumer has not taken one for a while
+//! ([`ABANDONED_TIME`]), or if it takes items that are kept, too.
+//!
 //! A consumer goes away without notice. So while it is expected, one worker *watches*: when it parks it sleeps for [`WATCH_TIME`] only, and then looks again. Items
 //! that are kept count as visible to a look if no worker watches. The look then wakes a worker, which watches.
 //!
@@ -31,10 +35,16 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64 as HintWord, AtomicUsize as HintCount};
 use std::time::Duration;
 
+mod raw;
+
 #[cfg(all(test, heist_loom))]
 mod models;
 #[cfg(all(test, not(heist_loom)))]
 mod tests;
+
+use raw::RawCount;
+pub(crate) use raw::RawItems;
+pub(super) use raw::rough_now;
 
 /// For how long after it was seen a consumer counts as near: about the time that it takes to wake a worker.
 const NEAR_TIME: u64 = 50 * TICKS_PER_MICROSECOND;
@@ -81,6 +91,9 @@ pub(crate) struct StreamQueue {
     items: Mutex<VecDeque<Task>>,
     /// The number of items. Changed under the lock.
     len: AtomicUsize,
+    /// The raw items, if the stream can have some. Only a thread that holds the lock of `items` makes tasks of them.
+    raw: Mutex<Option<Arc<dyn RawItems>>>,
+    pub(crate) raw_count: RawCount,
     /// When the consumer last entered or left `next`, in ticks, or 0 if it is not expected to come back soon.
     seen: AtomicU64,
     /// Whether the consumer runs or awaits the item that it needs next.
@@ -102,6 +115,8 @@ impl Default for StreamQueue {
         StreamQueue {
             items: Mutex::default(),
             len: AtomicUsize::new(0),
+            raw: Mutex::default(),
+            raw_count: RawCount::default(),
             seen: AtomicU64::new(0),
             is_inside: AtomicBool::new(false),
             cost: HintWord::new(LONG_ITEM),
@@ -168,7 +183,13 @@ impl StreamQueue {
 
     /// Takes the first item that is not kept for the consumer, if there is a place for the current worker.
     fn take(&self, sleep: &Sleep) -> Option<Task> {
-        if self.len.load(Ordering::Relaxed) == 0 || !self.has_place(sleep, 0) {
+        if self.len.load(Ordering::Relaxed) == 0 {
+            if self.raw_count.len() == 0 || !self.raw_count.is_abandoned() {
+                return None;
+            }
+            self.submit_raw();
+        }
+        if !self.has_place(sleep, 0) {
             return None;
         }
         let kept = self.kept();
@@ -184,6 +205,42 @@ impl StreamQueue {
         self.change(std::mem::take)
     }
 
+    /// Makes the stream one that can have raw items.
+    pub(crate) fn set_raw(&self, raw: Arc<dyn RawItems>) {
+        *lock(&self.raw) = Some(raw);
+    }
+
+    /// Makes tasks of the raw items, behind those that are queued.
+    pub(crate) fn submit_raw(&self) {
+        self.change(|items| {
+            let before = items.len();
+            if let Some(raw) = &*lock(&self.raw) {
+                raw.submit(&mut |task| items.push_back(task));
+            }
+            if items.len() > before {
+                // The items turned out not to be short, or to wait for each other. They are shared from now on, until some have run.
+                self.cost.store(LONG_ITEM, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Whether there are raw items, as far as the consumer knows.
+    pub(crate) fn has_raw(&self) -> bool {
+        self.raw_count.len() > 0
+    }
+
+    /// Whether the consumer runs items itself that are so short that no other thread should take one.
+    pub(crate) fn keeps_all(&self) -> bool {
+        self.cost() < SHARED_TIME
+    }
+
+    /// The numbers of items that are queued, and of those that are raw.
+    fn lens(&self) -> (usize, usize) {
+        let items = lock(&self.items);
+        let raw = lock(&self.raw);
+        (items.len(), raw.as_ref().map_or(0, |raw| raw.len()))
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut VecDeque<Task>) -> R) -> R {
         let mut items = lock(&self.items);
         let result = change(&mut items);
@@ -194,13 +251,15 @@ impl StreamQueue {
     /// Returns whether there are items that one more thread could take, or if `kept_too`, whether there are items. It takes the lock, so that of a thread that
     /// looks before it sleeps and one that pushes an item, the later one sees what the other has done before.
     fn offers_some(&self, kept_too: bool, sleep: &Sleep) -> bool {
-        let len = lock(&self.items).len();
-        len > 0 && (kept_too || self.kept().leaves_some_of(len) && self.has_place(sleep, 1))
+        let (len, raw) = self.lens();
+        let is_offered = || self.kept().leaves_some_of(len) && self.has_place(sleep, 1);
+        len > 0 && (kept_too || is_offered())
+            || raw > 0 && (kept_too || self.raw_count.is_abandoned())
     }
 
     /// Returns whether there are items.
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.items).is_empty()
+        self.lens() == (0, 0)
     }
 
     /// Whether a worker that looks for an item may run one beside those that do, with so many `more` threads awake than there are now.
@@ -325,11 +384,6 @@ impl StreamQueue {
     }
 }
 
-/// The time in ticks, which stands still in a model.
-pub(super) fn rough_now() -> u64 {
-    if MODEL { 1 } else { ticks() }
-}
-
 /// The queues of a pool's streams.
 #[derive(Debug)]
 pub(crate) struct Streams {
@@ -363,7 +417,8 @@ impl Streams {
     /// Removes the queue, and drops the items that are left.
     pub(super) fn close(&self, queue: &Arc<StreamQueue>) {
         self.change(|queues| queues.retain(|other| !Arc::ptr_eq(other, queue)));
-        drop(queue.take_all());
+        let raw = lock(&queue.raw).take();
+        drop((queue.take_all(), raw));
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Arc<StreamQueue>>)) {
@@ -389,7 +444,13 @@ impl Streams {
         if self.len.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let first = |queue: &Arc<StreamQueue>| queue.take_first_if(|_| true);
+        let first = |queue: &Arc<StreamQueue>| {
+            let take = || queue.take_first_if(|_| true);
+            take().or_else(|| {
+                queue.submit_raw();
+                take()
+            })
+        };
         lock(&self.queues).iter().find_map(first)
     }
 
@@ -403,7 +464,10 @@ impl Streams {
 
     /// The number of items.
     pub(super) fn len(&self) -> usize {
-        self.sum(|queue| lock(&queue.items).len())
+        self.sum(|queue| {
+            let (len, raw) = queue.lens();
+            len + raw
+        })
     }
 
     /// Holds a lock, for a test.
@@ -420,7 +484,7 @@ impl Streams {
         let queues = try_lock(&self.queues)?;
         let lens = queues
             .iter()
-            .map(|queue| Some(try_lock(&queue.items)?.len()));
+            .map(|queue| Some(try_lock(&queue.items)?.len() + queue.raw_count.len()));
         lens.sum()
     }
 
@@ -451,7 +515,9 @@ impl Streams {
 
     /// Whether a worker must watch, because a consumer is near or was there a moment ago.
     pub(super) fn must_watch(&self) -> bool {
-        let must = |queue: &StreamQueue| queue.is_near() || queue.owes_look.load(Ordering::Relaxed);
+        let must = |queue: &StreamQueue| {
+            queue.is_near() || queue.raw_count.len() > 0 || queue.owes_look.load(Ordering::Relaxed)
+        };
         !MODEL && self.sum(|queue| usize::from(must(queue))) > 0
     }
 

@@ -1,7 +1,8 @@
 //! Streams that async code consumes. Their items run on the pool only, and no thread waits for them.
 
 use super::chunk::InFlight;
-use super::input::{Input, OpenStream, Runner, SendPull};
+use super::input::{Input, OpenStream, Runner};
+use super::source::{PoolSource, SendSource};
 use crate::executor::error::JoinError;
 use crate::executor::pending::Pending;
 use crate::pool::ThreadPool;
@@ -82,16 +83,15 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let stream = OpenStream::new(self.clone());
-        let pull: Box<SendPull<'static, R>> =
-            Box::new(self.pull_of(input.into_iter(), f, stream.queue()));
-        let mut input = Input::new(pull, Runner::Pool(stream));
+        let source = PoolSource::new(self, stream.queue(), input.into_iter(), f);
+        let mut input: AsyncInput<R> = Input::new(Box::new(source), Runner::Pool(stream));
         input.on_workers = true;
         input.is_async = true;
         input
     }
 }
 
-type AsyncInput<R> = Input<'static, R, SendPull<'static, R>>;
+type AsyncInput<R> = Input<'static, R, SendSource<'static, R>>;
 
 /// The options of one kind of stream, and what the two kinds have in common.
 macro_rules! async_stream {
@@ -154,8 +154,9 @@ impl<R> AsyncImap<R> {
                 return Poll::Ready(Some(result));
             }
             self.input.fill(|chunk| {
-                self.in_flight.push_back(chunk);
-                self.in_flight[0].handle.is_finished()
+                self.in_flight.extend(chunk);
+                let first = self.in_flight.front();
+                first.is_some_and(|first| first.handle.is_finished())
             });
             let Some(first) = self.in_flight.front() else {
                 return Poll::Ready(None);
@@ -193,7 +194,9 @@ impl<R> AsyncImapUnordered<R> {
                 return Poll::Ready(Some(outcome));
             }
             self.input.fill(|chunk| {
-                self.in_flight.push(chunk);
+                chunk
+                    .into_iter()
+                    .for_each(|chunk| self.in_flight.push(chunk));
                 self.in_flight.arrivals.is_set()
             });
             match ready!(self.in_flight.poll_finished(context)) {

@@ -1,6 +1,7 @@
 //! What both kinds of streams share: the input, which is pulled through a window, and the ways in which their consumer waits.
 
 use super::chunk::{Chunk, InFlight, Outcome};
+use super::source::Source;
 use crate::executor::error::{Cause, JoinError, Kind, TaskId};
 use crate::executor::handle::JoinHandle;
 use crate::executor::help::run_in;
@@ -8,7 +9,7 @@ use crate::executor::options::IfFull;
 use crate::executor::pending::{Pending, Until};
 use crate::executor::submit::may_exceed_capacity;
 use crate::executor::task::TaskRef;
-use crate::executor::{timer, tombstones};
+use crate::executor::{timer, token, tombstones};
 use crate::pool::worker;
 use crate::pool::{Registry, StreamQueue, ThreadPool, WhenFull, context};
 use crate::sleep::Event;
@@ -19,23 +20,16 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Takes at most as many items as the first argument says, submits them as one task, and returns its handle and the number of items. The second argument says
-/// what happens if the pool's queue is full.
-pub(super) type Pull<'a, R> =
-    dyn FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + 'a;
-
-/// A [`Pull`] that may move to another thread.
-pub(super) type SendPull<'a, R> =
-    dyn FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + Send + 'a;
-
 /// The input and the options of a stream, and the outcomes that were not given out.
-pub(super) struct Input<'a, R, P: ?Sized = Pull<'a, R>> {
-    pull: Box<P>,
+pub(super) struct Input<'a, R, P: ?Sized = dyn Source<R> + 'a> {
+    source: Box<P>,
     pub(super) runner: Runner<'a>,
     pub(super) window: Option<usize>,
     pub(super) chunk: usize,
     /// See [`Imap::on_workers`](super::Imap::on_workers).
     pub(super) on_workers: bool,
+    /// Whether the consumer leaves all items to other threads first, so that none stays raw.
+    pub(super) shares_all: bool,
     /// Whether async code consumes the stream, so that a full queue must not block.
     pub(super) is_async: bool,
     /// Whether the pool had no thread when the consumer, which may run no item, last waited.
@@ -45,6 +39,8 @@ pub(super) struct Input<'a, R, P: ?Sized = Pull<'a, R>> {
     pub(super) unreturned: usize,
     /// The number of items that were pulled.
     pub(super) pulled: usize,
+    /// The number of those among them that are raw or were submitted by [`submit_raw`](Self::submit_raw) or another thread, and not [adopted](Self::adopt).
+    pub(super) raw: usize,
     exhausted: bool,
     pub(super) timed_out: bool,
     /// The task that was submitted last.
@@ -109,7 +105,7 @@ impl OpenStream {
             }
             None => {
                 self.queue.set_guest(true);
-                worker::as_consumer(registry, &self.queue, |member| {
+                worker::as_consumer(registry, &self.queue, None, |member| {
                     member.run_in_place(entry);
                 });
                 self.queue.set_guest(false);
@@ -133,22 +129,21 @@ impl Runner<'_> {
     }
 }
 
-impl<'a, R, P> Input<'a, R, P>
-where
-    P: FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + ?Sized,
-{
-    pub(super) fn new(pull: Box<P>, runner: Runner<'a>) -> Self {
+impl<'a, R, P: Source<R> + ?Sized> Input<'a, R, P> {
+    pub(super) fn new(source: Box<P>, runner: Runner<'a>) -> Self {
         Input {
-            pull,
+            source,
             runner,
             window: None,
             chunk: 1,
             on_workers: false,
+            shares_all: false,
             is_async: false,
             deserted: Cell::new(false),
             deadline: None,
             unreturned: 0,
             pulled: 0,
+            raw: 0,
             exhausted: false,
             timed_out: false,
             last: None,
@@ -163,22 +158,43 @@ where
         Some(outcome)
     }
 
-    /// Pulls chunks and passes each to `add`, until [`next`](Self::next) has none to pull or `add` returns true. `add` returns true if an outcome is there: the
-    /// consumer gets it before a slow input is pulled again.
-    pub(super) fn fill(&mut self, mut add: impl FnMut(InFlight<R>) -> bool) {
-        while let Some(chunk) = self.next()
+    /// Pulls chunks and passes each to `add`, or `None` for an item that is raw, until [`next`](Self::next) has none to pull or `add` returns true. `add` returns true if
+    /// an outcome is there: the consumer gets it before a slow input is pulled again.
+    pub(super) fn fill(&mut self, mut add: impl FnMut(Option<InFlight<R>>) -> bool) {
+        let mut leaves_raw = self.leaves_raw();
+        if self.raw > 0 && !leaves_raw {
+            self.submit_raw();
+            let mut has_outcome = false;
+            for chunk in self.adopt() {
+                has_outcome = add(Some(chunk));
+            }
+            if has_outcome {
+                return;
+            }
+        }
+        while let Some(chunk) = self.next(leaves_raw)
             && !add(chunk)
-        {}
+        {
+            leaves_raw = leaves_raw && self.leaves_raw();
+        }
     }
 
-    /// Pulls the next chunk. Returns `None` if the input has ended, the window or the queue has no room, or the stream's time limit has expired.
-    fn next(&mut self) -> Option<InFlight<R>> {
-        let threads = self.runner.registry().sleep.target();
-        let window = self.window.unwrap_or(4 * threads).max(1);
+    /// The largest number of items that may be pulled and not given out.
+    fn window(&self) -> usize {
+        let default = || 4 * self.runner.registry().sleep.target();
+        self.window.unwrap_or_else(default).max(1)
+    }
+
+    /// Pulls the next chunk, or one raw item. Returns `None` if the input has ended, the window or the queue has no room, or the stream's time limit has expired.
+    fn next(&mut self, leaves_raw: bool) -> Option<Option<InFlight<R>>> {
+        let window = self.window();
         let chunk = self.chunk.clamp(1, window);
         let room = window.saturating_sub(self.unreturned);
         if self.exhausted || room < chunk || self.is_late() || self.must_wait_for_room() {
             return None;
+        }
+        if leaves_raw {
+            return self.add_raw().then_some(None);
         }
         // If the input panics, the stream pulls no more.
         self.exhausted = true;
@@ -187,14 +203,105 @@ where
             (false, true) => IfFull::WaitsForWorkers,
             (false, false) => IfFull::Waits,
         };
-        let (handle, len) = (self.pull)(chunk, if_full)?;
+        let (handle, len) = self.source.submit(chunk, if_full)?;
         // A short chunk means the end: an iterator that is not fused must not be asked again.
         self.exhausted = len < chunk;
         self.last = Some(handle.id());
         let first = self.pulled;
         self.unreturned += len;
         self.pulled += len;
-        Some(InFlight { handle, first, len })
+        Some(Some(InFlight { handle, first, len }))
+    }
+
+    // ---- raw items ----
+
+    /// Whether the consumer can run the items that it pulls itself, without tasks, and they are short enough.
+    #[inline]
+    pub(super) fn leaves_raw(&self) -> bool {
+        let Runner::Pool(stream) = &self.runner else {
+            return false;
+        };
+        stream.queue.keeps_all()
+            && self.chunk == 1
+            && !self.on_workers
+            && !self.shares_all
+            && self.deadline.is_none()
+            && !self.is_async
+            && stream.pool.registry().may_skip_queues()
+            && !token::is_set()
+            && !context::is_deep()
+            && !unwind::panicking()
+    }
+
+    /// Pulls an item, which is raw from then on. Returns false at the end of the input.
+    fn add_raw(&mut self) -> bool {
+        // If the input panics, the stream pulls no more.
+        self.exhausted = true;
+        let is_added = self.source.add_raw();
+        self.count_raw(is_added);
+        is_added
+    }
+
+    fn count_raw(&mut self, is_added: bool) {
+        self.exhausted = !is_added;
+        self.unreturned += usize::from(is_added);
+        self.pulled += usize::from(is_added);
+        self.raw += usize::from(is_added);
+    }
+
+    /// Pulls items until the window is full, and runs the first raw one. Returns `None` if there is none.
+    pub(super) fn next_raw(&mut self) -> Option<Outcome<R>> {
+        let window = self.window();
+        while !self.exhausted && self.unreturned + 1 < window && self.add_raw() {}
+        self.run_raw(!self.exhausted && self.unreturned < window)
+    }
+
+    /// Pulls an item if `pulls`, and runs the first raw one. Returns `None` if there is none.
+    pub(super) fn run_raw(&mut self, pulls: bool) -> Option<Outcome<R>> {
+        let exhausted = self.exhausted;
+        self.exhausted |= pulls;
+        let (is_pulled, result) = self.source.run_raw(pulls);
+        self.exhausted = exhausted;
+        if pulls {
+            self.count_raw(is_pulled);
+        }
+        let index = self.pulled - self.raw;
+        let result = result?;
+        self.raw -= 1;
+        self.unreturned -= 1;
+        Some((index, result))
+    }
+
+    /// Makes tasks of the raw items, for the threads of the pool.
+    pub(super) fn submit_raw(&self) {
+        if let Runner::Pool(stream) = &self.runner {
+            stream.queue.submit_raw();
+            stream.pool.registry().offer_items(&stream.queue);
+        }
+    }
+
+    /// Returns the items that are no longer raw, which come after all that were submitted before.
+    pub(super) fn adopt(&mut self) -> impl Iterator<Item = InFlight<R>> + use<'a, R, P> {
+        let first = self.pulled - self.raw;
+        let handles = self.source.take_submitted();
+        self.raw -= handles.len();
+        self.last = handles.last().map(JoinHandle::id).or(self.last);
+        let chunks = (first..).zip(handles);
+        chunks.map(|(first, handle)| InFlight {
+            handle,
+            first,
+            len: 1,
+        })
+    }
+
+    /// Returns all raw items as tasks, so that they can be cancelled.
+    pub(super) fn adopt_all(&mut self) -> impl Iterator<Item = InFlight<R>> + use<'a, R, P> {
+        // In a forked child the locks may be held forever.
+        let has_raw = self.raw > 0 && !self.runner.registry().forked();
+        if has_raw && let Runner::Pool(stream) = &self.runner {
+            stream.queue.submit_raw();
+        }
+        has_raw.then(|| self.adopt()).into_iter().flatten()
     }
 
     /// Returns whether the pool's queue is full and there are items under way, which the consumer can wait for in the meantime.

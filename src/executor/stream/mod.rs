@@ -4,26 +4,29 @@
 //! begun that item, `next` runs it. Nothing but `next` pulls the input, so the input stays on the consumer's thread. Between two calls the workers only run what
 //! is submitted already.
 //!
+//! Items that take less time than their hand-over to another thread are not submitted. They are *raw*: the consumer pulls them until the window is full, and each `next`
+//! runs the first one in place. Other threads can make tasks of them at any time. See [`raw`].
+//!
 //! The consumer of a stream that stays [on workers](Imap::on_workers) runs items only if it is a thread of the pool. Once the pool's threads have ended,
 //! nobody else takes the items of a scope, so a consumer outside checks for that every 50 ms.
 
 mod chunk;
 mod in_async;
 mod input;
+mod raw;
+mod source;
 
 use super::error::JoinError;
-use super::handle::JoinHandle;
-use super::options::IfFull;
 use super::pending::Pending;
 use super::state::UNCOUNTED;
-use super::submit::submit_chunk;
 use super::timer::deadline_after;
 use crate::fork::Scope;
-use crate::pool::{StreamQueue, ThreadPool, global};
+use crate::pool::{ThreadPool, global};
 use crate::sleep::Event;
 use crate::sync::Arc;
-use chunk::{Chunk, InFlight, Plain, Queued, pull};
+use chunk::{InFlight, Plain, pull};
 use input::{Input, OpenStream, Runner, WaitMode, acts_in_pool};
+use source::PoolSource;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -133,34 +136,9 @@ impl ThreadPool {
         F: Fn(I::Item) -> R + Send + Sync + 'static,
     {
         let stream = OpenStream::new(self.clone());
-        let pull = self.pull_of(input.into_iter(), f, stream.queue());
-        Input::new(Box::new(pull), Runner::Pool(stream))
-    }
-
-    /// Returns the function that pulls items of `input`, and submits them to the queue of their stream.
-    fn pull_of<I, R, F>(
-        &self,
-        mut input: I,
-        f: F,
-        queue: Arc<StreamQueue>,
-    ) -> impl FnMut(usize, IfFull) -> Option<(JoinHandle<Chunk<R>>, usize)> + use<I, R, F>
-    where
-        I: Iterator<Item: Send + 'static>,
-        R: Send + 'static,
-        F: Fn(I::Item) -> R + Send + Sync + 'static,
-    {
-        let (f, pool) = (Arc::new(Queued(f, Arc::clone(&queue))), self.clone());
-        move |n, if_full| {
-            pull(&mut input, n, &f, pool.registry(), |task| {
-                submit_chunk(
-                    pool.registry(),
-                    task.self_counted(),
-                    if_full,
-                    &queue,
-                    move || task.run(),
-                )
-            })
-        }
+        let source = PoolSource::new(self, stream.queue(), input.into_iter(), f);
+        source.register();
+        Input::new(Box::new(source), Runner::Pool(stream))
     }
 }
 
@@ -385,14 +363,26 @@ impl<R> Imap<'_, R> {
                 return Some(result);
             }
             self.input.fill(|chunk| {
-                self.in_flight.push_back(chunk);
-                self.in_flight[0].handle.task().state.is_finished()
+                self.in_flight.extend(chunk);
+                let first = self.in_flight.front();
+                first.is_some_and(|first| first.handle.task().state.is_finished())
             });
             let Some(first) = self.in_flight.front() else {
-                return self.input.cut_short().map(Err);
+                if self.input.raw == 0 {
+                    return self.input.cut_short().map(Err);
+                }
+                if let Some((_, result)) = self.input.run_raw(false) {
+                    return Some(result);
+                }
+                self.in_flight.extend(self.input.adopt());
+                continue;
             };
             if !first.handle.task().state.is_finished() {
                 self.input.runner.registry().check_fork();
+                if self.input.raw > 0 && !first.handle.task().state.is_queued() {
+                    // The consumer is about to wait for another thread. In the meantime others can run the items.
+                    self.input.submit_raw();
+                }
                 if !self.input.wait_for(&first.handle) {
                     let error = self.input.time_out(first.handle.id());
                     self.cancel();
@@ -406,6 +396,7 @@ impl<R> Imap<'_, R> {
     }
 
     fn cancel(&mut self) {
+        self.in_flight.extend(self.input.adopt_all());
         for chunk in self.in_flight.drain(..) {
             chunk.handle.cancel();
         }
@@ -416,6 +407,13 @@ impl<R> Iterator for Imap<'_, R> {
     type Item = Result<R, JoinError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.in_flight.is_empty()
+            && self.input.unpacked.is_empty()
+            && self.input.leaves_raw()
+            && let Some((_, result)) = self.input.next_raw()
+        {
+            return Some(result);
+        }
         self.input.enter();
         let result = self.next_result();
         self.input.leave();
@@ -447,12 +445,21 @@ impl<R> ImapUnordered<'_, R> {
             if let Some(outcome) = self.input.take() {
                 return Some(outcome);
             }
+            self.input.shares_all = acts_in_pool();
             self.input.fill(|chunk| {
-                self.in_flight.push(chunk);
+                chunk
+                    .into_iter()
+                    .for_each(|chunk| self.in_flight.push(chunk));
                 self.in_flight.arrivals.is_set()
             });
             if let Some((_, chunk)) = self.in_flight.take_finished() {
                 chunk.unpack(&mut self.input.unpacked);
+            } else if self.input.raw > 0 && self.in_flight.oldest().is_none() {
+                if let Some(outcome) = self.input.run_raw(false) {
+                    return Some(outcome);
+                }
+                let chunks = self.input.adopt();
+                chunks.for_each(|chunk| self.in_flight.push(chunk));
             } else if self.in_flight.is_empty() {
                 let index = self.input.pulled;
                 return self.input.cut_short().map(|error| (index, Err(error)));
@@ -497,6 +504,8 @@ impl<R> ImapUnordered<'_, R> {
     }
 
     fn cancel(&mut self) {
+        let chunks = self.input.adopt_all();
+        chunks.for_each(|chunk| self.in_flight.push(chunk));
         for chunk in self.in_flight.take_all() {
             chunk.handle.cancel();
         }
@@ -507,6 +516,14 @@ impl<R> Iterator for ImapUnordered<'_, R> {
     type Item = (usize, Result<R, JoinError>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.in_flight.is_empty()
+            && self.input.unpacked.is_empty()
+            && !acts_in_pool()
+            && self.input.leaves_raw()
+            && let Some(outcome) = self.input.next_raw()
+        {
+            return Some(outcome);
+        }
         self.input.enter();
         let result = self.next_result();
         self.input.leave();
