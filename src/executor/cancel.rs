@@ -8,7 +8,6 @@ use super::error::Cause;
 use super::extra::Waiter;
 use super::late::{self, DeferredDrop};
 use super::state::{ExpireOutcome, Stop, Whereabouts};
-use super::suspend;
 use super::task::TaskRef;
 use crate::job::{Fate, Task};
 use crate::pool::{self, Priority, Registry, context, worker};
@@ -41,27 +40,11 @@ pub(super) fn stop(task: &TaskRef, cause: Cause) -> bool {
                     // Until the future is dropped and its callbacks were called, the pool is not idle.
                     registry.count(|counters| &counters.deferred, 1);
                     task.state.leave(cause == Cause::ShutDown);
-                    suspend::queue_left(&registry, task);
+                    task.queue_left(&registry);
                 }
                 _ => task.finish_unrun(cause),
             }
             true
-        }
-    }
-}
-
-/// The entry of a future was taken out of a queue that is emptied. If the future is left, it is queued again for a thread of the pool, or dropped at once if there is
-/// no pool or this is one of its threads.
-pub(super) fn pass_on(task: &TaskRef) {
-    if !task.state.is_left() {
-        return;
-    }
-    match pool::pool(task.pool()) {
-        Some(registry) if !worker::is_pool_thread(&registry) => {
-            suspend::queue_left(&registry, task);
-        }
-        _ => {
-            task.finish_left();
         }
     }
 }

@@ -1,6 +1,5 @@
 //! How a task ends: a runner runs it, or it is dropped without a run. Then its callbacks are called and its waiters woken.
 
-use super::cancel;
 use super::error::{Cause, JoinError, Kind};
 use super::extra::{Extra, Waiter};
 use super::state::{Detach, End, RunnerRef, Suspend};
@@ -10,7 +9,7 @@ use crate::blocks::Blocks;
 use crate::clock;
 use crate::counters::{Count, Counters};
 use crate::job::{Fate, TaskHeader};
-use crate::pool::{self, Member, Registry, context};
+use crate::pool::{self, Member, Registry, context, worker};
 use crate::record::Entry;
 use crate::sync::{Ordering, lock, now};
 use crate::unwind::{self, Payload};
@@ -74,7 +73,7 @@ pub(super) unsafe fn resolve_future(
             // This counts a tombstone, since elsewhere the entry would stay in its queue.
             let live = task.cancel(Cause::ShutDown);
             if !live {
-                cancel::pass_on(&task);
+                task.pass_on();
             }
             task.count_tombstone(|counters| &counters.tombstones_removed);
             live
@@ -387,6 +386,20 @@ impl TaskRef {
             registry.look_idle();
         });
         true
+    }
+
+    /// The entry of this future was taken out of a queue that is emptied. If the future is left, it is queued again for a thread of the pool, or dropped at once if
+    /// there is no pool or this is one of its threads.
+    fn pass_on(&self) {
+        if !self.state.is_left() {
+            return;
+        }
+        match pool::pool(self.pool()) {
+            Some(registry) if !worker::is_pool_thread(&registry) => self.queue_left(&registry),
+            _ => {
+                self.finish_left();
+            }
+        }
     }
 
     /// Counts a tombstone: one that a queue holds from now on, or one that has come out of its queue.

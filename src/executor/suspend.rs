@@ -121,6 +121,19 @@ impl TaskRef {
         }
     }
 
+    /// Queues a future that is left, and wakes the threads that join it.
+    pub(super) fn queue_left(&self, registry: &Registry) {
+        // The entry counts as a tombstone. The entry of a future of a scope is where the scope finds it.
+        self.count_tombstone(|counters| &counters.tombstones);
+        let (joiners, entry) = (self.joiners(), self.clone().into_entry());
+        if self.is_scoped() {
+            registry.inject_scope_task(entry);
+        } else {
+            registry.inject([entry], Priority::High);
+        }
+        joiners.into_iter().for_each(Waiter::note_due);
+    }
+
     /// Adds the future to its pool's roster if it is not there. Returns false if the pool drops its futures.
     fn enter_roster(&self, member: Member<'_>) -> bool {
         let FuturePart { roster_index, kind } = self.future();
@@ -234,19 +247,6 @@ fn queue(registry: &Registry, entry: Task, is_scoped: bool, priority: Priority) 
         registry.inject([entry], priority);
     }
     registry.attend_futures();
-}
-
-/// Queues a future that is left, and wakes the threads that join it.
-pub(super) fn queue_left(registry: &Registry, task: &TaskRef) {
-    // The entry counts as a tombstone. The entry of a future of a scope is where the scope finds it.
-    task.count_tombstone(|counters| &counters.tombstones);
-    let (joiners, entry) = (task.joiners(), task.clone().into_entry());
-    if task.is_scoped() {
-        registry.inject_scope_task(entry);
-    } else {
-        registry.inject([entry], Priority::High);
-    }
-    joiners.into_iter().for_each(Waiter::note_due);
 }
 
 // ---- the waker ----

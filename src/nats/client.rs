@@ -8,7 +8,6 @@ use super::link::Link;
 use super::names::Key;
 use super::record::{Kind, Record};
 use super::remote::Blob;
-use super::submit::Item;
 use crate::executor::remote::Failure;
 use crate::process::{Defaults, Ends, Format, Outcome, TaskEntry, tag};
 use crate::sync::{Mutex, lock};
