@@ -1,6 +1,6 @@
 //! The clock of measurements and records: one for all threads and pools of the process, which orders nothing.
 //!
-//! It counts ticks of the processor where these have the same length at all times, which takes about half as long as asking the system, and else
+//! The clock counts ticks of the processor where these have the same length at all times, which takes about half as long as asking the system, and else
 //! the system's nanoseconds. There are two ways to read it. [`Clock::now`] returns ticks, at the least cost: a record keeps them, and learns their
 //! length from a second [`Reading`] when it is copied. [`now_ns`] returns nanoseconds at once, for durations that are wanted immediately. It
 //! measures the length of a tick against the system's clock, and until that is known it asks the system.

@@ -62,7 +62,7 @@ pub(super) struct Item {
     pub(super) lane: usize,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// It may be stored already.
+    /// Whether the call may be stored already.
     pub(super) is_unsure: bool,
     /// Its outcome does not come by the session's subscription, because the user gave the id.
     pub(super) is_foreign: bool,
@@ -130,7 +130,7 @@ impl Client {
         let state = self.lock();
         let (is_awaited, may_end) = (state.waiters > 0, state.gate != Gate::Open);
         drop(state);
-        // Both cost a system call or a turn of the thread, and most changes concern nobody.
+        // Each of the two notifications costs a system call or a turn of the thread, and most changes concern nobody.
         if is_awaited {
             self.changed.notify_all();
         }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 const KEYS: usize = 1 << KEY_BITS;
 const KEY_BITS: u32 = 10;
 
-/// One of this many short joins is measured in full.
+/// Of this many short joins, one is measured in full.
 const SAMPLE: u32 = 1024;
 
 /// A join is not skipped before so many of its kind were measured.

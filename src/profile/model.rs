@@ -14,17 +14,17 @@ use std::time::Duration;
 /// The bounds of a figure, and the best guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval<T> {
-    /// It is not less.
+    /// The greatest value below which the figure is not.
     pub low: T,
-    /// What it is if the short joins that were not measured are like those that were.
+    /// The figure if the short joins that were not measured are like those that were.
     pub estimate: T,
-    /// It is not more.
+    /// The least value above which the figure is not.
     pub high: T,
 }
 
 /// A part of the program to which a [`Profile`] attributes time: a closure, or a span of [`span`](crate::span()).
 ///
-/// It prints as its name and its place.
+/// [`Display`](std::fmt::Display) writes its name and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileSite {
     kind: SiteKind,
@@ -51,7 +51,7 @@ pub struct ProfilePoint {
 
 /// The work and the span of a program, and what follows from them. See [`ThreadPool::profile`](crate::ThreadPool::profile).
 ///
-/// It prints as a summary in words.
+/// [`Display`](std::fmt::Display) writes a summary in words.
 #[derive(Clone, Debug)]
 pub struct Profile {
     threads: usize,

@@ -45,8 +45,8 @@ impl ProfileSettings {
 
     /// Measures by another clock, which returns nanoseconds.
     ///
-    /// It can count anything that adds up: the processor time of the thread, allocated bytes, steps of a test. It must not
-    /// decrease on a thread. Times on different threads are never compared, and moments at which a thread waits do not
+    /// The clock can count anything that adds up: the processor time of the thread, allocated bytes, steps of a test. It
+    /// must not decrease on a thread. Times on different threads are never compared, and moments at which a thread waits do not
     /// count.
     ///
     /// ```

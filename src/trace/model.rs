@@ -94,9 +94,10 @@ impl Site {
     /// Returns the source file and the line of the call that makes the site's work, such as
     /// [`submit`](crate::ThreadPool::submit).
     ///
-    /// It is known for tasks and futures whose submission was recorded, unless they were submitted in several places under
-    /// one name: name such tasks, or write their closures in different functions. It is `None` for forks, tasks of [`Scope::spawn`](crate::Scope::spawn), maps, broadcasts, and the items
-    /// of streams, whose names tell where their closures are.
+    /// The place is known for tasks and futures whose submission was recorded, unless they were submitted in several
+    /// places under one name: name such tasks, or write their closures in different functions. For forks, tasks of
+    /// [`Scope::spawn`](crate::Scope::spawn), maps, broadcasts and the items of streams it is `None`; their names tell
+    /// where their closures are.
     ///
     /// ```
     /// use heist::{ThreadPool, Trace};
