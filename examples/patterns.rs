@@ -1,4 +1,4 @@
-//! Six ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [--search TEXT] [PATH...]`
+//! Six ways to use a pool of tasks, on real files: `cargo run --release --example patterns -- [--search TEXT] [--trace FILE] [PATH...]`
 //!
 //! 1. map and iterate: the words of each file, in order
 //! 2. submit and forget: a task writes the sizes of all files to a temporary file, and nobody waits for it
@@ -6,6 +6,10 @@
 //! 4. unordered, as completed: the longest line so far, printed whenever a file has a longer one
 //! 5. the first result wins: any file that contains the text
 //! 6. futures, a few at a time: ten files from a slow server, at most four of them under way
+//!
+//! With `--trace FILE`, `trace` writes what the pool did: a page if the name ends in `.html`.
+
+mod trace;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -22,16 +26,18 @@ use indicatif::ProgressBar;
 const USAGE: &str = "\
 Counts, searches and compares the lines of text files, each in another way.
 
-Usage: patterns [--search TEXT] [PATH...]
+Usage: patterns [--search TEXT] [--trace FILE] [PATH...]
 
 PATH           a file, or a directory whose files are taken, with all below; src if none is given
 --search TEXT  what the last pattern searches for; unsafe if none is given
+--trace FILE   where to write what the pool did: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
 ";
 
 /// The command line.
 struct Options {
     paths: Vec<PathBuf>,
     search: String,
+    trace: Option<PathBuf>,
 }
 
 impl Options {
@@ -40,11 +46,13 @@ impl Options {
         let mut options = Options {
             paths: Vec::new(),
             search: "unsafe".to_owned(),
+            trace: None,
         };
         let mut arguments = env::args_os().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
                 Some("--search") => options.search = arguments.next()?.into_string().ok()?,
+                Some("--trace") => options.trace = Some(arguments.next()?.into()),
                 Some(option) if option.starts_with('-') => return None,
                 _ => options.paths.push(argument.into()),
             }
@@ -78,7 +86,10 @@ fn run(options: &Options, output: &mut dyn Write) -> io::Result<()> {
         collect(path, &mut files)?;
     }
     files.sort();
-    let pool = ThreadPool::new().map_err(io::Error::other)?;
+    let trace = options.trace.as_deref();
+    let pool = trace::recorded(ThreadPool::builder(), trace)
+        .build()
+        .map_err(io::Error::other)?;
 
     map_and_iterate(&pool, &files, output)?;
     submit_and_forget(&pool, &files);
@@ -90,7 +101,7 @@ fn run(options: &Options, output: &mut dyn Write) -> io::Result<()> {
     // Forgotten tasks end before the program does, and count in the statistics.
     pool.wait_idle();
     let _ = writeln!(io::stderr(), "\n{}", pool.stats());
-    Ok(())
+    trace::write(&pool, trace)
 }
 
 /// Results come in the order of the input, each as soon as it and all earlier ones are available.

@@ -1,6 +1,7 @@
 //! Where files are hashed: on the threads of the pool, or in processes, where a file that crashes its reader is skipped.
 
 use std::io;
+use std::path::Path;
 
 use heist::ThreadPool;
 
@@ -8,6 +9,7 @@ use super::Failure;
 use super::hash::{Hash, Reader};
 use super::paths::File;
 use super::progress::Progress;
+use super::trace;
 
 /// The pools of the program.
 pub struct Pools {
@@ -19,15 +21,15 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Pools of so many threads and processes. 0 processes are none.
+    /// Pools of so many threads and processes. 0 processes are none. The threads are recorded if there is a file for their trace.
     ///
     /// # Errors
     ///
     /// Returns a [`Failure`] if a pool cannot be built.
-    pub fn new(threads: usize, processes: usize) -> Result<Self, Failure> {
+    pub fn new(threads: usize, processes: usize, trace: Option<&Path>) -> Result<Self, Failure> {
         let failure = |error: heist::BuildError| Failure::Pool(error.to_string());
         let threads = ThreadPool::builder().num_threads(threads);
-        let threads = threads.build().map_err(failure)?;
+        let threads = trace::recorded(threads, trace).build().map_err(failure)?;
         #[cfg(not(target_os = "linux"))]
         if processes > 0 {
             return Err(Failure::Usage("--processes needs Linux".to_owned()));

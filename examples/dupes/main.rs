@@ -10,6 +10,8 @@
 //!
 //! The answer depends on the files alone, not on the number of threads or their timing:
 //! `paths` gives the files their names after the walk, in a fixed order.
+//!
+//! With `--trace FILE`, `trace` writes what the threads did: a page if the name ends in `.html`.
 
 mod groups;
 pub mod hash;
@@ -19,6 +21,8 @@ mod options;
 mod paths;
 mod progress;
 mod report;
+#[path = "../trace.rs"]
+mod trace;
 mod walk;
 
 use std::fmt;
@@ -64,7 +68,7 @@ pub fn run(
     notes: &mut dyn Write,
 ) -> Result<(), Failure> {
     options.check()?;
-    let pools = Pools::new(options.threads, options.processes)?;
+    let pools = Pools::new(options.threads, options.processes, options.trace.as_deref())?;
     let progress = Progress::new(!options.quiet && io::stderr().is_terminal());
     let findings = find(&pools, options, &progress);
     progress.finish();
@@ -81,6 +85,7 @@ pub fn run(
         Err(_) | Ok(()) => {}
     }
 
+    trace::write(&pools.threads, options.trace.as_deref()).map_err(Failure::Trace)?;
     // The answer is written, so a closed stderr is no reason to fail.
     let _ = report::skipped(&findings, notes);
     if !options.quiet && !options.json {
@@ -109,13 +114,15 @@ pub enum Failure {
     Pool(String),
     /// The result could not be written.
     Output(io::Error),
+    /// The trace could not be written.
+    Trace(io::Error),
 }
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(2),
-            Failure::Pool(_) | Failure::Output(_) => ExitCode::from(1),
+            Failure::Pool(_) | Failure::Output(_) | Failure::Trace(_) => ExitCode::from(1),
         }
     }
 }
@@ -124,6 +131,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(advice) => f.write_str(advice),
+            Failure::Trace(error) => error.fmt(f),
             Failure::Pool(reason) => {
                 write!(
                     f,

@@ -34,6 +34,10 @@ pub struct Options {
     #[arg(long)]
     pub quiet: bool,
 
+    /// Write what the threads did to FILE: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
     /// Worker threads; 0: HEIST_NUM_THREADS if set, else one for each processor
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -66,7 +70,7 @@ Text output shows a path that contains control characters quoted, with escapes; 
 
 Exit status:
   0  finished; files and directories that could not be read are listed on stderr and counted
-  1  the result could not be written, or the thread pool could not be built
+  1  the result or the trace could not be written, or the thread pool could not be built
   2  the command line is wrong, or a PATH does not exist";
 
 impl Options {

@@ -3,8 +3,12 @@
 //! Each file is a task. `HEIST_EXECUTOR=threads://2` and `HEIST_EXECUTOR=processes://2` choose where the tasks run, and the output is the same: the program knows only a
 //! `dyn Backend`. With `--features nats`, `HEIST_EXECUTOR=nats://127.0.0.1:4222/pages` is a cluster, whose workers are this program with `--worker`;
 //! they read the files themselves, so they need the same ones. In processes, a file that crashes its reader costs one line of the report. A file whose first line is `%CRASH` stands for such a file.
+//!
+//! With `--executor threads:// --trace FILE`, `trace` writes what the threads did: a page if the name ends in `.html`.
 
 mod report;
+#[path = "../trace.rs"]
+mod trace;
 mod words;
 
 use std::fmt;
@@ -14,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use heist::{Backend, Executor};
+use heist::{Backend, Executor, ThreadPool};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 pub use report::Report;
@@ -35,6 +39,10 @@ pub struct Options {
         default_value = "processes://"
     )]
     pub executor: String,
+
+    /// Write what the threads of threads://N did to FILE: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 
     /// Show neither progress nor statistics
     #[arg(long)]
@@ -89,7 +97,7 @@ pub fn run(
     output: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let executor = heist::open(&options.executor).map_err(|error| Failure(error.to_string()))?;
+    let (executor, traced) = open(options)?;
     let files = files(&options.directory)
         .map_err(|error| Failure(format!("{}: {error}", options.directory.display())))?;
     let progress = progress(files.len(), !options.quiet && io::stderr().is_terminal());
@@ -101,12 +109,38 @@ pub fn run(
     {
         return Err(Failure(format!("cannot write the report: {error}")));
     }
+    if let Some(pool) = traced {
+        trace::write(&pool, options.trace.as_deref())
+            .map_err(|error| Failure(error.to_string()))?;
+    }
     // The report is written, so a closed stderr is no reason to fail.
     let _ = report.write_skipped(notes);
     if !options.quiet {
         let _ = writeln!(notes, "\n{}", executor.stats());
     }
     Ok(())
+}
+
+/// Opens the back end. If there is a file for a trace, it is a pool of threads that is recorded, which is returned too.
+fn open(options: &Options) -> Result<(Box<dyn Backend>, Option<ThreadPool>), Failure> {
+    let failure = |error: heist::BuildError| Failure(error.to_string());
+    if options.trace.is_none() {
+        return Ok((heist::open(&options.executor).map_err(failure)?, None));
+    }
+    let threads = match options.executor.strip_prefix("threads://") {
+        Some("") => Some(0),
+        Some(threads) => threads.parse().ok(),
+        None => None,
+    };
+    let Some(threads) = threads else {
+        let advice = "--trace records threads: add --executor threads://4, with their number";
+        return Err(Failure(advice.to_owned()));
+    };
+    let builder = ThreadPool::builder().num_threads(threads);
+    let pool = trace::recorded(builder, options.trace.as_deref())
+        .build()
+        .map_err(failure)?;
+    Ok((Box::new(pool.clone()), Some(pool)))
 }
 
 /// Counts the words of each file. The streams' chunks adapt to the files: many small ones travel together.

@@ -41,7 +41,7 @@ pub struct Options {
     #[arg(long)]
     pub stats: bool,
 
-    /// Write what the pool did to FILE: a page for .html, or else a trace for ui.perfetto.dev
+    /// Write what the pool did to FILE: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 

@@ -8,7 +8,8 @@
 //! - `files` finds a file below the root and reads it piece by piece; `hash` and `gzip` work on such pieces in parallel;
 //! - `body` is an answer whose next piece is made while the client takes the last one;
 //! - `io` is what hyper needs from a socket and from a clock;
-//! - `counters` is what `/stats` shows.
+//! - `counters` is what `/stats` shows;
+//! - `trace` writes at the end what the pool did, with `--trace FILE`: a page if the name ends in `.html`.
 //!
 //! The sockets are async-io's. Its `Async<TcpStream>` needs nothing of the thread that polls it: one thread of the crate
 //! waits for events and calls the wakers, which queue tasks of the pool. tokio's sockets would need its runtime entered
@@ -27,6 +28,8 @@ mod hash;
 mod io;
 mod options;
 mod service;
+#[path = "../trace.rs"]
+mod trace;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
@@ -53,8 +56,8 @@ fn main() -> ExitCode {
 
 /// Serves until a signal comes and the last request is answered.
 fn run(options: &Options) -> Result<(), String> {
-    let pool = ThreadPool::builder()
-        .num_threads(options.threads)
+    let builder = ThreadPool::builder().num_threads(options.threads);
+    let pool = trace::recorded(builder, options.trace.as_deref())
         .build()
         .map_err(|error| format!("cannot build the thread pool: {error}"))?;
     let root = Root::open(&options.root)
@@ -79,6 +82,7 @@ fn run(options: &Options) -> Result<(), String> {
         let (counters, stats) = (service.counters(), pool.stats());
         let _ = writeln!(std::io::stderr(), "{counters}\n{stats}");
     }
+    trace::write(&pool, options.trace.as_deref()).map_err(|error| error.to_string())?;
     accepted.map_err(|error| format!("cannot accept connections: {error}"))
 }
 

@@ -33,6 +33,10 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = parse_seconds)]
     pub patience: Duration,
 
+    /// At the end, write what the pool did last to FILE: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
     /// Do not print the statistics at the end
     #[arg(long)]
     pub quiet: bool,
@@ -51,7 +55,7 @@ signal ends the process at once.
 
 Exit status:
   0    ended by a signal, no request was lost
-  1    the port is taken, ROOT is no directory, or the thread pool could not be built
+  1    the port is taken, ROOT is no directory, the thread pool could not be built, or the trace could not be written
   2    the command line is wrong
   130  ended by a second signal";
 

@@ -42,7 +42,7 @@ struct Options {
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// Write what heist's pool did to FILE: a page for .html, or else a trace for ui.perfetto.dev
+    /// Write what heist's pool did to FILE: a page for .html, stacks for .folded, or else a trace for ui.perfetto.dev
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 }

@@ -32,7 +32,7 @@ fn find(paths: &[&Path], flags: &[&str]) -> Findings {
     let options = options(paths, flags);
     let progress = Progress::new(false);
     let [answer, two, eight] = THREADS.map(|threads| {
-        let pools = Pools::new(threads, 0).expect("a pool of a few threads can be built");
+        let pools = Pools::new(threads, 0, None).expect("a pool of a few threads can be built");
         dupes::find(&pools, &options, &progress)
     });
     assert_eq!(answer, two, "1 and 2 threads differ");

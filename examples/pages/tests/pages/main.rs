@@ -39,6 +39,7 @@ fn output(directory: &Path, executor: &str) -> (String, String) {
     let options = Options {
         directory: directory.to_owned(),
         executor: executor.to_owned(),
+        trace: None,
         quiet: true,
         #[cfg(feature = "nats")]
         worker: false,
@@ -101,6 +102,7 @@ fn a_wrong_address_is_a_failure() {
     let options = Options {
         directory: ".".into(),
         executor: "steam://4".to_owned(),
+        trace: None,
         quiet: true,
         #[cfg(feature = "nats")]
         worker: false,
