@@ -13,12 +13,17 @@ use std::time::{Duration, Instant};
 
 /// Runs `body` on another thread. Fails if it does not end within a minute.
 fn watched(body: impl FnOnce() + Send + 'static) {
+    watched_for(Duration::from_secs(60), body);
+}
+
+/// Runs `body` on another thread. Fails if it does not end within `limit`.
+fn watched_for(limit: Duration, body: impl FnOnce() + Send + 'static) {
     let (sender, receiver) = mpsc::channel::<()>();
     let thread = thread::spawn(move || {
         let _sender = sender;
         body();
     });
-    let ended = receiver.recv_timeout(Duration::from_secs(60));
+    let ended = receiver.recv_timeout(limit);
     assert_ne!(
         ended,
         Err(mpsc::RecvTimeoutError::Timeout),
@@ -35,6 +40,12 @@ fn sizes() -> Vec<usize> {
         Ok(count) => vec![count.parse().expect("a number of threads")],
         Err(_) => vec![1, 2, 8],
     }
+}
+
+/// The number of random programs.
+fn programs() -> u64 {
+    let count = std::env::var("HEIST_TEST_PROGRAMS");
+    count.map_or(60, |count| count.parse().expect("a number of programs"))
 }
 
 fn everything() -> heist::TraceSettings {
@@ -343,9 +354,11 @@ fn the_totals_of_random_programs_are_those_of_the_statistics() {
             eprintln!("{text}");
         }
     }));
-    watched(|| {
+    let programs = programs();
+    let limit = Duration::from_secs(60.max(programs));
+    watched_for(limit, move || {
         for threads in sizes() {
-            for seed in 0..60 {
+            for seed in 0..programs {
                 let pool = traced(threads);
                 let mut rng = StdRng::seed_from_u64(seed);
                 for _ in 0..4 {
