@@ -4,7 +4,8 @@
     compare.py BENCH NATS_SERVER [REDIS_SERVER] [MPIRUN]
 
 BENCH is this package's program. Needs the packages celery, redis, distributed and mpi4py. All servers run on free ports of this computer,
-with files in a directory of their own, and are ended by their process ids.
+with files in a directory of their own, and are ended by their process ids. ROUNDS is the number of rounds, and ONLY=MPI,mpi4py leaves only contestants whose
+names contain one of these words.
 """
 
 import concurrent.futures
@@ -21,6 +22,7 @@ CHILDREN = []
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 # Divides the numbers of calls, for a look on a busy machine.
 LESS = int(os.environ.get("LESS", "1"))
+ONLY = os.environ.get("ONLY", "").split(",")
 
 
 def port():
@@ -197,31 +199,34 @@ class Mpi4py(Heist):
 
 def main(bench, server, redis=None, mpirun=None):
     contestants = {
-        "heist, NATS": (Heist(bench, server), 20000, 200000),
-        "none claimed ahead": (Heist(bench, server, ahead="0"), 5000, 200000),
-        "ProcessPoolExecutor": (Futures(concurrent.futures.ProcessPoolExecutor(2)), 20000, 0),
-        "Dask LocalCluster": (Dask(), 1000, 0),
+        "heist, NATS": (lambda: Heist(bench, server), 20000, 200000),
+        "none claimed ahead": (lambda: Heist(bench, server, ahead="0"), 5000, 200000),
+        "ProcessPoolExecutor": (lambda: Futures(concurrent.futures.ProcessPoolExecutor(2)), 20000, 0),
+        "Dask LocalCluster": (Dask, 1000, 0),
     }
     if redis:
-        contestants["Celery, Redis"] = (Celery(redis), 2000, 0)
+        contestants["Celery, Redis"] = (lambda: Celery(redis), 2000, 0)
     if mpirun:
-        contestants["heist, MPI"] = (Heist(bench, mpirun=mpirun), 20000, 1000000)
-        contestants["mpi4py.futures"] = (Mpi4py(mpirun), 20000, 200000)
-    best = {}
+        contestants["heist, MPI"] = (lambda: Heist(bench, mpirun=mpirun), 20000, 1000000)
+        contestants["mpi4py.futures"] = (lambda: Mpi4py(mpirun), 20000, 200000)
+    contestants = {
+        name: (make(), count, items) for name, (make, count, items) in contestants.items() if any(word in name for word in ONLY)
+    }
+    rounds = {name: [] for name in contestants}
     for _ in range(ROUNDS):
         for name, (contestant, count, items) in contestants.items():
             count, items = count // LESS, items // LESS
             before = cpu(contestant.pids)
             seconds = contestant.single(count)
             spent = (cpu(contestant.pids) - before) / count * 1e6
-            figures = [count / seconds, -contestant.trips(300) * 1e6, -spent]
+            figures = [count / seconds, contestant.trips(300) * 1e6, spent]
             figures.append(items / contestant.imap(items) if items else 0)
-            old = best.get(name, [float("-inf")] * 4)
-            best[name] = [max(pair) for pair in zip(old, figures)]
+            rounds[name].append(figures)
             print(name, *(f"{figure:.0f}" for figure in figures), flush=True)
-    print(f"\n{'best of ' + str(ROUNDS) + ' rounds':24} {'single/s':>10} {'trip us':>10} {'CPU us':>10} {'stream/s':>10}")
-    for name, (rate, trip, spent, stream) in best.items():
-        print(f"{name:24} {rate:10.0f} {-trip:10.0f} {-spent:10.0f} {stream:10.0f}")
+    print(f"\nmedian (least to most) of {ROUNDS} rounds: single calls a second, trip in us, CPU of a call in us, items of a stream a second")
+    for name, figures in rounds.items():
+        columns = [f"{statistics.median(all):.0f} ({min(all):.0f} to {max(all):.0f})" for all in zip(*figures)]
+        print(f"{name:20}", *(f"{column:>32}" for column in columns))
 
 
 if __name__ == "__main__":

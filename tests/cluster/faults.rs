@@ -438,6 +438,16 @@ fn a_clock_is_set_back() {
     until(LONG, || handles[5].is_finished());
     std::fs::write(&clock, "-1d").unwrap();
     assert_eq!(heist::try_join_all(handles).unwrap().len(), 40);
+    let theirs = cluster.submit(seconds::TASK, ()).join().unwrap();
+    let behind = seconds() - theirs;
+    assert!((86_000..87_000).contains(&behind), "{behind} s");
+}
+
+/// The time by the clock of the computer.
+#[heist::task]
+fn seconds() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().expect("a clock");
+    i64::try_from(since.as_secs()).expect("a time of this age")
 }
 
 /// The packages of the script, with the hashes of their files.

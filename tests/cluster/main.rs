@@ -20,6 +20,7 @@ mod suite;
 mod support;
 #[path = "../process/tasks.rs"]
 mod tasks;
+mod versions;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -37,6 +38,7 @@ fn main() {
         behaviour::tests(),
         faults::tests(),
         network::tests(),
+        versions::tests(),
         chaos::tests(),
         figures::tests(),
     ];
