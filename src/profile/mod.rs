@@ -64,8 +64,9 @@ impl ThreadPool {
     /// [`broadcast`](Self::broadcast): waiting for them counts as nothing, and so does their work, unless the waiting
     /// thread itself runs the task.
     ///
-    /// A profile within a profile measures its closure, and the outer one includes all of that. Several threads can make
-    /// profiles of one pool at a time.
+    /// A profile within a profile measures its closure, and the outer one includes all of that, unless one of them has a
+    /// [clock](ProfileSettings::clock) of its own and the other has none. Several threads can make profiles of one pool
+    /// at a time.
     ///
     /// # Panics
     ///
