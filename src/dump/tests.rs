@@ -53,16 +53,15 @@ fn with_all_locks_held(dumps: usize) -> Duration {
     held.expect("no dump waits for a lock")
 }
 
+/// The variable sets the number of dumps, none of which may then take long.
 #[test]
 fn a_dump_waits_for_no_lock() {
-    with_all_locks_held(50);
-}
-
-/// Run by `.ci/deep stuck`.
-#[test]
-#[ignore = "measures time"]
-fn no_dump_with_all_locks_held_takes_long() {
-    let longest = with_all_locks_held(10_000);
-    println!("the longest of 10,000 dumps took {longest:?}");
-    assert!(longest < Duration::from_millis(10), "{longest:?}");
+    let dumps = std::env::var("HEIST_TEST_DUMPS").ok();
+    let dumps = dumps.map(|dumps| dumps.parse().expect("a number"));
+    let longest = with_all_locks_held(dumps.unwrap_or(50));
+    println!("the longest dump took {longest:?}");
+    assert!(
+        dumps.is_none() || longest < Duration::from_millis(10),
+        "{longest:?}"
+    );
 }
