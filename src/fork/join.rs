@@ -57,10 +57,7 @@ where
     B: FnOnce() -> RB + Send,
     RB: Send,
 {
-    match context::ring() {
-        Some(ring) => join_on::<_, _, _, _, B>(ring, a, |_| b()),
-        None => join_as_guest(a, b, Location::caller()),
-    }
+    join_here(a, b, Location::caller())
 }
 
 /// Runs two closures as [`join`] does, and tells `b` whether another thread has taken it.

@@ -12,6 +12,7 @@ use crate::executor::options::Options;
 use crate::executor::several::as_completed;
 use crate::executor::suspend::{FutureKind, with_waker};
 use crate::executor::task::TaskRef;
+use crate::fork::Scope;
 use crate::job::{Fate, Task};
 use crate::pool::models::{as_owner, end, model, outsider, pool, small_model};
 use crate::pool::{Priority, ThreadPool, context};
@@ -456,6 +457,17 @@ fn a_cancel_against_a_wait_for_several() {
     });
 }
 
+/// Submits a future to the scope of a guest, and polls it, in one order of events only.
+fn suspended_in(scope: &Scope<'_>, watch: &Arc<Watch>) -> JoinHandle<Dropped> {
+    loom::stop_exploring();
+    let handle = scope.submit_async(Until::new(1, watch)).into_inner();
+    let member = context::member().expect("a guest");
+    let entry = member.pop_task().expect("the entry");
+    member.run_task(entry);
+    loom::explore();
+    handle
+}
+
 /// A thread outside cancels a suspended future for which a scope's owner waits.
 #[test]
 fn a_cancel_against_the_owner_of_a_scope() {
@@ -465,12 +477,7 @@ fn a_cancel_against_the_owner_of_a_scope() {
         let mut other = None;
         as_owner(|| {
             pool.scope(|s| {
-                loom::stop_exploring();
-                let handle = s.submit_async(Until::new(1, &watch)).into_inner();
-                let member = context::member().expect("a guest");
-                let entry = member.pop_task().expect("the entry");
-                member.run_task(entry);
-                loom::explore();
+                let handle = suspended_in(s, &watch);
                 let task = handle.task().clone();
                 other = Some(outsider(0, move || task.cancel(Cause::Cancelled)));
             });
@@ -492,12 +499,7 @@ fn a_wake_against_cancel_in_a_scope() {
         let mut other = None;
         as_owner(|| {
             pool.scope(|s| {
-                loom::stop_exploring();
-                let handle = s.submit_async(Until::new(1, &watch)).into_inner();
-                let member = context::member().expect("a guest");
-                let entry = member.pop_task().expect("the entry");
-                member.run_task(entry);
-                loom::explore();
+                let handle = suspended_in(s, &watch);
                 other = Some(raiser(0, 1, &handle, &watch));
                 handle.cancel();
             });
